@@ -1,0 +1,2 @@
+//! The `cometmq` binary.
+fn main() {}

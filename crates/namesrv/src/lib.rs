@@ -1,0 +1,1 @@
+//! Name server: where topics are.

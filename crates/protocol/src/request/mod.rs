@@ -1,0 +1,1 @@
+//! One struct per request, naming its code and its reply.

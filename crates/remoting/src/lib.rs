@@ -1,0 +1,1 @@
+//! RocketMQ's frames over TCP: one server, one client.
