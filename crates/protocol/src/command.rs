@@ -1,1 +1,645 @@
-//! (to come)
+//! A frame: what travels on a connection, in both directions.
+//!
+//! ```text
+//! | length: 4 | header encoding: 1 | header length: 3 | header | body |
+//! ```
+//!
+//! Big-endian; `length` counts everything behind itself. The header is JSON (encoding 0) or RocketMQ's binary form
+//! (encoding 1). We read both, tolerate what old C++, Go and JavaScript clients write, and always write JSON: every
+//! client reads it, whatever it sent.
+//!
+//! Java: `org.apache.rocketmq.remoting.protocol.RemotingCommand`.
+
+use bytes::{Buf, Bytes, BytesMut};
+use std::fmt::{Display, Write as _};
+
+/// The largest frame taken, in bytes, its length field included (`com.rocketmq.remoting.frameMaxLength`).
+pub const FRAME_SIZE_MAX: usize = 16 * 1024 * 1024;
+
+/// The version that we report, `V5_3_3` in Java's `MQVersion`: clients and tools unlock features by it.
+pub const VERSION: i32 = 479;
+
+const RESPONSE: i32 = 1;
+const ONEWAY: i32 = 2;
+
+/// A request or a response.
+#[doc(alias = "RemotingCommand")]
+#[derive(Debug, Clone, Default)]
+pub struct Command {
+    /// Request code, or response code where [`Command::is_response`].
+    pub code: i32,
+    /// The sender's language.
+    pub language: Language,
+    /// The sender's version, an ordinal of Java's `MQVersion`; 0 when it sent none.
+    pub version: i32,
+    /// Pairs a response with its request, per direction of a connection.
+    pub opaque: i32,
+    /// Bit 0: response. Bit 1: oneway.
+    pub flag: i32,
+    /// Text for people; of an error, its reason.
+    pub remark: Option<String>,
+    /// The header's own fields.
+    pub ext: ExtFields,
+    /// Opaque bytes.
+    pub body: Bytes,
+}
+
+impl Command {
+    /// A request of this code, with no fields and no body.
+    pub fn request(code: i32) -> Command {
+        Command { code, version: VERSION, ..Command::default() }
+    }
+
+    /// A response with this code; who sends it fills in `opaque`.
+    pub fn response(code: i32) -> Command {
+        Command { code, version: VERSION, flag: RESPONSE, ..Command::default() }
+    }
+
+    /// True of a response, false of a request.
+    pub fn is_response(&self) -> bool {
+        self.flag & RESPONSE != 0
+    }
+
+    /// True when the sender wants no answer, not even an error.
+    pub fn is_oneway(&self) -> bool {
+        self.flag & ONEWAY != 0
+    }
+
+    /// Marks a request as one that wants no answer.
+    pub fn oneway(mut self) -> Command {
+        self.flag |= ONEWAY;
+        self
+    }
+
+    /// Takes one whole frame off the front of `buffer`; `None` when it has not arrived in full yet.
+    ///
+    /// An error means that the stream can't be trusted any more: close the connection. Never reserves memory for what
+    /// a length field only announces.
+    pub fn decode(buffer: &mut BytesMut) -> Result<Option<Command>, BadFrame> {
+        let Some(length) = buffer.first_chunk::<4>() else { return Ok(None) };
+        let length = u32::from_be_bytes(*length) as usize;
+        if !(4..=FRAME_SIZE_MAX - 4).contains(&length) {
+            return Err(BadFrame::Length(length));
+        }
+        if buffer.len() < 4 + length {
+            return Ok(None);
+        }
+        buffer.advance(4);
+        let mut frame = buffer.split_to(length);
+        let word = frame.get_u32();
+        let (encoding, header_length) = (word >> 24, (word & 0x00ff_ffff) as usize);
+        if header_length > frame.len() {
+            return Err(BadFrame::HeaderLength { header: header_length, frame: length });
+        }
+        let body = frame.split_off(header_length).freeze();
+        let mut command = match encoding {
+            0 => json::decode(&frame)?,
+            1 => binary::decode(&frame)?,
+            other => return Err(BadFrame::Encoding(other)),
+        };
+        command.body = body;
+        Ok(Some(command))
+    }
+
+    /// Appends the whole frame to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_head(self.body.len(), out);
+        out.extend_from_slice(&self.body);
+    }
+
+    /// Appends all of the frame but its body, of which `body_size` bytes are to follow.
+    pub fn encode_head(&self, body_size: usize, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; 8]);
+        json::encode(self, out);
+        let header = out.len() - start - 8;
+        out[start..start + 4].copy_from_slice(&((4 + header + body_size) as u32).to_be_bytes());
+        out[start + 4..start + 8].copy_from_slice(&(header as u32).to_be_bytes());
+    }
+}
+
+/// Why a connection's bytes can't be a frame. There is no answer to it: the connection is closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadFrame {
+    /// The announced length is impossible.
+    #[error("a frame announces {0} bytes; 4 to {max} are possible", max = FRAME_SIZE_MAX - 4)]
+    Length(usize),
+    /// The header would be longer than its frame.
+    #[error("a frame of {frame} bytes announces a header of {header}")]
+    HeaderLength {
+        /// Announced for the header, bytes.
+        header: usize,
+        /// Announced for the frame, bytes.
+        frame: usize,
+    },
+    /// Neither JSON (0) nor binary (1).
+    #[error("unknown header encoding {0}; 0 (JSON) and 1 (ROCKETMQ) are known")]
+    Encoding(u32),
+    /// The header's bytes don't parse.
+    #[error("unreadable header: {0}")]
+    Header(&'static str),
+}
+
+/// The fields of a header, in order, as text. Looked up by a scan: there are at most two dozen.
+#[doc(alias = "extFields")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExtFields {
+    text: String,
+    /// Ends of key and value in `text`; a field starts where the one before it ends.
+    ends: Vec<(u32, u32)>,
+}
+
+impl ExtFields {
+    /// The value of `key`, if it was sent.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.iter().find(|(k, _)| *k == key).map(|(_, value)| value)
+    }
+
+    /// All fields in the order in which they were sent.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut start = 0usize;
+        self.ends.iter().map(move |&(key_end, value_end)| {
+            let (key_end, value_end) = (key_end as usize, value_end as usize);
+            let field = (&self.text[start..key_end], &self.text[key_end..value_end]);
+            start = value_end;
+            field
+        })
+    }
+
+    /// Adds a field behind the others.
+    pub fn push(&mut self, key: &str, value: impl Display) {
+        self.text.push_str(key);
+        let key_end = self.text.len() as u32;
+        // Writing to a String can't fail.
+        let _ = write!(self.text, "{value}");
+        self.ends.push((key_end, self.text.len() as u32));
+    }
+
+    /// Adds a field whose value is text already.
+    pub fn push_str(&mut self, key: &str, value: &str) {
+        self.text.push_str(key);
+        let key_end = self.text.len() as u32;
+        self.text.push_str(value);
+        self.ends.push((key_end, self.text.len() as u32));
+    }
+
+    /// True when there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+}
+
+/// What a client is written in; unknown names are `OTHER`.
+#[doc(alias = "LanguageCode")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Language(pub u8);
+
+const LANGUAGES: [&str; 14] = [
+    "JAVA", "CPP", "DOTNET", "PYTHON", "DELPHI", "ERLANG", "RUBY", "OTHER", "HTTP", "GO", "PHP", "OMS", "RUST",
+    "NODE_JS",
+];
+
+impl Language {
+    /// Clients that read 8-byte-keyed maps by hand: C++.
+    pub const CPP: Language = Language(1);
+    /// Any that we have no number for.
+    pub const OTHER: Language = Language(7);
+
+    /// RocketMQ's name of it.
+    pub fn name(self) -> &'static str {
+        LANGUAGES.get(self.0 as usize).copied().unwrap_or("OTHER")
+    }
+
+    fn of_name(name: &str) -> Language {
+        LANGUAGES.iter().position(|known| *known == name).map_or(Language::OTHER, |i| Language(i as u8))
+    }
+}
+
+/// The JSON header.
+mod json {
+    use super::*;
+
+    pub fn encode(command: &Command, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"code\":");
+        number(command.code, out);
+        if !command.ext.is_empty() {
+            out.extend_from_slice(b",\"extFields\":{");
+            for (i, (key, value)) in command.ext.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                string(key, out);
+                out.push(b':');
+                string(value, out);
+            }
+            out.push(b'}');
+        }
+        out.extend_from_slice(b",\"flag\":");
+        number(command.flag, out);
+        out.extend_from_slice(b",\"language\":\"");
+        out.extend_from_slice(command.language.name().as_bytes());
+        out.extend_from_slice(b"\",\"opaque\":");
+        number(command.opaque, out);
+        if let Some(remark) = &command.remark {
+            out.extend_from_slice(b",\"remark\":");
+            string(remark, out);
+        }
+        out.extend_from_slice(b",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":");
+        number(command.version, out);
+        out.push(b'}');
+    }
+
+    fn number(value: i32, out: &mut Vec<u8>) {
+        use std::io::Write;
+        // Writing to a Vec can't fail.
+        let _ = write!(out, "{value}");
+    }
+
+    fn string(text: &str, out: &mut Vec<u8>) {
+        out.push(b'"');
+        let mut rest = text.as_bytes();
+        while let Some(at) = rest.iter().position(|b| *b < 0x20 || *b == b'"' || *b == b'\\') {
+            out.extend_from_slice(&rest[..at]);
+            match rest[at] {
+                b'"' => out.extend_from_slice(b"\\\""),
+                b'\\' => out.extend_from_slice(b"\\\\"),
+                b'\n' => out.extend_from_slice(b"\\n"),
+                control => {
+                    const HEX: &[u8; 16] = b"0123456789abcdef";
+                    out.extend_from_slice(b"\\u00");
+                    out.push(HEX[(control >> 4) as usize]);
+                    out.push(HEX[(control & 15) as usize]);
+                }
+            }
+            rest = &rest[at + 1..];
+        }
+        out.extend_from_slice(rest);
+        out.push(b'"');
+    }
+
+    pub fn decode(header: &[u8]) -> Result<Command, BadFrame> {
+        let text = std::str::from_utf8(header).map_err(|_| BadFrame::Header("not UTF-8"))?;
+        let mut scan = Scan { text, at: 0 };
+        let mut command = Command::default();
+        scan.object(&mut |scan, key| {
+            match key {
+                "code" => command.code = scan.integer()?,
+                "flag" => command.flag = scan.integer()?,
+                "opaque" => command.opaque = scan.integer()?,
+                "version" => command.version = scan.integer()?,
+                "language" => {
+                    let mut name = String::new();
+                    scan.value(&mut name)?;
+                    command.language = name.parse().map(Language).unwrap_or_else(|_| Language::of_name(&name));
+                }
+                "remark" => {
+                    let mut remark = String::new();
+                    command.remark = scan.value(&mut remark)?.then_some(remark);
+                }
+                "extFields" => command.ext = scan.ext_fields()?,
+                _ => scan.skip()?,
+            }
+            Ok(())
+        })?;
+        scan.blanks();
+        if scan.at < text.len() { Err(BadFrame::Header("bytes behind the JSON object")) } else { Ok(command) }
+    }
+
+    /// A cursor over one JSON object. It goes no deeper than header and extFields; anything deeper is skipped by
+    /// counting brackets, so that no nesting costs stack.
+    struct Scan<'a> {
+        text: &'a str,
+        at: usize,
+    }
+
+    impl<'a> Scan<'a> {
+        fn peek(&self) -> Option<u8> {
+            self.text.as_bytes().get(self.at).copied()
+        }
+
+        fn blanks(&mut self) {
+            while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+                self.at += 1;
+            }
+        }
+
+        fn expect(&mut self, byte: u8, otherwise: &'static str) -> Result<(), BadFrame> {
+            self.blanks();
+            if self.peek() == Some(byte) {
+                self.at += 1;
+                Ok(())
+            } else {
+                Err(BadFrame::Header(otherwise))
+            }
+        }
+
+        /// Reads `{ "key": value, … }`, giving each key to `field`, which consumes its value.
+        fn object(
+            &mut self,
+            field: &mut dyn FnMut(&mut Scan<'a>, &str) -> Result<(), BadFrame>,
+        ) -> Result<(), BadFrame> {
+            self.expect(b'{', "no JSON object")?;
+            let mut key = String::new();
+            loop {
+                self.blanks();
+                match self.peek() {
+                    Some(b'}') => {
+                        self.at += 1;
+                        return Ok(());
+                    }
+                    Some(b',') => self.at += 1,
+                    Some(b'"') => {
+                        key.clear();
+                        self.string(&mut key)?;
+                        self.expect(b':', "no colon behind a key")?;
+                        field(self, &key)?;
+                    }
+                    _ => return Err(BadFrame::Header("a JSON object that does not end")),
+                }
+            }
+        }
+
+        fn ext_fields(&mut self) -> Result<ExtFields, BadFrame> {
+            self.blanks();
+            if self.peek() != Some(b'{') {
+                self.skip()?;
+                return Ok(ExtFields::default());
+            }
+            let mut ext =
+                ExtFields { text: String::with_capacity(self.text.len() - self.at), ends: Vec::with_capacity(20) };
+            self.object(&mut |scan, key| {
+                let start = ext.text.len();
+                ext.text.push_str(key);
+                let key_end = ext.text.len() as u32;
+                if scan.value(&mut ext.text)? {
+                    ext.ends.push((key_end, ext.text.len() as u32));
+                } else {
+                    ext.text.truncate(start);
+                }
+                Ok(())
+            })?;
+            Ok(ext)
+        }
+
+        /// Appends a scalar as text: strings unescaped, numbers and booleans as written, anything nested as its JSON.
+        /// False when it is null.
+        fn value(&mut self, out: &mut String) -> Result<bool, BadFrame> {
+            self.blanks();
+            if self.peek() == Some(b'"') {
+                self.string(out)?;
+                return Ok(true);
+            }
+            let start = self.at;
+            self.skip()?;
+            let raw = self.text[start..self.at].trim_end();
+            if raw == "null" {
+                return Ok(false);
+            }
+            out.push_str(raw);
+            Ok(true)
+        }
+
+        fn integer(&mut self) -> Result<i32, BadFrame> {
+            let mut text = String::new();
+            if !self.value(&mut text)? {
+                return Ok(0);
+            }
+            // Codes beyond i32 don't exist; a number out of range is no header of ours.
+            text.trim().parse().map_err(|_| BadFrame::Header("a number that is none"))
+        }
+
+        fn string(&mut self, out: &mut String) -> Result<(), BadFrame> {
+            self.at += 1;
+            loop {
+                let rest = &self.text.as_bytes()[self.at..];
+                let Some(length) = memchr::memchr2(b'"', b'\\', rest) else {
+                    return Err(BadFrame::Header("a string that does not end"));
+                };
+                out.push_str(&self.text[self.at..self.at + length]);
+                self.at += length + 1;
+                if rest[length] == b'"' {
+                    return Ok(());
+                }
+                self.escape(out)?;
+            }
+        }
+
+        /// Behind a backslash.
+        fn escape(&mut self, out: &mut String) -> Result<(), BadFrame> {
+            let escape = self.peek().ok_or(BadFrame::Header("a string that does not end"))?;
+            self.at += 1;
+            match escape {
+                b'u' => {
+                    let unit = self.hex4()?;
+                    let low_follows = self.text.as_bytes()[self.at..].starts_with(b"\\u");
+                    if (0xd800..0xdc00).contains(&unit) && low_follows {
+                        self.at += 2;
+                        let low = self.hex4()?;
+                        out.extend(char::decode_utf16([unit, low]).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)));
+                    } else {
+                        out.push(char::from_u32(unit as u32).unwrap_or(char::REPLACEMENT_CHARACTER));
+                    }
+                }
+                b'n' => out.push('\n'),
+                b't' => out.push('\t'),
+                b'r' => out.push('\r'),
+                b'b' => out.push('\u{8}'),
+                b'f' => out.push('\u{c}'),
+                b'"' | b'\\' | b'/' | b'\'' => out.push(escape as char),
+                _ => return Err(BadFrame::Header("an unknown escape in a string")),
+            }
+            Ok(())
+        }
+
+        fn hex4(&mut self) -> Result<u16, BadFrame> {
+            let digits = self.text.get(self.at..self.at + 4).ok_or(BadFrame::Header("a short \\u escape"))?;
+            let unit = u16::from_str_radix(digits, 16).map_err(|_| BadFrame::Header("a bad \\u escape"))?;
+            self.at += 4;
+            Ok(unit)
+        }
+
+        /// Passes one value of any kind.
+        fn skip(&mut self) -> Result<(), BadFrame> {
+            self.blanks();
+            let mut depth = 0usize;
+            let mut ignored = String::new();
+            while let Some(byte) = self.peek() {
+                match byte {
+                    b'"' => {
+                        ignored.clear();
+                        self.string(&mut ignored)?;
+                        if depth == 0 {
+                            return Ok(());
+                        }
+                        continue;
+                    }
+                    b'{' | b'[' => depth += 1,
+                    b'}' | b']' if depth == 0 => return Ok(()),
+                    b'}' | b']' => {
+                        depth -= 1;
+                        if depth == 0 {
+                            self.at += 1;
+                            return Ok(());
+                        }
+                    }
+                    b',' if depth == 0 => return Ok(()),
+                    _ => {}
+                }
+                self.at += 1;
+            }
+            Err(BadFrame::Header("a JSON value that does not end"))
+        }
+    }
+}
+
+/// RocketMQ's own binary header (`ROCKETMQ_SERIALIZE_TYPE=ROCKETMQ`).
+mod binary {
+    use super::*;
+
+    pub fn decode(mut header: &[u8]) -> Result<Command, BadFrame> {
+        const SHORT: BadFrame = BadFrame::Header("a binary header that ends too early");
+        if header.len() < 17 {
+            return Err(SHORT);
+        }
+        let mut command = Command {
+            code: header.get_i16() as i32,
+            language: Language(header.get_u8()),
+            version: header.get_i16() as i32,
+            opaque: header.get_i32(),
+            flag: header.get_i32(),
+            ..Command::default()
+        };
+        let remark = text32(&mut header).ok_or(SHORT)?;
+        command.remark = (!remark.is_empty()).then(|| remark.to_owned());
+        if header.is_empty() {
+            return Ok(command);
+        }
+        let size = header.try_get_i32().map_err(|_| SHORT)?;
+        let mut fields = usize::try_from(size).ok().and_then(|size| header.get(..size)).ok_or(SHORT)?;
+        command.ext.text.reserve(fields.len());
+        while !fields.is_empty() {
+            let key_size = usize::from(fields.try_get_u16().map_err(|_| SHORT)?);
+            let key = fields.split_off(..key_size).and_then(|key| std::str::from_utf8(key).ok()).ok_or(SHORT)?;
+            let value = text32(&mut fields).ok_or(SHORT)?;
+            command.ext.push_str(key, value);
+        }
+        Ok(command)
+    }
+
+    fn text32<'a>(from: &mut &'a [u8]) -> Option<&'a str> {
+        let size = usize::try_from(from.try_get_i32().ok()?).ok()?;
+        std::str::from_utf8(from.split_off(..size)?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(encoding: u8, header: &[u8], body: &[u8]) -> BytesMut {
+        let mut bytes = BytesMut::new();
+        bytes.extend_from_slice(&((4 + header.len() + body.len()) as u32).to_be_bytes());
+        bytes.extend_from_slice(&((encoding as u32) << 24 | header.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(header);
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    fn decoded(header: &str) -> Result<Command, BadFrame> {
+        Command::decode(&mut frame(0, header.as_bytes(), b"")).map(|command| command.expect("whole"))
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_to_the_same() {
+        let mut sent = Command::request(310);
+        sent.opaque = -7;
+        sent.remark = Some("line\n\"quoted\" \\ 中文".into());
+        sent.ext.push("i", "KEYS\u{1}订单\u{2}");
+        sent.ext.push("e", 3);
+        sent.body = Bytes::from_static(b"body");
+        let mut bytes = Vec::new();
+        sent.encode(&mut bytes);
+        let got = Command::decode(&mut BytesMut::from(&bytes[..])).unwrap().unwrap();
+        assert_eq!((got.code, got.opaque, got.flag, got.version), (310, -7, 0, VERSION));
+        assert_eq!((got.remark, got.ext, got.body), (sent.remark, sent.ext, sent.body));
+    }
+
+    #[test]
+    fn headers_of_old_clients_are_served() {
+        let got = decoded(
+            "{\"code\":11,\"extFields\":{\"queueId\":3,\"batch\":true,\"sub\":null,\"AccessKey\":\"\"},\"language\":\"COBOL\"}\n",
+        )
+        .unwrap();
+        assert_eq!(got.ext.get("queueId"), Some("3"));
+        assert_eq!(got.ext.get("batch"), Some("true"));
+        assert_eq!(got.ext.get("sub"), None);
+        assert_eq!(got.ext.get("AccessKey"), Some(""));
+        assert_eq!((got.language, got.opaque, got.version), (Language::OTHER, 0, 0));
+        assert!(
+            decoded("{\"code\":34,\"extFields\":null,\"x\":{\"y\":[1,{\"z\":\"}\"}]},\"opaque\":5}").unwrap().opaque
+                == 5
+        );
+    }
+
+    #[test]
+    fn escapes_become_what_they_mean() {
+        let got = decoded(r#"{"code":1,"extFields":{"i":"A\u0001\u4e2d\ud83d\ude00\u0002\/\ud800"}}"#).unwrap();
+        assert_eq!(got.ext.get("i"), Some("A\u{1}中😀\u{2}/\u{fffd}"));
+    }
+
+    #[test]
+    fn binary_headers_are_read() {
+        let mut header = Vec::new();
+        header.extend_from_slice(&310i16.to_be_bytes());
+        header.push(9);
+        header.extend_from_slice(&317i16.to_be_bytes());
+        header.extend_from_slice(&42i32.to_be_bytes());
+        header.extend_from_slice(&2i32.to_be_bytes());
+        header.extend_from_slice(&0i32.to_be_bytes());
+        let mut fields = Vec::new();
+        for (key, value) in [("a", "group"), ("b", "主题")] {
+            fields.extend_from_slice(&(key.len() as i16).to_be_bytes());
+            fields.extend_from_slice(key.as_bytes());
+            fields.extend_from_slice(&(value.len() as i32).to_be_bytes());
+            fields.extend_from_slice(value.as_bytes());
+        }
+        header.extend_from_slice(&(fields.len() as i32).to_be_bytes());
+        header.extend_from_slice(&fields);
+        let got = Command::decode(&mut frame(1, &header, b"xyz")).unwrap().unwrap();
+        assert_eq!((got.code, got.language.name(), got.opaque, got.is_oneway()), (310, "GO", 42, true));
+        assert_eq!((got.ext.get("a"), got.ext.get("b"), &got.body[..]), (Some("group"), Some("主题"), &b"xyz"[..]));
+        for cut in 0..header.len() {
+            // No prefix panics; where it is no whole header, it is refused.
+            let _ = Command::decode(&mut frame(1, &header[..cut], b""));
+        }
+    }
+
+    #[test]
+    fn impossible_frames_are_refused() {
+        let refused = |bytes: &[u8]| Command::decode(&mut BytesMut::from(bytes)).unwrap_err();
+        assert_eq!(refused(&[0xff; 8]), BadFrame::Length(0xffff_ffff));
+        assert_eq!(refused(&[0, 0, 0, 0, 9]), BadFrame::Length(0));
+        assert_eq!(refused(&[0, 0, 0, 4, 0, 0, 0, 1]), BadFrame::HeaderLength { header: 1, frame: 4 });
+        assert_eq!(refused(&[0, 0, 0, 4, 7, 0, 0, 0]), BadFrame::Encoding(7));
+        for header in
+            ["", "[]", "{", "{\"code\"", "{\"code\":}", "{\"a\":\"", "{\"a\":\"\\u12\"}", "{\"code\":1}x", "null"]
+        {
+            assert!(decoded(header).is_err(), "{header}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_costs_no_stack() {
+        let deep = format!("{{\"x\":{}{}}}", "[".repeat(1_000_000), "]".repeat(1_000_000));
+        assert!(decoded(&deep).is_ok());
+    }
+
+    #[test]
+    fn half_a_frame_waits() {
+        let mut bytes = Vec::new();
+        Command::request(34).encode(&mut bytes);
+        for cut in 0..bytes.len() {
+            assert!(Command::decode(&mut BytesMut::from(&bytes[..cut])).unwrap().is_none());
+        }
+    }
+}

@@ -2,13 +2,13 @@
 //!
 //! Nothing here opens a socket, reads a file or asks a clock.
 
-pub mod message;
-pub mod record;
-pub mod command;
 pub mod code;
-pub mod request;
-pub mod topic;
-pub mod subscription;
-pub mod route;
+pub mod command;
 pub mod heartbeat;
 pub mod json;
+pub mod message;
+pub mod record;
+pub mod request;
+pub mod route;
+pub mod subscription;
+pub mod topic;

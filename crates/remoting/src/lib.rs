@@ -1,1 +1,18 @@
 //! RocketMQ's frames over TCP: one server, one client.
+//!
+//! Nothing here knows what a request means. [`router`] maps codes to handlers, [`server`] runs them where their
+//! connection lives, [`client`] asks others.
+
+pub mod client;
+mod connection;
+mod outgoing;
+pub mod peer;
+pub mod reply;
+pub mod router;
+pub mod server;
+
+pub use client::Client;
+pub use peer::Peer;
+pub use reply::{Answer, Body, Reject};
+pub use router::{Call, Router};
+pub use server::Server;

@@ -1,0 +1,176 @@
+//! Sending: one message, a batch, and a message sent back by its consumer.
+
+use super::{Empty, Field, Header, Malformed, Request, headers, requests};
+use crate::code::request::{SEND_BATCH_MESSAGE, SEND_MESSAGE, SEND_MESSAGE_V2};
+use crate::command::Command;
+
+/// SEND_MESSAGE (10), SEND_MESSAGE_V2 (310, the same with one-letter keys) and SEND_BATCH_MESSAGE (320). The body is
+/// the message's, or the encoded batch.
+#[doc(alias = "SendMessageRequestHeader")]
+#[doc(alias = "SendMessageRequestHeaderV2")]
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SendMessage {
+    /// Who sends; only for statistics and rights.
+    pub producer_group: String,
+    /// Where to.
+    pub topic: String,
+    /// The topic whose settings an unknown topic is created with, `TBW102`.
+    pub default_topic: String,
+    /// How many queues the sender would like an unknown topic to have.
+    pub default_topic_queue_nums: i32,
+    /// The queue; negative: any.
+    pub queue_id: i32,
+    /// See `message::SysFlag`.
+    pub sys_flag: i32,
+    /// Milliseconds since 1970, the sender's clock.
+    pub born_timestamp: i64,
+    /// The user's own number; kept and handed out.
+    pub flag: i32,
+    /// `name 0x01 value 0x02 …`.
+    pub properties: Option<String>,
+    /// How often the message has been consumed in vain, when a consumer sends it to a retry topic itself.
+    pub reconsume_times: Option<i32>,
+    /// Unit mode; kept.
+    pub unit_mode: Option<bool>,
+    /// How often at most, when a consumer sends it to a retry topic itself.
+    pub max_reconsume_times: Option<i32>,
+    /// The body is an encoded batch.
+    pub batch: bool,
+}
+
+impl Request for SendMessage {
+    const CODES: &'static [i32] = &[SEND_MESSAGE_V2, SEND_MESSAGE, SEND_BATCH_MESSAGE];
+    type Reply = SendMessageReply;
+
+    fn read(command: &Command) -> Result<SendMessage, Malformed> {
+        if command.code == SEND_MESSAGE { SendMessage::read_long(command) } else { SendMessage::read_short(command) }
+    }
+
+    fn write(&self) -> Command {
+        let mut command = Command::request(if self.batch { SEND_BATCH_MESSAGE } else { SEND_MESSAGE_V2 });
+        let ext = &mut command.ext;
+        ext.push_str("a", &self.producer_group);
+        ext.push_str("b", &self.topic);
+        ext.push_str("c", &self.default_topic);
+        ext.push("d", self.default_topic_queue_nums);
+        ext.push("e", self.queue_id);
+        ext.push("f", self.sys_flag);
+        ext.push("g", self.born_timestamp);
+        ext.push("h", self.flag);
+        self.properties.write("i", ext);
+        ext.push("j", self.reconsume_times.unwrap_or(0));
+        ext.push("k", self.unit_mode.unwrap_or(false));
+        self.max_reconsume_times.write("l", ext);
+        ext.push("m", self.batch);
+        command
+    }
+}
+
+impl SendMessage {
+    fn read_long(command: &Command) -> Result<SendMessage, Malformed> {
+        headers! {
+            /// Code 10's keys.
+            pub struct Long {
+                producer_group: String = "producerGroup",
+                topic: String = "topic",
+                default_topic: Option<String> = "defaultTopic",
+                default_topic_queue_nums: Option<i32> = "defaultTopicQueueNums",
+                queue_id: i32 = "queueId",
+                sys_flag: i32 = "sysFlag",
+                born_timestamp: i64 = "bornTimestamp",
+                flag: i32 = "flag",
+                properties: Option<String> = "properties",
+                reconsume_times: Option<i32> = "reconsumeTimes",
+                unit_mode: Option<bool> = "unitMode",
+                max_reconsume_times: Option<i32> = "maxReconsumeTimes",
+                batch: Option<bool> = "batch",
+            }
+        }
+        let long = Long::read_fields(&command.ext)?;
+        Ok(SendMessage {
+            producer_group: long.producer_group,
+            topic: long.topic,
+            default_topic: long.default_topic.unwrap_or_default(),
+            default_topic_queue_nums: long.default_topic_queue_nums.unwrap_or(0),
+            queue_id: long.queue_id,
+            sys_flag: long.sys_flag,
+            born_timestamp: long.born_timestamp,
+            flag: long.flag,
+            properties: long.properties,
+            reconsume_times: long.reconsume_times,
+            unit_mode: long.unit_mode,
+            max_reconsume_times: long.max_reconsume_times,
+            batch: long.batch.unwrap_or(false),
+        })
+    }
+
+    /// One pass over the fields, by letter: this is the hot path.
+    fn read_short(command: &Command) -> Result<SendMessage, Malformed> {
+        let mut send = SendMessage { batch: command.code == SEND_BATCH_MESSAGE, ..SendMessage::default() };
+        let mut seen = 0u32;
+        for (key, value) in command.ext.iter() {
+            let &[letter @ b'a'..=b'm'] = key.as_bytes() else { continue };
+            seen |= 1 << (letter - b'a');
+            match letter {
+                b'a' => send.producer_group = value.to_owned(),
+                b'b' => send.topic = value.to_owned(),
+                b'c' => send.default_topic = value.to_owned(),
+                b'd' => send.default_topic_queue_nums = Field::read("d", Some(value))?,
+                b'e' => send.queue_id = Field::read("e", Some(value))?,
+                b'f' => send.sys_flag = Field::read("f", Some(value))?,
+                b'g' => send.born_timestamp = Field::read("g", Some(value))?,
+                b'h' => send.flag = Field::read("h", Some(value))?,
+                b'i' => send.properties = Some(value.to_owned()),
+                b'j' => send.reconsume_times = Field::read("j", Some(value))?,
+                b'k' => send.unit_mode = Field::read("k", Some(value))?,
+                b'l' => send.max_reconsume_times = Field::read("l", Some(value))?,
+                _ => send.batch |= bool::read("m", Some(value))?,
+            }
+        }
+        const NEEDED: [(u8, &str); 6] = [(b'a', "a"), (b'b', "b"), (b'e', "e"), (b'f', "f"), (b'g', "g"), (b'h', "h")];
+        match NEEDED.iter().find(|(letter, _)| seen & 1 << (letter - b'a') == 0) {
+            Some((_, key)) => Err(Malformed::Missing(key)),
+            None => Ok(send),
+        }
+    }
+}
+
+headers! {
+    /// Answers a send that was stored: codes 0, 10, 11 and 12.
+    #[doc(alias = "SendMessageResponseHeader")]
+    pub struct SendMessageReply {
+        /// Offset message id; of a batch, one per message, joined by commas.
+        msg_id: String = "msgId",
+        /// Where it was put.
+        queue_id: i32 = "queueId",
+        /// Its position in the queue; of a batch, the first one's.
+        queue_offset: i64 = "queueOffset",
+        /// The sender's unique key.
+        transaction_id: Option<String> = "transactionId",
+        /// Region, which clients read unguarded.
+        region: Option<String> = "MSG_REGION",
+        /// "true" unless tracing is off, which clients read unguarded.
+        trace_on: Option<String> = "TRACE_ON",
+    }
+
+    /// CONSUMER_SEND_MSG_BACK (36): deliver this message again later.
+    #[doc(alias = "ConsumerSendMsgBackRequestHeader")]
+    pub struct SendBack {
+        /// Where the message lies in the commit log.
+        offset: i64 = "offset",
+        /// Whose consumption failed.
+        group: String = "group",
+        /// Negative: dead letter; 0: the server chooses by the number of attempts; else a delay level.
+        delay_level: i32 = "delayLevel",
+        /// For people only.
+        origin_msg_id: Option<String> = "originMsgId",
+        /// For people only.
+        origin_topic: Option<String> = "originTopic",
+        /// Attempts before the dead letter topic; absent: as the group is configured.
+        max_reconsume_times: Option<i32> = "maxReconsumeTimes",
+    }
+}
+
+requests! {
+    SendBack: CONSUMER_SEND_MSG_BACK => Empty;
+}

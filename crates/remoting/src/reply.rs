@@ -1,0 +1,164 @@
+//! How a handler answers.
+
+use bytes::Bytes;
+use protocol::code::response;
+use protocol::command::Command;
+use protocol::request::{Header, Malformed};
+use std::fs::File;
+use std::sync::Arc;
+
+/// What follows a response's header.
+#[derive(Debug, Default)]
+pub enum Body {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// Parts of files and bytes, one behind the other; what lies in files goes to the socket without passing through
+    /// our memory.
+    Parts(Vec<Part>),
+}
+
+/// A piece of a body.
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// `length` bytes of `file` from `offset` on; they must not change until they are sent.
+    File {
+        /// Open for reading.
+        file: Arc<File>,
+        /// Where in it.
+        offset: u64,
+        /// How many bytes.
+        length: usize,
+    },
+}
+
+impl Part {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Part::Bytes(bytes) => bytes.len(),
+            Part::File { length, .. } => *length,
+        }
+    }
+}
+
+impl Body {
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Body::Empty => 0,
+            Body::Bytes(bytes) => bytes.len(),
+            Body::Parts(parts) => parts.iter().map(Part::len).sum(),
+        }
+    }
+
+    /// True when nothing follows the header.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Body {
+        Body::Bytes(bytes.into())
+    }
+}
+
+/// An answer: code, fields, body. `SUCCESS` unless said otherwise.
+#[derive(Debug)]
+pub struct Answer<H> {
+    /// Response code.
+    pub code: i32,
+    /// Text for people.
+    pub remark: Option<String>,
+    /// The reply's fields.
+    pub header: H,
+    /// What follows.
+    pub body: Body,
+}
+
+impl<H> Answer<H> {
+    /// A success with these fields.
+    pub fn new(header: H) -> Answer<H> {
+        Answer { code: response::SUCCESS, remark: None, header, body: Body::Empty }
+    }
+
+    /// With another code, and the text that goes with it.
+    pub fn with_code(mut self, code: i32, remark: impl Into<String>) -> Answer<H> {
+        self.code = code;
+        self.remark = Some(remark.into());
+        self
+    }
+
+    /// With a body.
+    pub fn with_body(mut self, body: impl Into<Body>) -> Answer<H> {
+        self.body = body.into();
+        self
+    }
+}
+
+impl<H> From<H> for Answer<H> {
+    fn from(header: H) -> Answer<H> {
+        Answer::new(header)
+    }
+}
+
+/// A refusal: a code, and a sentence that says what happened, to what, and what helps.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{remark} (code {code})")]
+pub struct Reject {
+    /// Response code.
+    pub code: i32,
+    /// The sentence.
+    pub remark: String,
+}
+
+impl Reject {
+    /// Refuses with this code and sentence.
+    pub fn new(code: i32, remark: impl Into<String>) -> Reject {
+        Reject { code, remark: remark.into() }
+    }
+
+    /// Something on our side went wrong.
+    pub fn system_error(remark: impl Into<String>) -> Reject {
+        Reject::new(response::SYSTEM_ERROR, remark)
+    }
+
+    /// We don't do this yet. The sentence names what is missing.
+    pub fn not_supported(remark: impl Into<String>) -> Reject {
+        Reject::new(response::REQUEST_CODE_NOT_SUPPORTED, remark)
+    }
+}
+
+impl From<Malformed> for Reject {
+    fn from(malformed: Malformed) -> Reject {
+        Reject::new(malformed.code(), malformed.to_string())
+    }
+}
+
+/// A response that is ready to go, still without its request's `opaque`.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) command: Command,
+    pub(crate) body: Body,
+}
+
+impl<H: Header> From<Answer<H>> for Response {
+    fn from(answer: Answer<H>) -> Response {
+        let mut command = Command::response(answer.code);
+        command.remark = answer.remark;
+        answer.header.write_fields(&mut command.ext);
+        Response { command, body: answer.body }
+    }
+}
+
+impl From<Reject> for Response {
+    fn from(reject: Reject) -> Response {
+        let mut command = Command::response(reject.code);
+        command.remark = Some(reject.remark);
+        Response { command, body: Body::Empty }
+    }
+}

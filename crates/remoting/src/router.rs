@@ -1,0 +1,138 @@
+//! The table of what a server answers: request code → handler.
+
+use crate::peer::Peer;
+use crate::reply::{Answer, Reject, Response};
+use bytes::Bytes;
+use protocol::code::request;
+use protocol::command::{Command, Language};
+use protocol::request::Request;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// One request, as its handler gets it.
+#[derive(Debug)]
+pub struct Call<R> {
+    /// The header's fields.
+    pub request: R,
+    /// What followed the header.
+    pub body: Bytes,
+    /// Who asks.
+    pub peer: Peer,
+    /// The code it came under, one of `R::CODES`.
+    pub code: i32,
+    /// The asking client's version, an ordinal of Java's `MQVersion`.
+    pub version: i32,
+    /// The asking client's language.
+    pub language: Language,
+}
+
+pub(crate) type Handling = Pin<Box<dyn Future<Output = Response>>>;
+type Handler = Box<dyn Fn(Peer, Command) -> Handling + Send + Sync>;
+type BeforeReplies = Box<dyn Fn() + Send + Sync>;
+type OnClose = Box<dyn Fn(&Peer) + Send + Sync>;
+
+/// What a server answers. A code that is not in the table is answered with "not supported" (3).
+///
+/// ```ignore
+/// Router::new(broker).on(send_message).on(pull_message)
+/// ```
+pub struct Router<S> {
+    state: Arc<S>,
+    table: Table,
+}
+
+#[derive(Default)]
+pub(crate) struct Table {
+    handlers: HashMap<i32, Handler>,
+    pub(crate) before_replies: Option<BeforeReplies>,
+    pub(crate) on_close: Option<OnClose>,
+}
+
+impl<S: Send + Sync + 'static> Router<S> {
+    /// An empty table over `state`, which every handler gets.
+    pub fn new(state: Arc<S>) -> Router<S> {
+        Router { state, table: Table::default() }
+    }
+
+    /// Answers the codes of `R` with `handler`. It is polled at once on the connection's own thread, in the order in
+    /// which requests arrive, and parked there if it waits; it must not block.
+    pub fn on<R, F, A>(mut self, handler: F) -> Router<S>
+    where
+        R: Request + 'static,
+        F: Fn(Arc<S>, Call<R>) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<Answer<R::Reply>, Reject>> + 'static,
+    {
+        for code in R::CODES {
+            let (state, handler) = (self.state.clone(), handler.clone());
+            self.table.handlers.insert(
+                *code,
+                Box::new(move |peer, command| {
+                    let call = R::read(&command).map(|request| Call {
+                        request,
+                        body: command.body,
+                        peer,
+                        code: command.code,
+                        version: command.version,
+                        language: command.language,
+                    });
+                    match call {
+                        Ok(call) => {
+                            let answer = handler(state.clone(), call);
+                            Box::pin(async move {
+                                match answer.await {
+                                    Ok(answer) => answer.into(),
+                                    Err(reject) => reject.into(),
+                                }
+                            })
+                        }
+                        Err(malformed) => Box::pin(std::future::ready(Reject::from(malformed).into())),
+                    }
+                }),
+            );
+        }
+        self
+    }
+
+    /// Leaves these codes unanswered for (3).
+    pub fn without(mut self, codes: &[i32]) -> Router<S> {
+        for code in codes {
+            self.table.handlers.remove(code);
+        }
+        self
+    }
+
+    /// Runs `action` once for each batch of replies, before any of them leaves: what they acknowledge must hold then.
+    pub fn before_replies(mut self, action: impl Fn(&S) + Send + Sync + 'static) -> Router<S> {
+        let state = self.state.clone();
+        self.table.before_replies = Some(Box::new(move || action(&state)));
+        self
+    }
+
+    /// Runs `action` when a connection is gone.
+    pub fn on_close(mut self, action: impl Fn(&S, &Peer) + Send + Sync + 'static) -> Router<S> {
+        let state = self.state.clone();
+        self.table.on_close = Some(Box::new(move |peer| action(&state, peer)));
+        self
+    }
+
+    pub(crate) fn into_table(self) -> Table {
+        self.table
+    }
+}
+
+impl Table {
+    pub(crate) fn handle(&self, peer: &Peer, command: Command) -> Handling {
+        match self.handlers.get(&command.code) {
+            Some(handler) => handler(peer.clone(), command),
+            None => {
+                let name = request::name(command.code).map(|name| format!(" ({name})")).unwrap_or_default();
+                let remark = format!(
+                    " request type {}{name} not supported: CometMQ does not do this yet, see \"Not yet\" in its README",
+                    command.code
+                );
+                Box::pin(std::future::ready(Reject::not_supported(remark).into()))
+            }
+        }
+    }
+}
