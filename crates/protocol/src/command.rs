@@ -22,6 +22,9 @@ pub const VERSION: i32 = 479;
 const RESPONSE: i32 = 1;
 const ONEWAY: i32 = 2;
 
+const FIELDS_USUAL: usize = 16;
+const TEXT_USUAL: usize = 256;
+
 /// A request or a response.
 #[doc(alias = "RemotingCommand")]
 #[derive(Debug, Clone, Default)]
@@ -168,19 +171,34 @@ impl ExtFields {
 
     /// Adds a field behind the others.
     pub fn push(&mut self, key: &str, value: impl Display) {
-        self.text.push_str(key);
-        let key_end = self.text.len() as u32;
+        self.begin(key);
         // Writing to a String can't fail.
         let _ = write!(self.text, "{value}");
-        self.ends.push((key_end, self.text.len() as u32));
+        self.end();
     }
 
     /// Adds a field whose value is text already.
     pub fn push_str(&mut self, key: &str, value: &str) {
+        self.begin(key);
+        self.text.push_str(value);
+        self.end();
+    }
+
+    fn begin(&mut self, key: &str) {
+        if self.ends.capacity() == 0 {
+            // One allocation each, for most headers.
+            self.ends.reserve(FIELDS_USUAL);
+            self.text.reserve(TEXT_USUAL);
+        }
         self.text.push_str(key);
         let key_end = self.text.len() as u32;
-        self.text.push_str(value);
-        self.ends.push((key_end, self.text.len() as u32));
+        self.ends.push((key_end, key_end));
+    }
+
+    fn end(&mut self) {
+        if let Some((_, value_end)) = self.ends.last_mut() {
+            *value_end = self.text.len() as u32;
+        }
     }
 
     /// True when there is no field.
@@ -250,15 +268,29 @@ mod json {
     }
 
     fn number(value: i32, out: &mut Vec<u8>) {
-        use std::io::Write;
-        // Writing to a Vec can't fail.
-        let _ = write!(out, "{value}");
+        let mut digits = [0; 11];
+        let mut at = digits.len();
+        let mut rest = value.unsigned_abs();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        if value < 0 {
+            at -= 1;
+            digits[at] = b'-';
+        }
+        out.extend_from_slice(&digits[at..]);
     }
 
     fn string(text: &str, out: &mut Vec<u8>) {
+        let escaped = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
         out.push(b'"');
         let mut rest = text.as_bytes();
-        while let Some(at) = rest.iter().position(|b| *b < 0x20 || *b == b'"' || *b == b'\\') {
+        while let Some(at) = rest.iter().position(escaped) {
             out.extend_from_slice(&rest[..at]);
             match rest[at] {
                 b'"' => out.extend_from_slice(b"\\\""),
@@ -281,16 +313,21 @@ mod json {
         let text = std::str::from_utf8(header).map_err(|_| BadFrame::Header("not UTF-8"))?;
         let mut scan = Scan { text, at: 0 };
         let mut command = Command::default();
-        scan.object(&mut |scan, key| {
-            match key {
-                "code" => command.code = scan.integer()?,
-                "flag" => command.flag = scan.integer()?,
-                "opaque" => command.opaque = scan.integer()?,
-                "version" => command.version = scan.integer()?,
+        let mut scratch = String::new();
+        scan.expect(b'{', "no JSON object")?;
+        while scan.next_key()? {
+            scratch.clear();
+            scan.string(&mut scratch)?;
+            scan.expect(b':', "no colon behind a key")?;
+            match scratch.as_str() {
+                "code" => command.code = scan.integer(&mut scratch)?,
+                "flag" => command.flag = scan.integer(&mut scratch)?,
+                "opaque" => command.opaque = scan.integer(&mut scratch)?,
+                "version" => command.version = scan.integer(&mut scratch)?,
                 "language" => {
-                    let mut name = String::new();
-                    scan.value(&mut name)?;
-                    command.language = name.parse().map(Language).unwrap_or_else(|_| Language::of_name(&name));
+                    scratch.clear();
+                    scan.value(&mut scratch)?;
+                    command.language = scratch.parse().map(Language).unwrap_or_else(|_| Language::of_name(&scratch));
                 }
                 "remark" => {
                     let mut remark = String::new();
@@ -299,10 +336,31 @@ mod json {
                 "extFields" => command.ext = scan.ext_fields()?,
                 _ => scan.skip()?,
             }
-            Ok(())
-        })?;
+        }
         scan.blanks();
         if scan.at < text.len() { Err(BadFrame::Header("bytes behind the JSON object")) } else { Ok(command) }
+    }
+
+    /// Where the first quote or backslash stands. Eight bytes at a time: strings here are short, and the set-up of a
+    /// vectorised search costs more than it saves.
+    fn end_or_escape(text: &[u8]) -> Option<usize> {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        const HIGHS: u64 = 0x8080_8080_8080_8080;
+        // The lowest high bit of the result marks the first byte that equals `byte`.
+        let equal = |word: u64, byte: u8| {
+            let zero_where_equal = word ^ (ONES * u64::from(byte));
+            zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & HIGHS
+        };
+        let (words, tail) = text.as_chunks::<8>();
+        for (i, word) in words.iter().enumerate() {
+            let word = u64::from_le_bytes(*word);
+            let found = equal(word, b'"') | equal(word, b'\\');
+            if found != 0 {
+                return Some(i * 8 + found.trailing_zeros() as usize / 8);
+            }
+        }
+        let at = tail.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        Some(words.len() * 8 + at)
     }
 
     /// A cursor over one JSON object. It goes no deeper than header and extFields; anything deeper is skipped by
@@ -312,7 +370,7 @@ mod json {
         at: usize,
     }
 
-    impl<'a> Scan<'a> {
+    impl Scan<'_> {
         fn peek(&self) -> Option<u8> {
             self.text.as_bytes().get(self.at).copied()
         }
@@ -333,26 +391,16 @@ mod json {
             }
         }
 
-        /// Reads `{ "key": value, … }`, giving each key to `field`, which consumes its value.
-        fn object(
-            &mut self,
-            field: &mut dyn FnMut(&mut Scan<'a>, &str) -> Result<(), BadFrame>,
-        ) -> Result<(), BadFrame> {
-            self.expect(b'{', "no JSON object")?;
-            let mut key = String::new();
+        /// Inside an object: goes to the next key (true), or behind the object's end (false).
+        fn next_key(&mut self) -> Result<bool, BadFrame> {
             loop {
                 self.blanks();
                 match self.peek() {
+                    Some(b'"') => return Ok(true),
+                    Some(b',') => self.at += 1,
                     Some(b'}') => {
                         self.at += 1;
-                        return Ok(());
-                    }
-                    Some(b',') => self.at += 1,
-                    Some(b'"') => {
-                        key.clear();
-                        self.string(&mut key)?;
-                        self.expect(b':', "no colon behind a key")?;
-                        field(self, &key)?;
+                        return Ok(false);
                     }
                     _ => return Err(BadFrame::Header("a JSON object that does not end")),
                 }
@@ -360,24 +408,26 @@ mod json {
         }
 
         fn ext_fields(&mut self) -> Result<ExtFields, BadFrame> {
+            let mut ext = ExtFields::default();
             self.blanks();
             if self.peek() != Some(b'{') {
                 self.skip()?;
-                return Ok(ExtFields::default());
+                return Ok(ext);
             }
-            let mut ext =
-                ExtFields { text: String::with_capacity(self.text.len() - self.at), ends: Vec::with_capacity(20) };
-            self.object(&mut |scan, key| {
+            self.at += 1;
+            ext.text.reserve(self.text.len() - self.at);
+            ext.ends.reserve(FIELDS_USUAL);
+            while self.next_key()? {
                 let start = ext.text.len();
-                ext.text.push_str(key);
+                self.string(&mut ext.text)?;
                 let key_end = ext.text.len() as u32;
-                if scan.value(&mut ext.text)? {
+                self.expect(b':', "no colon behind a key")?;
+                if self.value(&mut ext.text)? {
                     ext.ends.push((key_end, ext.text.len() as u32));
                 } else {
                     ext.text.truncate(start);
                 }
-                Ok(())
-            })?;
+            }
             Ok(ext)
         }
 
@@ -391,7 +441,7 @@ mod json {
             }
             let start = self.at;
             self.skip()?;
-            let raw = self.text[start..self.at].trim_end();
+            let raw = self.text[start..self.at].trim_ascii_end();
             if raw == "null" {
                 return Ok(false);
             }
@@ -399,20 +449,21 @@ mod json {
             Ok(true)
         }
 
-        fn integer(&mut self) -> Result<i32, BadFrame> {
-            let mut text = String::new();
-            if !self.value(&mut text)? {
+        fn integer(&mut self, scratch: &mut String) -> Result<i32, BadFrame> {
+            scratch.clear();
+            if !self.value(scratch)? {
                 return Ok(0);
             }
             // Codes beyond i32 don't exist; a number out of range is no header of ours.
-            text.trim().parse().map_err(|_| BadFrame::Header("a number that is none"))
+            scratch.trim().parse().map_err(|_| BadFrame::Header("a number that is none"))
         }
 
+        /// Reads the string that begins here.
         fn string(&mut self, out: &mut String) -> Result<(), BadFrame> {
             self.at += 1;
             loop {
                 let rest = &self.text.as_bytes()[self.at..];
-                let Some(length) = memchr::memchr2(b'"', b'\\', rest) else {
+                let Some(length) = end_or_escape(rest) else {
                     return Err(BadFrame::Header("a string that does not end"));
                 };
                 out.push_str(&self.text[self.at..self.at + length]);
