@@ -18,12 +18,12 @@ fn times() -> u32 {
     std::env::var("CRASH_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(24) / 2
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn kill_9_loses_nothing_acknowledged_with_async_flush() {
     kill_again_and_again("flushDiskType=ASYNC_FLUSH").await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn kill_9_loses_nothing_acknowledged_with_sync_flush() {
     kill_again_and_again("flushDiskType=SYNC_FLUSH").await;
 }
