@@ -61,7 +61,11 @@ impl Groups {
         read.others.entry("forbiddenTable").or_insert_with(|| Value::Object(Map::new()));
         Ok(Groups {
             table: RwLock::new(Inner {
-                groups: read.subscription_group_table.into_iter().map(|(name, group)| (name, Arc::new(group))).collect(),
+                groups: read
+                    .subscription_group_table
+                    .into_iter()
+                    .map(|(name, group)| (name, Arc::new(group)))
+                    .collect(),
                 others: read.others,
                 version: read.data_version.clone(),
             }),
@@ -117,7 +121,11 @@ impl Table for Groups {
             }
             File {
                 data_version: table.version.clone(),
-                subscription_group_table: table.groups.iter().map(|(name, it)| (name.clone(), (**it).clone())).collect(),
+                subscription_group_table: table
+                    .groups
+                    .iter()
+                    .map(|(name, it)| (name.clone(), (**it).clone()))
+                    .collect(),
                 others: table.others.clone(),
             }
         };

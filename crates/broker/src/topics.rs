@@ -71,8 +71,10 @@ pub enum CreateError {
     #[error("topic[{0}] not exist, apply first please! Create it, or set autoCreateTopicEnable=true on this broker")]
     AutoCreateOff(String),
     /// The topic that it should take after is not there, or does not pass itself on.
-    #[error("topic[{topic}] not exist, apply first please! It can't be made after topic[{template}], which this broker \
-        does not have or which does not allow it; create it")]
+    #[error(
+        "topic[{topic}] not exist, apply first please! It can't be made after topic[{template}], which this broker \
+        does not have or which does not allow it; create it"
+    )]
     Template {
         /// The topic.
         topic: String,
@@ -225,7 +227,12 @@ impl Topics {
 
     /// To be called when all name servers that can be reached know the table of this version.
     pub fn set_registered(&self, counter: i64) {
-        self.registered.send_if_modified(|known| counter > *known && { *known = counter; true });
+        self.registered.send_if_modified(|known| {
+            counter > *known && {
+                *known = counter;
+                true
+            }
+        });
     }
 
     /// Waits until name servers know this version.
@@ -249,7 +256,11 @@ impl Table for Topics {
             }
             File {
                 data_version: table.version.clone(),
-                topic_config_table: table.topics.iter().map(|(name, topic)| (name.clone(), (**topic).clone())).collect(),
+                topic_config_table: table
+                    .topics
+                    .iter()
+                    .map(|(name, topic)| (name.clone(), (**topic).clone()))
+                    .collect(),
             }
         };
         table::save(&self.file, &file)?;
