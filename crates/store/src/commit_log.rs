@@ -8,13 +8,14 @@
 //! Four positions follow one another: published ≤ written ≤ appended, flushed ≤ written.
 //!
 //! Locks of the store, in the order in which they may be taken:
-//! `flushing`, `writer`, `appender`, `unpublished`, a queue's `drain`, `index`, `index items`, a queue's `state`, `dirty queues`,
+//! `flushing`, `writer`, `appender`, `unpublished`, `touched`, a queue's `drain`, `index`, `index items`, a queue's `state`, `dirty queues`,
 //! `flush waiters`, `checkpoint`; then those of segments.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 
 use parking_lot::Mutex;
 use protocol::message::CommitLogOffset;
@@ -332,13 +333,13 @@ impl Inner {
         bytes.clear();
         bytes.shrink_to(BUFFER_KEPT_MAX);
         log.written.store(end, Ordering::SeqCst);
+        let mut woken = Vec::new();
         match self.config.flush {
-            FlushDiskType::Async => {
-                self.publish(pending, end);
-            }
+            FlushDiskType::Async => self.publish(pending, end, &mut woken),
             FlushDiskType::Sync => self.dispatcher.publish_later(std::mem::take(pending), end),
         }
         drop(writer);
+        woken.into_iter().for_each(Waker::wake);
         self.flusher.bell.ring();
         self.relieve_dispatch();
         Ok(())
