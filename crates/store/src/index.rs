@@ -373,6 +373,11 @@ impl Index {
         });
     }
 
+    /// Is there no file?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// Commit log offset of the last record that is entered.
     pub(crate) fn last_at(&self) -> Option<i64> {
         self.files.last().filter(|file| file.header.count > 1).map(|file| file.header.end_at)

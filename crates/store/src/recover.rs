@@ -137,7 +137,6 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let segments = load_log(config)?;
     refuse_batch_queues(config)?;
     let log_min = segments.first().map_or(0, |first| first.base);
-    let had_index = config.index_dir().exists();
     let queues = load_queues(config)?;
     let mut index = load_index(config)?;
 
@@ -165,13 +164,19 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         (Some(last), None) if clean => last.at.min(segments.last().map_or(0, |last| last.base)).max(log_min),
         _ => cut.min(log_max).max(log_min),
     };
-    let index_from = match &mut index {
-        Some(_) if !had_index => log_min,
-        Some(index) if clean => index.last_at().map_or(queues_from, |last| last + 1),
-        Some(index) => index.recover(checkpoint.index_timestamp, cut).map_err(io_error(&config.index_dir()))?,
-        None => i64::MAX,
+    // From which record on does the index lack keys, and where must the walk begin for it?
+    let (index_from, walk_for_index) = match &mut index {
+        Some(index) if index.is_empty() => (log_min, log_min),
+        // A clean stop left it as complete as the queues.
+        Some(index) if clean => (index.last_at().map_or(0, |last| last + 1), i64::MAX),
+        Some(index) => {
+            let from = index.recover(checkpoint.index_timestamp, cut).map_err(io_error(&config.index_dir()))?;
+            (from, from)
+        }
+        None => (i64::MAX, i64::MAX),
     };
-    let walk_from = walk_from(&segments, log_min, queues_end, queues_from, index_from, cut, clean);
+    let wanted = queues_from.min(walk_for_index).max(log_min);
+    let from = walk_from(&segments, log_min, queues_end, wanted, !clean, cut);
 
     let mut redo = Redo {
         config,
@@ -186,7 +191,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         last_timestamp: checkpoint.log_timestamp.max(checkpoint.queue_timestamp),
     };
     let how = Walk { verify_crc: clean || config.check_crc_on_recover, after_crash: !clean };
-    let end = walk(&segments, walk_from, how, &mut |record| redo.dispatch(record))?;
+    let end = walk(&segments, from, how, &mut |record| redo.dispatch(record))?;
     redo.drain()?;
     let Redo { touched, last_timestamp, .. } = redo;
 
@@ -201,9 +206,6 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         queue.continue_behind_last();
     }
     zero_behind(&segments, end)?;
-    if config.index_enabled {
-        std::fs::create_dir_all(config.index_dir()).map_err(io_error(&config.index_dir()))?;
-    }
     let log = CommitLog::new(segments, config.commit_log_file_size, end, last_timestamp);
     Ok(Recovered { lock, log, queues, index, checkpoint: (checkpoint_file, checkpoint), touched, last_timestamp })
 }
@@ -320,17 +322,15 @@ fn last_entry(queue: &Queue) -> io::Result<Option<Entry>> {
     Ok(None)
 }
 
-/// Where the walk begins: a place where a record begins, not behind what queues and index lack.
+/// Where the walk begins: a place where a record begins, at `wanted` or before.
 fn walk_from(
     segments: &Segments,
     log_min: i64,
     queues_end: Option<i64>,
-    queues_from: i64,
-    index_from: i64,
+    wanted: i64,
+    after_crash: bool,
     cut: i64,
-    clean: bool,
 ) -> i64 {
-    let wanted = queues_from.min(index_from).max(log_min);
     let is_boundary = |at: i64| {
         at == log_min
             || queues_end == Some(at)
@@ -338,7 +338,7 @@ fn walk_from(
                 segment.base == at || read_record(&segment, (at - segment.base) as u64, at).is_ok()
             })
     };
-    if (clean || wanted <= cut) && is_boundary(wanted) {
+    if (!after_crash || wanted <= cut) && is_boundary(wanted) {
         return wanted;
     }
     // The newest file that begins with a record before it.
