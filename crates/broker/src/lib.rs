@@ -1,4 +1,3 @@
 //! Takes messages in, hands them out.
 
 pub mod config;
-pub mod properties;
