@@ -1,8 +1,8 @@
 //! Tells name servers where this broker is and which topics it has.
 //!
 //! 1. [`choose_host`]: under which address do clients reach us, when nobody said so?
-//! 2. [`Registration::run`]: one task per name server registers at once, whenever topics change, and every
-//!    `registerNameServerPeriod`; it keeps trying while a name server is not there, and unregisters at the end
+//! 2. [`Registration::run`]: one task per name server registers at once, whenever topics change or its connection is lost,
+//!    and every `registerNameServerPeriod`; it keeps trying while a name server is not there, and unregisters at the end
 //! 3. [`check_reachable`]: do we reach ourselves under that address?
 //!
 //! Names of hosts are looked up each time a connection is made.
@@ -25,6 +25,9 @@ use tokio::task::JoinSet;
 
 /// How long after a failure the next try comes.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long after a lost connection the next try comes.
+const RECONNECT: Duration = Duration::from_millis(100);
 
 /// How long a stopping broker waits for a name server to take note.
 const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -216,9 +219,15 @@ impl<T: TopicTable> Registration<T> {
                     std::future::pending::<()>().await;
                 }
             };
+            let connection_lost = async {
+                self.client.closed(&namesrv).await;
+                // Whoever closed it may be starting again.
+                tokio::time::sleep(if reached == Some(true) { RECONNECT } else { RETRY }).await;
+            };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = topics_changed => {}
+                () = connection_lost => {}
                 _ = stopped.changed() => break,
             }
         }
