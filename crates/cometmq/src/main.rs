@@ -13,7 +13,6 @@ mod listen;
 mod options;
 mod serve;
 mod shutdown;
-mod stand_in;
 mod telemetry;
 mod text;
 

@@ -8,11 +8,10 @@ use crate::environment::Environment;
 use crate::listen;
 use crate::options::{BrokerSettings, NamesrvSettings};
 use crate::shutdown::Shutdown;
-use crate::stand_in::{Broker, OpenError};
 use crate::text::{self, Language};
 use ::namesrv::Namesrv;
-use broker::config::Config;
 use broker::registration::{self, Chosen, Registration};
+use broker::{Broker, OpenError};
 use remoting::Server;
 use std::io;
 use std::net::IpAddr;
@@ -148,8 +147,7 @@ pub enum Advertised {
 pub struct RunningBroker {
     broker: Arc<Broker>,
     /// Its registration.
-    pub registration: Arc<Registration<Broker>>,
-    config: Config,
+    pub registration: Arc<Registration>,
     advertised: Advertised,
     vip_port: Option<u16>,
 }
@@ -181,7 +179,7 @@ impl RunningBroker {
                 (ip, Advertised::Chosen(host.chosen))
             }
         };
-        let broker = Broker::open(config.clone()).map_err(StartError::Open)?;
+        let broker = Broker::open(config).map_err(StartError::Open)?;
         server.listen(main, broker.router()).map_err(StartError::Threads)?;
         let vip_port = match vip {
             Ok(vip) => Some(server.listen(vip, broker.vip_router()).map_err(StartError::Threads)?.port()),
@@ -190,19 +188,19 @@ impl RunningBroker {
                 None
             }
         };
-        let registration = Registration::new(&config, &host, broker.clone());
-        Ok(RunningBroker { broker, registration, config, advertised, vip_port })
+        let registration = Registration::new(broker.clone(), &host);
+        Ok(RunningBroker { broker, registration, advertised, vip_port })
     }
 
     /// What the banner says of it.
     pub fn facts(&self) -> banner::BrokerFacts {
         banner::BrokerFacts {
-            name: self.config.name.clone(),
+            name: self.broker.config.name.clone(),
             address: self.registration.broker_addr().to_owned(),
             advertised: self.advertised.clone(),
             vip_port: self.vip_port,
-            namesrv_addr: self.config.namesrv_addr.clone(),
-            data: self.config.store_root.clone(),
+            namesrv_addr: self.broker.config.namesrv_addr.clone(),
+            data: self.broker.config.store_root.clone(),
         }
     }
 
