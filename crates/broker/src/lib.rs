@@ -13,7 +13,7 @@ pub mod locks;
 pub mod offsets;
 mod processor;
 pub mod producers;
-pub mod properties;
+pub mod registration;
 pub mod retry;
 mod run;
 mod table;
