@@ -6,7 +6,8 @@
 //! Which keys Apache knows stands in `config/apache.properties`. A key that is known there and not here is honest work
 //! for later: it is listed at start. A few of those must not be passed over in silence; [`REFUSED`] has them.
 
-use crate::properties;
+use protocol::nearest::nearest;
+use protocol::properties;
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -481,32 +482,6 @@ fn apache_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(|line| line.split_once('=').unwrap_or((line, "")))
-}
-
-/// The candidate that needs the fewest changes to become `name`, if it is near enough to be meant.
-pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted = name.to_lowercase();
-    let allowed = (name.chars().count() / 3).max(1);
-    candidates
-        .map(|candidate| (distance(&wanted, &candidate.to_lowercase()), candidate))
-        .filter(|(changes, _)| *changes <= allowed)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// How many characters must be put in, taken out or replaced to get from `a` to `b` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// `host:port` of each of `text`'s addresses, which are parted by `;`. Without a port it is 9876.

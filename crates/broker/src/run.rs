@@ -63,7 +63,7 @@ async fn save(broker: &Arc<Broker>, file: &'static str, table: fn(&Broker) -> &d
 async fn save_changes(broker: Arc<Broker>) {
     let (mut topics, mut groups) = (broker.topics.changed(), broker.groups.changed());
     loop {
-        save(&broker, "topics.json", |broker| &broker.topics).await;
+        save(&broker, "topics.json", |broker| &*broker.topics).await;
         save(&broker, "subscriptionGroup.json", |broker| &broker.groups).await;
         tokio::select! {
             _ = topics.changed() => {}
