@@ -30,6 +30,7 @@ use locks::QueueLocks;
 use offsets::ConsumerOffsets;
 use parking_lot::{Mutex, RwLock};
 use producers::Producers;
+use protocol::code::response;
 use protocol::topic::SCHEDULE_TOPIC;
 use remoting::{Peer, Reject, Router};
 use std::io;
@@ -124,13 +125,14 @@ impl Broker {
         closed.and(saved.into_iter().collect())
     }
 
-    /// Hands what was put to the operating system. Replies leave after it.
-    fn write_out(&self) {
-        if let Err(error) = self.store.write_out()
-            && !self.failure_told.swap(true, Ordering::Relaxed)
-        {
-            tracing::error!(%error, "can't write messages; sends are refused from here on");
-        }
+    /// Hands what was put to the operating system; sends are acknowledged behind it.
+    fn write_out(&self) -> Result<(), Reject> {
+        self.store.write_out().map_err(|error| {
+            if !self.failure_told.swap(true, Ordering::Relaxed) {
+                tracing::error!(%error, "can't write messages; sends are refused from here on");
+            }
+            Reject::new(response::SERVICE_NOT_AVAILABLE, format!("the message was not stored: {error}"))
+        })
     }
 
     /// Stores a message; one with a delay level is put where it waits.

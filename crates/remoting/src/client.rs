@@ -256,7 +256,9 @@ async fn exchange(
                 if command.is_response() {
                     let answer = waiting.lock().remove(&command.opaque);
                     // Nobody waits for it any more when it comes too late.
-                    answer.map(|answer| answer.send(command));
+                    if let Some(answer) = answer {
+                        let _ = answer.send(command);
+                    }
                 } else {
                     on_request(address, command);
                 }

@@ -331,12 +331,16 @@ impl Inner {
         *bytes = chunk.bytes;
         bytes.clear();
         bytes.shrink_to(BUFFER_KEPT_MAX);
-        log.written.store(end, Ordering::SeqCst);
         match self.config.flush {
             FlushDiskType::Async => {
+                log.written.store(end, Ordering::SeqCst);
                 self.publish(pending, end);
             }
-            FlushDiskType::Sync => self.dispatcher.publish_later(std::mem::take(pending), end),
+            FlushDiskType::Sync => {
+                // First the list, then the position: the flush thread publishes what is listed up to where it flushed.
+                self.dispatcher.publish_later(std::mem::take(pending), end);
+                log.written.store(end, Ordering::SeqCst);
+            }
         }
         drop(writer);
         self.flusher.bell.ring();

@@ -109,7 +109,7 @@ pub(super) async fn send_message(
         // So that the topic is there after a crash, as the message is.
         broker.topic_saved(counter).await?;
     }
-    if asked.wait { await_disk(&broker, end, reply).await } else { Ok(reply.into()) }
+    if asked.wait { await_disk(&broker, end, reply).await } else { Ok(Answer::new(reply).behind_write()) }
 }
 
 /// Answers when the message is on disk, if that is promised; with FLUSH_DISK_TIMEOUT (10) if it takes too long.
@@ -124,12 +124,12 @@ pub(super) async fn await_disk<R>(broker: &Broker, end: CommitLogOffset, reply: 
                     "stored, but not on disk within {:?} (syncFlushTimeout); a power failure now would lose it",
                     broker.config.sync_flush_timeout
                 );
-                return Ok(Answer::new(reply).with_code(response::FLUSH_DISK_TIMEOUT, remark));
+                return Ok(Answer::new(reply).with_code(response::FLUSH_DISK_TIMEOUT, remark).behind_write());
             }
         },
     };
     match flushed {
-        Ok(()) => Ok(reply.into()),
+        Ok(()) => Ok(Answer::new(reply).behind_write()),
         Err(error) => Err(Reject::new(response::SERVICE_NOT_AVAILABLE, error.to_string())),
     }
 }
