@@ -27,6 +27,9 @@ TARGET = JAVA / "target"
 ADD_OPENS = [
     f"--add-opens=java.base/{package}=ALL-UNNAMED"
     for package in ("java.nio", "sun.nio.ch", "java.lang", "java.util")
+] + [
+    # 4.9.7 unmaps its files with it; without it a stop breaks off and leaves `abort` behind
+    "--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED"
 ]
 
 GET_BROKER_CLUSTER_INFO = 106
