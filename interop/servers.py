@@ -7,7 +7,8 @@ Both kinds are driven alike:
     server.stop()        # SIGTERM, waits for the end
     server.kill()        # kill -9
 
-The store lies in `directory/store` and is kept from one start to the next, so are the ports.
+The store lies in `directory/store` and is kept from one start to the next, so are the ports; a start with
+settings of its own has a store of its own.
 "Started" is a fact read from outside: the ports accept and the name server lists the broker.
 """
 
@@ -18,6 +19,7 @@ import socket
 import struct
 import subprocess
 import time
+import zlib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -176,6 +178,10 @@ class Server:
     def broker(self):
         return f"127.0.0.1:{self.broker_port}"
 
+    def store_of(self, extra):
+        """Other settings get another store: what one setting has made, like the topic TBW102, stays in it."""
+        return self.directory / f"store-{zlib.crc32(repr(sorted(extra.items())).encode()):08x}" if extra else self.store
+
     def write_conf(self, extra):
         conf = {
             "brokerClusterName": self.cluster,
@@ -184,8 +190,8 @@ class Server:
             "brokerIP1": "127.0.0.1",
             "listenPort": str(self.broker_port),
             "namesrvAddr": self.namesrv,
-            "storePathRootDir": str(self.store),
-            "storePathCommitLog": str(self.store / "commitlog"),
+            "storePathRootDir": str(self.store_of(extra)),
+            "storePathCommitLog": str(self.store_of(extra) / "commitlog"),
             **self.settings,
             **(extra or {}),
         }
@@ -311,7 +317,7 @@ class CometMQ(Server):
     def start(self, extra=None):
         conf = self.write_conf(extra)
         self.spawn("cometmq", [
-            str(self.binary), "dev", "--data", str(self.store),
+            str(self.binary), "dev", "--data", str(self.store_of(extra)),
             "--namesrv-port", str(self.namesrv_port), "--broker-port", str(self.broker_port), "-c", str(conf),
         ])
         self.wait_until(self.broker_is_listed, "the name server lists the broker")

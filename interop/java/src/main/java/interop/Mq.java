@@ -19,6 +19,7 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 
@@ -62,9 +63,15 @@ final class Mq implements AutoCloseable {
         return producer;
     }
 
-    /** Not yet started: subscribe, register a listener, start. */
+    /**
+     * Not yet started: subscribe, register a listener, start.
+     *
+     * <p>From the first offset: with the default, from the last, a message that comes to an empty queue between the
+     * client's two questions (my offset? none — your end, then?) is skipped, with Apache's broker too.
+     */
     DefaultMQPushConsumer pushConsumer(String group) {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.setNamesrvAddr(namesrv);
         consumer.setInstanceName(fresh("i"));
         shutdowns.add(consumer::shutdown);
@@ -198,13 +205,22 @@ final class Mq implements AutoCloseable {
 
     /** Waits until the list has so many entries, and then a moment for one too many. */
     static <T> void awaitExactly(Collection<T> got, int count, String what) throws Exception {
-        await(count + " × " + what, Duration.ofSeconds(30), () -> got.size() >= count);
+        try {
+            await(count + " × " + what, Duration.ofSeconds(30), () -> got.size() >= count);
+        } catch (AssertionError tooFew) {
+            throw new AssertionError(tooFew.getMessage() + ", but " + got.size() + ": " + got);
+        }
         nothingMore(got, count, what);
     }
 
     static <T> void nothingMore(Collection<T> got, int count, String what) {
         LockSupport.parkNanos(Duration.ofMillis(300).toNanos());
         Check.that(got.size() == count, "exactly " + count + " × " + what + ", but got " + got.size() + ": " + got);
+    }
+
+    /** Work that takes a while. */
+    static void nap(long millis) {
+        LockSupport.parkNanos(Duration.ofMillis(millis).toNanos());
     }
 
     static <T> Set<T> set(Collection<T> all) {
