@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from recorder import Recorder
 from servers import Apache, CometMQ, HERE, ServerError, ask
 
 APACHE_VERSION = "5.5.0"
@@ -74,6 +75,7 @@ def main(client, scenarios, prepare):
     parser.add_argument("--binary", default=HERE.parent / "target" / "release" / "cometmq", help="the cometmq to start")
     parser.add_argument("--jobs", type=int, default=4, help="scenarios at a time")
     parser.add_argument("--keep", action="store_true", help="keep stores and logs also when all pass")
+    parser.add_argument("--record", metavar="FILE", help="keep one frame of each shape that the client writes")
     parser.add_argument("scenario", nargs="*", help="only these")
     options = parser.parse_args()
     unknown = set(options.scenario) - set(scenarios)
@@ -92,7 +94,7 @@ def main(client, scenarios, prepare):
     begun = time.monotonic()
     verdicts = []
     try:
-        settings = {"mappedFileSizeCommitLog": str(64 << 20)}
+        settings = {"mappedFileSizeCommitLog": str(64 << 20), "enablePropertyFilter": "true", "diskMaxUsedSpaceRatio": "97"}
         if options.against == "apache":
             # A request that waited 200 ms is refused, a oneway then is lost: a JVM that just started is that slow.
             settings["waitTimeMillsInSendQueue"] = "5000"
@@ -106,11 +108,14 @@ def main(client, scenarios, prepare):
             for name in names:
                 wait_for_route(server, f"interop-{client}-{name}")
 
+            recorder = Recorder(server) if options.record else None
+
             def one(name):
                 home = directory / name
                 home.mkdir()
                 verdict = judge(client, name, [
-                    *command, "--against", options.against, "--namesrv", server.namesrv, "--broker", server.broker,
+                    *command, "--against", options.against, "--broker", server.broker,
+                    "--namesrv", recorder.namesrv if recorder else server.namesrv,
                     "--topic", f"interop-{client}-{name}", name,
                 ], 120, home, {"HOME": str(home)})
                 print(verdict, flush=True)
@@ -118,6 +123,8 @@ def main(client, scenarios, prepare):
 
             with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
                 verdicts = list(pool.map(one, names))
+            if recorder:
+                print(f"{recorder.write(options.record)} frames: {options.record}")
         finally:
             server.close()
     except ServerError as error:
