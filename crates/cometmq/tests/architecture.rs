@@ -76,7 +76,17 @@ fn store_knows_no_peer() {
 
 #[test]
 fn only_segment_touches_message_files() {
-    let words = ["pwrite", "pread", "write_all_at", "read_exact_at", "read_at(", "write_at(", "set_len", "OpenOptions", "File::"];
+    let words = [
+        "pwrite",
+        "pread",
+        "write_all_at",
+        "read_exact_at",
+        "read_at(",
+        "write_at(",
+        "set_len",
+        "OpenOptions",
+        "File::",
+    ];
     // These three keep files that hold no messages: the lock, the checkpoint, the JSON tables.
     let except = ["segment.rs", "lock.rs", "checkpoint.rs", "table.rs"];
     assert_absent("crates/store/src", &words, &except);

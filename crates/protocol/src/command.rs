@@ -11,6 +11,7 @@
 //! Java: `org.apache.rocketmq.remoting.protocol.RemotingCommand`.
 
 use bytes::{Buf, Bytes, BytesMut};
+use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 
 /// The largest frame taken, in bytes, its length field included (`com.rocketmq.remoting.frameMaxLength`).
@@ -177,6 +178,14 @@ impl ExtFields {
         self.end();
     }
 
+    /// Adds a field whose value is a number.
+    pub fn push_number(&mut self, key: &str, value: i64) {
+        self.begin(key);
+        let mut buffer = [0; 20];
+        self.text.extend(digits(value, &mut buffer).iter().map(|digit| char::from(*digit)));
+        self.end();
+    }
+
     /// Adds a field whose value is text already.
     pub fn push_str(&mut self, key: &str, value: &str) {
         self.begin(key);
@@ -205,6 +214,25 @@ impl ExtFields {
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
+}
+
+/// A number in decimal, in the last bytes of `buffer`.
+fn digits(value: i64, buffer: &mut [u8; 20]) -> &[u8] {
+    let mut at = buffer.len();
+    let mut rest = value.unsigned_abs();
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if value < 0 {
+        at -= 1;
+        buffer[at] = b'-';
+    }
+    &buffer[at..]
 }
 
 /// What a client is written in; unknown names are `OTHER`.
@@ -268,29 +296,13 @@ mod json {
     }
 
     fn number(value: i32, out: &mut Vec<u8>) {
-        let mut digits = [0; 11];
-        let mut at = digits.len();
-        let mut rest = value.unsigned_abs();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        if value < 0 {
-            at -= 1;
-            digits[at] = b'-';
-        }
-        out.extend_from_slice(&digits[at..]);
+        out.extend_from_slice(digits(value.into(), &mut [0; 20]));
     }
 
     fn string(text: &str, out: &mut Vec<u8>) {
-        let escaped = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
         out.push(b'"');
         let mut rest = text.as_bytes();
-        while let Some(at) = rest.iter().position(escaped) {
+        while let Some(at) = find_special(rest, true) {
             out.extend_from_slice(&rest[..at]);
             match rest[at] {
                 b'"' => out.extend_from_slice(b"\\\""),
@@ -313,21 +325,18 @@ mod json {
         let text = std::str::from_utf8(header).map_err(|_| BadFrame::Header("not UTF-8"))?;
         let mut scan = Scan { text, at: 0 };
         let mut command = Command::default();
-        let mut scratch = String::new();
         scan.expect(b'{', "no JSON object")?;
         while scan.next_key()? {
-            scratch.clear();
-            scan.string(&mut scratch)?;
+            let key = scan.plain()?;
             scan.expect(b':', "no colon behind a key")?;
-            match scratch.as_str() {
-                "code" => command.code = scan.integer(&mut scratch)?,
-                "flag" => command.flag = scan.integer(&mut scratch)?,
-                "opaque" => command.opaque = scan.integer(&mut scratch)?,
-                "version" => command.version = scan.integer(&mut scratch)?,
+            match &*key {
+                "code" => command.code = scan.integer()?,
+                "flag" => command.flag = scan.integer()?,
+                "opaque" => command.opaque = scan.integer()?,
+                "version" => command.version = scan.integer()?,
                 "language" => {
-                    scratch.clear();
-                    scan.value(&mut scratch)?;
-                    command.language = scratch.parse().map(Language).unwrap_or_else(|_| Language::of_name(&scratch));
+                    let name = scan.plain()?;
+                    command.language = name.parse().map(Language).unwrap_or_else(|_| Language::of_name(&name));
                 }
                 "remark" => {
                     let mut remark = String::new();
@@ -341,25 +350,33 @@ mod json {
         if scan.at < text.len() { Err(BadFrame::Header("bytes behind the JSON object")) } else { Ok(command) }
     }
 
-    /// Where the first quote or backslash stands. Eight bytes at a time: strings here are short, and the set-up of a
-    /// vectorised search costs more than it saves.
-    fn end_or_escape(text: &[u8]) -> Option<usize> {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const HIGHS: u64 = 0x8080_8080_8080_8080;
-        // The lowest high bit of the result marks the first byte that equals `byte`.
-        let equal = |word: u64, byte: u8| {
-            let zero_where_equal = word ^ (ONES * u64::from(byte));
-            zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & HIGHS
-        };
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+    /// The lowest high bit of the result marks the first byte of `word` that equals `byte`.
+    fn equal(word: u64, byte: u8) -> u64 {
+        let zero_where_equal = word ^ (ONES * u64::from(byte));
+        zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & HIGHS
+    }
+
+    /// The same for bytes below `limit`, which is at most 0x80.
+    fn below(word: u64, limit: u8) -> u64 {
+        word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGHS
+    }
+
+    /// Where the first quote or backslash stands, or control character if these count. Eight bytes at a time: strings
+    /// here are short, and the set-up of a vectorised search costs more than it saves.
+    fn find_special(text: &[u8], controls: bool) -> Option<usize> {
+        let limit = if controls { 0x20 } else { 0 };
         let (words, tail) = text.as_chunks::<8>();
         for (i, word) in words.iter().enumerate() {
             let word = u64::from_le_bytes(*word);
-            let found = equal(word, b'"') | equal(word, b'\\');
+            let found = equal(word, b'"') | equal(word, b'\\') | below(word, limit);
             if found != 0 {
                 return Some(i * 8 + found.trailing_zeros() as usize / 8);
             }
         }
-        let at = tail.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        let at = tail.iter().position(|byte| matches!(byte, b'"' | b'\\') || *byte < limit)?;
         Some(words.len() * 8 + at)
     }
 
@@ -370,7 +387,7 @@ mod json {
         at: usize,
     }
 
-    impl Scan<'_> {
+    impl<'a> Scan<'a> {
         fn peek(&self) -> Option<u8> {
             self.text.as_bytes().get(self.at).copied()
         }
@@ -449,13 +466,39 @@ mod json {
             Ok(true)
         }
 
-        fn integer(&mut self, scratch: &mut String) -> Result<i32, BadFrame> {
-            scratch.clear();
-            if !self.value(scratch)? {
+        /// The value that begins here, borrowed where it is a string without escapes.
+        fn plain(&mut self) -> Result<Cow<'a, str>, BadFrame> {
+            self.blanks();
+            let text = self.text;
+            if self.peek() == Some(b'"') {
+                let start = self.at + 1;
+                if let Some(length) = find_special(&text.as_bytes()[start..], false)
+                    && text.as_bytes()[start + length] == b'"'
+                {
+                    self.at = start + length + 1;
+                    return Ok(Cow::Borrowed(&text[start..start + length]));
+                }
+            }
+            let mut value = String::new();
+            self.value(&mut value)?;
+            Ok(Cow::Owned(value))
+        }
+
+        fn integer(&mut self) -> Result<i32, BadFrame> {
+            self.blanks();
+            let digits = self.text.as_bytes()[self.at..].iter();
+            let length = digits.take_while(|byte| byte.is_ascii_digit() || **byte == b'-').count();
+            if length > 0 {
+                let number = &self.text[self.at..self.at + length];
+                self.at += length;
+                // Codes beyond i32 don't exist; a number out of range is no header of ours.
+                return number.parse().map_err(|_| BadFrame::Header("a number that is none"));
+            }
+            let value = self.plain()?;
+            if value.is_empty() {
                 return Ok(0);
             }
-            // Codes beyond i32 don't exist; a number out of range is no header of ours.
-            scratch.trim().parse().map_err(|_| BadFrame::Header("a number that is none"))
+            value.trim().parse().map_err(|_| BadFrame::Header("a number that is none"))
         }
 
         /// Reads the string that begins here.
@@ -463,7 +506,7 @@ mod json {
             self.at += 1;
             loop {
                 let rest = &self.text.as_bytes()[self.at..];
-                let Some(length) = end_or_escape(rest) else {
+                let Some(length) = find_special(rest, false) else {
                     return Err(BadFrame::Header("a string that does not end"));
                 };
                 out.push_str(&self.text[self.at..self.at + length]);
@@ -512,6 +555,7 @@ mod json {
         /// Passes one value of any kind.
         fn skip(&mut self) -> Result<(), BadFrame> {
             self.blanks();
+            let start = self.at;
             let mut depth = 0usize;
             let mut ignored = String::new();
             while let Some(byte) = self.peek() {
@@ -525,7 +569,10 @@ mod json {
                         continue;
                     }
                     b'{' | b'[' => depth += 1,
-                    b'}' | b']' if depth == 0 => return Ok(()),
+                    b'}' | b']' | b',' if depth == 0 && self.at == start => {
+                        return Err(BadFrame::Header("a key without a value"));
+                    }
+                    b'}' | b']' | b',' if depth == 0 => return Ok(()),
                     b'}' | b']' => {
                         depth -= 1;
                         if depth == 0 {
@@ -533,7 +580,6 @@ mod json {
                             return Ok(());
                         }
                     }
-                    b',' if depth == 0 => return Ok(()),
                     _ => {}
                 }
                 self.at += 1;

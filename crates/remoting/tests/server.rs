@@ -11,7 +11,7 @@ use remoting::reply::Part;
 use remoting::{Answer, Body, Call, Client, Peer, Reject, Router, Server};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -22,6 +22,7 @@ const SOON: Duration = Duration::from_secs(10);
 struct State {
     gate: Notify,
     turns: AtomicUsize,
+    failing: AtomicBool,
     peers: Mutex<Vec<Peer>>,
     gone: Notify,
 }
@@ -30,7 +31,9 @@ async fn max(_: Arc<State>, call: Call<GetMaxOffset>) -> Result<Answer<OffsetRep
     match call.request.queue_id {
         -1 => Err(Reject::new(response::TOPIC_NOT_EXIST, format!("no topic `{}`", call.request.topic))),
         -2 => panic!("a defect"),
-        queue => Ok(Answer::new(OffsetReply { offset: i64::from(queue) }).with_body(Body::Bytes(call.body))),
+        queue => {
+            Ok(Answer::new(OffsetReply { offset: i64::from(queue) }).with_body(Body::Bytes(call.body)).behind_write())
+        }
     }
 }
 
@@ -59,6 +62,10 @@ fn serve() -> (Server, SocketAddr, Arc<State>) {
         .on(members)
         .before_replies(|state| {
             state.turns.fetch_add(1, Ordering::SeqCst);
+            match state.failing.load(Ordering::SeqCst) {
+                true => Err(Reject::new(response::SERVICE_NOT_AVAILABLE, "the disk is full")),
+                false => Ok(()),
+            }
         })
         .on_close(|state, peer| {
             assert!(peer.is_closed());
@@ -156,6 +163,26 @@ fn replies_leave_in_order_and_only_behind_the_hook() {
         assert_eq!(raw.receive().unwrap().opaque, opaque);
         assert!(state.turns.load(Ordering::SeqCst) > 0);
     }
+}
+
+#[test]
+fn when_writing_fails_nothing_is_acknowledged_and_everything_answered() {
+    let (_server, address, state) = serve();
+    let mut raw = Raw::connect(address);
+    state.failing.store(true, Ordering::SeqCst);
+    for opaque in 0..100 {
+        raw.send(max_offset(opaque).write(), opaque);
+    }
+    for opaque in 0..100 {
+        let answer = raw.receive().unwrap();
+        assert_eq!((answer.opaque, answer.code), (opaque, response::SERVICE_NOT_AVAILABLE));
+    }
+    raw.send(GetConsumerList::default().write(), 100);
+    assert_eq!(raw.receive().unwrap().code, response::SUCCESS, "what acknowledges nothing is answered all the same");
+    state.failing.store(false, Ordering::SeqCst);
+    raw.send(max_offset(7).write(), 7);
+    let answer = raw.receive().unwrap();
+    assert_eq!((answer.opaque, answer.code), (7, response::SUCCESS));
 }
 
 #[test]
