@@ -504,6 +504,11 @@ pub fn namesrv_addresses(text: &str) -> Option<Vec<String>> {
         .collect()
 }
 
+/// True of an address or a DNS name; false with a port, or of a URL.
+pub fn is_host(text: &str) -> bool {
+    !text.is_empty() && (!text.contains([':', '/', ' ']) || text.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
 /// A field and what it may be set to.
 enum Item<'a> {
     Text(&'a mut String),
@@ -534,7 +539,7 @@ impl Item<'_> {
             Item::Text(field) if !value.is_empty() => **field = value.into(),
             Item::Text(_) => return Err("it must not be empty".into()),
             Item::Host(field) => {
-                if value.contains([':', '/', ' ']) && value.parse::<std::net::Ipv6Addr>().is_err() {
+                if !value.is_empty() && !is_host(value) {
                     return Err("an address or a name, without port".into());
                 }
                 **field = Some(value.to_owned()).filter(|host| !host.is_empty());

@@ -1,13 +1,13 @@
 //! Tells name servers where this broker is and which topics it has.
 //!
 //! 1. [`choose_host`]: under which address do clients reach us, when nobody said so?
-//! 2. [`Registration::run`]: one task per name server registers at once, whenever topics change, and every
-//!    `registerNameServerPeriod`; it keeps trying while a name server is not there, and unregisters at the end
+//! 2. [`Registration::run`]: one task per name server registers at once, whenever topics change or its connection is lost,
+//!    and every `registerNameServerPeriod`; it keeps trying while a name server is not there, and unregisters at the end
 //! 3. [`check_reachable`]: do we reach ourselves under that address?
 //!
 //! Names of hosts are looked up each time a connection is made.
 
-use crate::config::Config;
+use crate::Broker;
 use parking_lot::Mutex;
 use protocol::json;
 use protocol::request::route::{RegisterBroker, UnregisterBroker};
@@ -25,6 +25,9 @@ use tokio::task::JoinSet;
 
 /// How long after a failure the next try comes.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long after a lost connection the next try comes.
+const RECONNECT: Duration = Duration::from_millis(100);
 
 /// How long a stopping broker waits for a name server to take note.
 const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -95,30 +98,11 @@ pub async fn check_reachable(address: &str) -> Result<(), io::Error> {
     }
 }
 
-/// The broker's topics, as registration needs them.
-pub trait TopicTable: Send + Sync + 'static {
-    /// All topics, and the state that they are in.
-    fn all(&self) -> (Vec<Arc<TopicConfig>>, DataVersion);
-
-    /// The state's counter, whenever it changes.
-    fn changed(&self) -> watch::Receiver<i64>;
-
-    /// Name servers know of all changes up to this counter.
-    fn set_registered(&self, counter: i64);
-}
-
 /// A broker's registration with its name servers.
-pub struct Registration<T> {
-    cluster_name: String,
-    broker_name: String,
-    broker_id: i64,
+pub struct Registration {
+    broker: Arc<Broker>,
     broker_addr: String,
     ha_server_addr: String,
-    permission: i32,
-    period: Duration,
-    timeout: Duration,
-    namesrv_addr: Vec<String>,
-    topics: Arc<T>,
     client: Client,
     /// Per name server, the counter of the topics that it knows; `None` while it is not reached.
     known: Mutex<BTreeMap<String, Option<i64>>>,
@@ -126,24 +110,18 @@ pub struct Registration<T> {
     count: watch::Sender<usize>,
 }
 
-impl<T: TopicTable> Registration<T> {
-    /// The registration of a broker that clients reach as `host` (an address or a name) at `config.listen_port`.
-    pub fn new(config: &Config, host: &str, topics: Arc<T>) -> Arc<Registration<T>> {
+impl Registration {
+    /// The registration of a broker that clients reach as `host` (an address or a name) at its `config.listen_port`.
+    pub fn new(broker: Arc<Broker>, host: &str) -> Arc<Registration> {
+        let (port, namesrv_addr) = (broker.config.listen_port, &broker.config.namesrv_addr);
         Arc::new(Registration {
-            cluster_name: config.cluster_name.clone(),
-            broker_name: config.name.clone(),
-            broker_id: config.id,
-            broker_addr: host_and_port(host, config.listen_port),
+            broker_addr: host_and_port(host, port),
             // Slaves would come here. A port that is taken already is told as it is: nobody comes.
-            ha_server_addr: host_and_port(host, config.listen_port.saturating_add(1)),
-            permission: config.permission,
-            period: config.register_period,
-            timeout: config.register_timeout,
-            namesrv_addr: config.namesrv_addr.clone(),
-            topics,
+            ha_server_addr: host_and_port(host, port.saturating_add(1)),
             client: Client::default(),
-            known: Mutex::new(config.namesrv_addr.iter().map(|address| (address.clone(), None)).collect()),
+            known: Mutex::new(namesrv_addr.iter().map(|address| (address.clone(), None)).collect()),
             count: watch::Sender::new(0),
+            broker,
         })
     }
 
@@ -158,17 +136,17 @@ impl<T: TopicTable> Registration<T> {
     }
 
     /// Registers, and keeps registered, until `shutdown` resolves; then unregisters.
-    pub async fn run(self: Arc<Registration<T>>, shutdown: impl Future<Output = ()>) {
-        if self.namesrv_addr.is_empty() {
+    pub async fn run(self: Arc<Registration>, shutdown: impl Future<Output = ()>) {
+        if self.broker.config.namesrv_addr.is_empty() {
             tracing::warn!("this broker has no name server, so no client finds it; name one with -n or namesrvAddr");
         }
         let (stop, stopped) = watch::channel(());
         let mut tasks = JoinSet::new();
-        for address in &self.namesrv_addr {
+        for address in &self.broker.config.namesrv_addr {
             tasks.spawn(self.clone().keep_registered(address.clone(), stopped.clone()));
         }
         let nobody_to_tell = async {
-            let mut changed = self.topics.changed();
+            let mut changed = self.broker.topics.changed();
             loop {
                 let counter = *changed.borrow_and_update();
                 self.tell_topics(counter);
@@ -182,8 +160,8 @@ impl<T: TopicTable> Registration<T> {
         tasks.join_all().await;
     }
 
-    async fn keep_registered(self: Arc<Registration<T>>, namesrv: String, mut stopped: watch::Receiver<()>) {
-        let mut changed = self.topics.changed();
+    async fn keep_registered(self: Arc<Registration>, namesrv: String, mut stopped: watch::Receiver<()>) {
+        let mut changed = self.broker.topics.changed();
         // What was said last about this name server: nothing yet, it is there, it is not.
         let mut reached = None;
         loop {
@@ -195,11 +173,11 @@ impl<T: TopicTable> Registration<T> {
             let wait = match result {
                 Ok(counter) => {
                     if reached != Some(true) {
-                        tracing::info!(%namesrv, broker = %self.broker_name, address = %self.broker_addr, "registered");
+                        tracing::info!(%namesrv, broker = %self.broker.config.name, address = %self.broker_addr, "registered");
                     }
                     reached = Some(true);
                     self.set_known(&namesrv, Some(counter));
-                    self.period
+                    self.broker.config.register_period
                 }
                 Err(error) => {
                     if reached != Some(false) {
@@ -216,9 +194,15 @@ impl<T: TopicTable> Registration<T> {
                     std::future::pending::<()>().await;
                 }
             };
+            let connection_lost = async {
+                self.client.closed(&namesrv).await;
+                // Whoever closed it may be starting again.
+                tokio::time::sleep(if reached == Some(true) { RECONNECT } else { RETRY }).await;
+            };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = topics_changed => {}
+                () = connection_lost => {}
                 _ = stopped.changed() => break,
             }
         }
@@ -231,31 +215,31 @@ impl<T: TopicTable> Registration<T> {
 
     /// Registers all topics. Returns the counter of the state that they were in.
     async fn register(&self, namesrv: &str) -> Result<i64, RequestError> {
-        let (topics, version) = self.topics.all();
-        for (part, body) in registrations(&topics, &version, self.permission).into_iter().enumerate() {
+        let (topics, version) = self.broker.topics.all();
+        for (part, body) in registrations(&topics, &version, self.broker.config.permission).into_iter().enumerate() {
             let request = RegisterBroker {
-                broker_name: self.broker_name.clone(),
+                broker_name: self.broker.config.name.clone(),
                 broker_addr: self.broker_addr.clone(),
-                cluster_name: self.cluster_name.clone(),
+                cluster_name: self.broker.config.cluster_name.clone(),
                 ha_server_addr: Some(self.ha_server_addr.clone()),
-                broker_id: self.broker_id,
+                broker_id: self.broker.config.id,
                 heartbeat_timeout_millis: None,
                 enable_acting_master: Some(false),
                 compressed: Some(false),
                 body_crc32: Some(RegisterBrokerBody::checksum(&body)),
             };
             tracing::trace!(%namesrv, part, topics = topics.len(), "registering");
-            self.client.ask_with_body(namesrv, &request, body.into(), self.timeout).await?;
+            self.client.ask_with_body(namesrv, &request, body.into(), self.broker.config.register_timeout).await?;
         }
         Ok(version.counter)
     }
 
     async fn unregister(&self, namesrv: &str) -> Result<(), RequestError> {
         let request = UnregisterBroker {
-            broker_name: self.broker_name.clone(),
+            broker_name: self.broker.config.name.clone(),
             broker_addr: self.broker_addr.clone(),
-            cluster_name: self.cluster_name.clone(),
-            broker_id: self.broker_id,
+            cluster_name: self.broker.config.cluster_name.clone(),
+            broker_id: self.broker.config.id,
         };
         self.client.ask(namesrv, &request, UNREGISTER_TIMEOUT).await.map(drop)
     }
@@ -264,13 +248,13 @@ impl<T: TopicTable> Registration<T> {
         self.known.lock().insert(namesrv.to_owned(), counter);
         let count = self.known.lock().values().flatten().count();
         self.count.send_if_modified(|told| std::mem::replace(told, count) != count);
-        self.tell_topics(*self.topics.changed().borrow());
+        self.tell_topics(*self.broker.topics.changed().borrow());
     }
 
     /// Says how far name servers know the topics: those that are reached; `counter` when there are none to wait for.
     fn tell_topics(&self, counter: i64) {
         let least = self.known.lock().values().flatten().min().copied();
-        self.topics.set_registered(least.unwrap_or(counter));
+        self.broker.topics.set_registered(least.unwrap_or(counter));
     }
 }
 
@@ -300,46 +284,12 @@ fn registrations(topics: &[Arc<TopicConfig>], version: &DataVersion, permission:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use parking_lot::RwLock;
+    use crate::config::Config;
     use protocol::request::Empty;
     use protocol::request::route::RegisterBrokerReply;
     use remoting::{Answer, Call, Reject, Router, Server};
     use std::net::TcpListener;
     use tokio::sync::mpsc;
-
-    struct Table {
-        topics: RwLock<(Vec<Arc<TopicConfig>>, DataVersion)>,
-        changed: watch::Sender<i64>,
-        registered: watch::Sender<i64>,
-    }
-
-    impl Table {
-        fn new() -> Arc<Table> {
-            let (changed, registered) = (watch::Sender::new(0), watch::Sender::new(-1));
-            Arc::new(Table { topics: RwLock::default(), changed, registered })
-        }
-
-        fn add(&self, topic: &str) {
-            let mut topics = self.topics.write();
-            topics.0.push(Arc::new(TopicConfig::new(topic, 4, 7)));
-            topics.1.advance(0);
-            self.changed.send_replace(topics.1.counter);
-        }
-    }
-
-    impl TopicTable for Table {
-        fn all(&self) -> (Vec<Arc<TopicConfig>>, DataVersion) {
-            self.topics.read().clone()
-        }
-
-        fn changed(&self) -> watch::Receiver<i64> {
-            self.changed.subscribe()
-        }
-
-        fn set_registered(&self, counter: i64) {
-            self.registered.send_replace(counter);
-        }
-    }
 
     /// A name server that writes down what it is told.
     struct Ledger(mpsc::UnboundedSender<String>);
@@ -352,7 +302,8 @@ mod tests {
             assert_eq!(call.request.body_crc32, Some(RegisterBrokerBody::checksum(&call.body)));
             let body = RegisterBrokerBody::read(&call.body, false, call.version).unwrap();
             let topics = body.topic_config_serialize_wrapper.topic_config_table;
-            let topics: Vec<String> = topics.values().map(|t| format!("{}:{}", t.topic_name, t.perm)).collect();
+            let ours = topics.values().filter(|topic| topic.topic_name.starts_with("my-"));
+            let topics: Vec<String> = ours.map(|t| format!("{}:{}", t.topic_name, t.perm)).collect();
             let _ = ledger.0.send(format!("{} has {}", call.request.broker_addr, topics.join(" ")));
             Ok(RegisterBrokerReply::default().into())
         }
@@ -371,46 +322,52 @@ mod tests {
         (server, told)
     }
 
-    fn config(namesrv: &SocketAddr) -> Config {
-        Config { namesrv_addr: vec![namesrv.to_string()], permission: 4, listen_port: 7001, ..Config::default() }
+    fn broker(namesrv: &SocketAddr, data: &tempfile::TempDir) -> Arc<Broker> {
+        Broker::open(Config {
+            namesrv_addr: vec![namesrv.to_string()],
+            permission: 4,
+            listen_port: 7001,
+            store_root: data.path().into(),
+            ..Config::default()
+        })
+        .unwrap()
     }
 
     #[tokio::test]
     async fn topics_are_registered_at_once_when_they_change_and_taken_back_at_the_end() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let config = config(&listener.local_addr().unwrap());
+        let data = tempfile::tempdir().unwrap();
+        let broker = broker(&listener.local_addr().unwrap(), &data);
         let (_server, mut told) = ledger(listener);
-        let table = Table::new();
-        table.add("a");
-        let registration = Registration::new(&config, "mq.example.com", table.clone());
+        broker.topics.put(TopicConfig::new("my-a", 4, 6), 0).unwrap();
+        let registration = Registration::new(broker.clone(), "mq.example.com");
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let running = tokio::spawn(registration.clone().run(async move { drop(stopped.await) }));
-        assert_eq!(told.recv().await.unwrap(), "mq.example.com:7001 has a:5", "brokerPermission takes W away");
+        assert_eq!(told.recv().await.unwrap(), "mq.example.com:7001 has my-a:4", "brokerPermission takes W away");
         registration.count().wait_for(|count| *count == 1).await.unwrap();
-        table.add("b");
-        assert_eq!(told.recv().await.unwrap(), "mq.example.com:7001 has a:5 b:5");
-        table.registered.subscribe().wait_for(|counter| *counter == 2).await.unwrap();
+        let counter = broker.topics.put(TopicConfig::new("my-b", 4, 6), 0).unwrap();
+        assert_eq!(told.recv().await.unwrap(), "mq.example.com:7001 has my-a:4 my-b:4");
+        broker.topics.registered(counter).await;
         drop(stop);
         running.await.unwrap();
         assert_eq!(told.recv().await.unwrap(), "mq.example.com:7001 stops");
     }
 
     #[tokio::test]
-    async fn a_name_server_that_comes_later_is_found() {
+    async fn a_name_server_that_comes_later_is_found_and_holds_nobody_up_until_then() {
         // Bound, not listening: the port is ours, and refuses.
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
-        let address = socket.local_addr().unwrap().as_socket().unwrap();
-        let table = Table::new();
-        table.add("a");
-        let registration = Registration::new(&config(&address), "10.0.0.1", table.clone());
+        let data = tempfile::tempdir().unwrap();
+        let broker = broker(&socket.local_addr().unwrap().as_socket().unwrap(), &data);
+        let registration = Registration::new(broker.clone(), "10.0.0.1");
         let running = tokio::spawn(registration.clone().run(std::future::pending()));
-        // It does not hold anybody up meanwhile.
-        table.registered.subscribe().wait_for(|counter| *counter == 1).await.unwrap();
+        let counter = broker.topics.put(TopicConfig::new("my-a", 4, 6), 0).unwrap();
+        broker.topics.registered(counter).await;
         assert_eq!(*registration.count().borrow(), 0);
         socket.listen(16).unwrap();
         let (_server, mut told) = ledger(socket.into());
-        assert_eq!(told.recv().await.unwrap(), "10.0.0.1:7001 has a:5");
+        assert_eq!(told.recv().await.unwrap(), "10.0.0.1:7001 has my-a:4");
         running.abort();
     }
 

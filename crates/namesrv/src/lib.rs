@@ -5,29 +5,18 @@
 //!
 //! [`routes`] is what it knows; [`processor`] is what it answers.
 
+pub mod config;
 pub mod processor;
 pub mod routes;
 
+use config::NamesrvConfig;
 use parking_lot::RwLock;
 use protocol::route::BrokerData;
 use remoting::{Peer, Router};
 use routes::Routes;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// A name server's settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamesrvConfig {
-    /// How often silent brokers are looked for. Key: `scanNotActiveBrokerInterval`, milliseconds. Default: 5000.
-    pub scan_interval: Duration,
-}
-
-impl Default for NamesrvConfig {
-    fn default() -> NamesrvConfig {
-        NamesrvConfig { scan_interval: Duration::from_secs(5) }
-    }
-}
+use std::time::Instant;
 
 /// A name server.
 pub struct Namesrv {

@@ -10,6 +10,7 @@ use protocol::route::{ClusterInfo, RegisterBrokerBody, RegisteredTopics, TopicRo
 use protocol::topic::{DataVersion, TopicConfig};
 use remoting::{Client, Server};
 use std::net::TcpListener;
+use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 

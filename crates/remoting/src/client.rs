@@ -211,6 +211,14 @@ impl Client {
         Ok(connection)
     }
 
+    /// Waits until the connection to `address` is gone; does not wait when there is none.
+    pub async fn closed(&self, address: &str) {
+        let open = self.connections.lock().get(address).cloned();
+        if let Some(connection) = open {
+            connection.outbox.closed().await;
+        }
+    }
+
     /// Closes the connection to `address`, if there is one.
     pub fn disconnect(&self, address: &str) {
         self.connections.lock().remove(address);
