@@ -71,7 +71,7 @@ async fn save(broker: &Arc<Broker>, file: &'static str, table: fn(&Broker) -> &d
 async fn save_changes(broker: Arc<Broker>) {
     let (mut topics, mut groups) = (broker.topics.changed(), broker.groups.changed());
     loop {
-        let topics_saved = save(&broker, "topics.json", |broker| &*broker.topics).await;
+        let topics_saved = save(&broker, "topics.json", |broker| &broker.topics).await;
         let groups_saved = save(&broker, "subscriptionGroup.json", |broker| &broker.groups).await;
         if !(topics_saved && groups_saved) {
             tokio::time::sleep(SAVE_AGAIN_AFTER).await;
