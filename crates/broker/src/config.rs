@@ -138,7 +138,7 @@ pub struct Config {
     /// The most bytes that a pull takes along.
     /// Key: `maxTransferBytesOnMessageInMemory`. Default: 262144.
     pub max_transfer_bytes_in_memory: usize,
-    /// The most messages that a pull takes along, whatever the client asks.
+    /// The most messages that a pull takes along, whatever the client asks. Left at its default, up to 1024.
     /// Key: `maxTransferCountOnMessageInMemory`. Default: 32.
     pub max_transfer_count_in_memory: usize,
     /// Clients may use lite pull.
