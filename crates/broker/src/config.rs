@@ -4,7 +4,7 @@
 //! sets which field and what is allowed; reading, printing and GET_BROKER_CONFIG all go by it.
 //!
 //! Which keys Apache knows stands in `config/apache.properties`. A key that is known there and not here is honest work
-//! for later: it is listed at start. A few of those must not be passed over in silence; [`REFUSED`] has them.
+//! for later: it is listed at start. A few of those must not be passed over in silence; `REFUSED` has them.
 
 use protocol::nearest::nearest;
 use protocol::properties;
