@@ -22,6 +22,7 @@ function options(more) {
   return {
     nameSrv: args.namesrv,
     httpclient: {}, // demanded, but only asked for a name server's address when nameSrv is absent
+    clientIP: '127.0.0.1',
     instanceName: `${process.pid}-${++instances}`,
     // The client does not listen to what the broker tells it about its group; it asks every 10 and 30 s.
     rebalanceInterval: 500,
