@@ -91,6 +91,7 @@ def program(client_version, main, *args, heap="256m", home=None):
         "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",
         "-Dfile.encoding=UTF-8",
+        *ADD_OPENS,  # the Netty of client 4.4.0 does not start on JDK 17 without
         # ids of messages and offset files of broadcasting consumers stay on this machine and in this run
         *([f"-Duser.home={home}", f"-Drocketmq.client.localOffsetStoreDir={home}/offsets"] if home else []),
         "-Drocketmq.client.logLevel=WARN",
@@ -99,6 +100,13 @@ def program(client_version, main, *args, heap="256m", home=None):
         main,
         *args,
     ]
+
+
+def execute(command):
+    """Runs an interop program to its end."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise ServerError(f"{' '.join(command[-5:])} ended with {done.returncode}:\n{done.stdout[-3000:]}")
 
 
 def accepts(port):

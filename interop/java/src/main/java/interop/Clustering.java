@@ -4,6 +4,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
+import java.lang.management.ManagementFactory;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -13,6 +14,8 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Collectors;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
@@ -123,11 +126,11 @@ final class Clustering {
         private final Process process;
 
         Member(String group, String topic) throws Exception {
-            process = new ProcessBuilder(
-                ProcessHandle.current().info().command().orElse("java"), "-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-                "-Dfile.encoding=UTF-8", "-Duser.home=" + System.getProperty("user.home"), "-Drocketmq.client.logLevel=WARN",
-                "-cp", System.getProperty("java.class.path"), Member.class.getName(), Interop.namesrv, group, topic)
-                .redirectError(ProcessBuilder.Redirect.DISCARD).start();
+            List<String> command = new ArrayList<>();
+            command.add(ProcessHandle.current().info().command().orElse("java"));
+            command.addAll(ManagementFactory.getRuntimeMXBean().getInputArguments()); // as this JVM was started
+            command.addAll(List.of("-cp", System.getProperty("java.class.path"), Member.class.getName(), Interop.namesrv, group, topic));
+            process = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.DISCARD).start();
             Thread reader = new Thread(() -> new BufferedReader(new InputStreamReader(process.getInputStream(), UTF_8)).lines()
                 .filter(line -> line.startsWith("GOT ")).forEach(line -> bodies.add(line.substring(4))), "member");
             reader.setDaemon(true);
@@ -148,9 +151,9 @@ final class Clustering {
             DefaultMQPushConsumer consumer = mq.pushConsumer(arguments[1]);
             consumer.subscribe(arguments[2], "*");
             consumer.setConsumeMessageBatchMaxSize(1);
-            consumer.registerMessageListener((org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently) (messages, context) -> {
+            consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
                 System.out.println("GOT " + new String(messages.get(0).getBody(), UTF_8));
-                return org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+                return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
             });
             consumer.start();
         }

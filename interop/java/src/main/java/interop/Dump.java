@@ -41,7 +41,7 @@ final class Dump {
             long min = puller.minOffset(queue);
             Json line = new Json().put("kind", "queue").put("topic", topic).put("queueId", queueId);
             out.println(line.put("minOffset", min).put("maxOffset", puller.maxOffset(queue)));
-            for (MessageExt message : Mq.readAll(puller, queue, min)) {
+            for (MessageExt message : Mq.readAll(puller, queue, min, min)) {
                 out.println(message(message));
             }
         }

@@ -162,8 +162,9 @@ final class Mq implements AutoCloseable {
         return queues;
     }
 
-    /** All that a queue holds from an offset on, in order. */
-    static List<MessageExt> readAll(DefaultMQPullConsumer puller, MessageQueue queue, long from) throws Exception {
+    /** All that a queue holds from an offset on, in order. What was just acknowledged may take a moment to be in its queue. */
+    static List<MessageExt> readAll(DefaultMQPullConsumer puller, MessageQueue queue, long from, long atLeastUntil) throws Exception {
+        await(queue + " reaches " + atLeastUntil, () -> puller.maxOffset(queue) >= atLeastUntil);
         List<MessageExt> all = new ArrayList<>();
         long max = puller.maxOffset(queue);
         for (long next = from; next < max; ) {
@@ -177,12 +178,20 @@ final class Mq implements AutoCloseable {
         return all;
     }
 
-    static List<MessageExt> readTopic(DefaultMQPullConsumer puller, String topic) throws Exception {
+    /** All that a topic holds, queue by queue, once it holds so many. */
+    static List<MessageExt> readTopic(DefaultMQPullConsumer puller, String topic, int atLeast) throws Exception {
         List<MessageQueue> queues = new ArrayList<>(puller.fetchSubscribeMessageQueues(topic));
         Collections.sort(queues);
+        await(topic + " holds " + atLeast, () -> {
+            long total = 0;
+            for (MessageQueue queue : queues) {
+                total += puller.maxOffset(queue) - puller.minOffset(queue);
+            }
+            return total >= atLeast;
+        });
         List<MessageExt> all = new ArrayList<>();
         for (MessageQueue queue : queues) {
-            all.addAll(readAll(puller, queue, puller.minOffset(queue)));
+            all.addAll(readAll(puller, queue, puller.minOffset(queue), 0));
         }
         return all;
     }

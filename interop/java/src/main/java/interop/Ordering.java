@@ -186,7 +186,7 @@ final class Ordering {
                 return false;
             }
         });
-        MessageExt letter = Mq.readAll(reader, dead, 0).get(0);
+        MessageExt letter = Mq.readAll(reader, dead, 0, 1).get(0);
         Check.equal(new String(letter.getBody(), UTF_8), "bad", "body of the dead letter");
         Check.equal(letter.getKeys(), "k", "key of the dead letter");
         Check.equal(letter.getProperty("RETRY_TOPIC"), topic, "origin topic of the dead letter");

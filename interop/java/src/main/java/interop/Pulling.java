@@ -41,6 +41,7 @@ final class Pulling {
             ids.add(producer.send(new Message(topic, ("pull " + i).getBytes(UTF_8)), queue).getMsgId());
         }
 
+        Mq.await("the queue has 50", () -> puller.maxOffset(queue) == 50);
         PullResult first = puller.pull(queue, "*", 0, 20);
         expect(first, PullStatus.FOUND, 20, 50, "first twenty");
         Check.equal(first.getMsgFoundList().stream().map(MessageExt::getMsgId).toList(), ids.subList(0, 20), "ids in order");
@@ -65,6 +66,7 @@ final class Pulling {
             producer.send(new Message(topic, i < 20 ? "a" : "b", "", String.valueOf(i).getBytes(UTF_8)), queue);
         }
         DefaultMQPullConsumer puller = mq.puller(Mq.fresh("G"));
+        Mq.await("the queue has 30", () -> puller.maxOffset(queue) == 30);
         List<String> found = new ArrayList<>();
         for (long next = 0; next < 30; ) {
             PullResult result = puller.pull(queue, "b || c", next, 32);

@@ -133,7 +133,7 @@ final class Querying {
             Mq.await("the clock goes on", () -> System.currentTimeMillis() > sent + 40);
         }
         DefaultMQPullConsumer puller = mq.puller(Mq.fresh("G"));
-        List<MessageExt> stored = Mq.readAll(puller, queue, 0);
+        List<MessageExt> stored = Mq.readAll(puller, queue, 0, 5);
 
         Check.equal(puller.minOffset(queue), 0L, "min offset");
         Check.equal(puller.maxOffset(queue), 5L, "max offset");

@@ -31,13 +31,13 @@ final class Restarting {
         Mq.awaitExactly(first.messages, 60, "messages");
         first.consumer.shutdown();
         DefaultMQPullConsumer puller = mq.puller(Mq.fresh("G"));
-        List<String> before = describe(Mq.readTopic(puller, topic));
+        List<String> before = describe(Mq.readTopic(puller, topic, 60));
 
         Driver.restartBroker();
 
         DefaultMQProducer fresh = mq.producer();
         Mq.awaitRoute(fresh, topic, 3);
-        Check.equal(describe(Mq.readTopic(mq.puller(Mq.fresh("G")), topic)), before, "messages after the restart");
+        Check.equal(describe(Mq.readTopic(mq.puller(Mq.fresh("G")), topic, 60)), before, "messages after the restart");
         Mq.await("a key query", () -> Querying.byKey(fresh, topic, "key-42").size() == 1);
         for (int i = 0; i < 10; i++) {
             fresh.send(new Message(topic, ("after " + i).getBytes(UTF_8)));
@@ -72,10 +72,10 @@ final class Restarting {
                 return false;
             }
         });
-        List<String> stored = Mq.readTopic(mq.puller(Mq.fresh("G")), topic).stream().map(MessageExt::getMsgId).toList();
+        List<String> stored = Mq.readTopic(mq.puller(Mq.fresh("G")), topic, acknowledged.size()).stream().map(MessageExt::getMsgId).toList();
         Check.that(Mq.set(stored).containsAll(acknowledged), "all " + acknowledged.size() + " acknowledged messages are stored, but only " + stored.size());
         for (MessageQueue queue : queues) {
-            List<MessageExt> messages = Mq.readAll(mq.puller(Mq.fresh("G")), queue, 0);
+            List<MessageExt> messages = Mq.readAll(mq.puller(Mq.fresh("G")), queue, 0, 100);
             for (int i = 0; i < messages.size(); i++) {
                 Check.equal(messages.get(i).getQueueOffset(), (long) i, "queue offsets without gap or repetition");
             }

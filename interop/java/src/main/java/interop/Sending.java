@@ -63,7 +63,7 @@ final class Sending {
         MessageId id = MessageDecoder.decodeMessageId(sent.getOffsetMsgId());
         Check.equal(id.getAddress().toString().replaceFirst(".*/", ""), Interop.broker, "address in the offset id");
 
-        List<MessageExt> stored = Mq.readTopic(mq.puller(Mq.fresh("G")), topic);
+        List<MessageExt> stored = Mq.readTopic(mq.puller(Mq.fresh("G")), topic, 1);
         Check.equal(stored.size(), 1, "messages stored");
         MessageExt got = stored.get(0);
         Check.equal(new String(got.getBody(), UTF_8), "hello", "body");
@@ -103,7 +103,7 @@ final class Sending {
         Mq.await("100 callbacks", () -> results.size() + failures.size() == 100);
         Check.equal(failures, List.of(), "failures");
 
-        List<MessageExt> stored = Mq.readTopic(mq.puller(Mq.fresh("G")), topic);
+        List<MessageExt> stored = Mq.readTopic(mq.puller(Mq.fresh("G")), topic, 100);
         Check.equal(stored.size(), 100, "messages stored");
         for (MessageExt got : stored) {
             SendResult result = results.remove(new String(got.getBody(), UTF_8));
@@ -123,7 +123,7 @@ final class Sending {
         MessageQueue queue = Mq.queues(producer, topic).get(0);
         Mq.await("50 messages", () -> puller.maxOffset(queue) == 50);
         Set<String> bodies = new HashSet<>();
-        Mq.readAll(puller, queue, 0).forEach(got -> bodies.add(new String(got.getBody(), UTF_8)));
+        Mq.readAll(puller, queue, 0, 50).forEach(got -> bodies.add(new String(got.getBody(), UTF_8)));
         Check.equal(bodies.size(), 50, "different bodies");
     }
 
@@ -137,7 +137,7 @@ final class Sending {
             Check.equal(sent.getQueueOffset(), (long) i, "queue offset");
         }
         DefaultMQPullConsumer puller = mq.puller(Mq.fresh("G"));
-        Check.equal(bodies(Mq.readAll(puller, queues.get(2), 0)), numbered("chosen ", 20), "bodies in order");
+        Check.equal(bodies(Mq.readAll(puller, queues.get(2), 0, 20)), numbered("chosen ", 20), "bodies in order");
         for (int other : new int[] {0, 1, 3}) {
             Check.equal(puller.maxOffset(queues.get(other)), 0L, "max offset of queue " + other);
         }
@@ -156,7 +156,7 @@ final class Sending {
         }
         DefaultMQPullConsumer puller = mq.puller(Mq.fresh("G"));
         for (MessageQueue queue : Mq.queues(producer, topic)) {
-            Check.equal(bodies(Mq.readAll(puller, queue, 0)), Collections.nCopies(5, "to " + queue.getQueueId()), "bodies of " + queue);
+            Check.equal(bodies(Mq.readAll(puller, queue, 0, 5)), Collections.nCopies(5, "to " + queue.getQueueId()), "bodies of " + queue);
         }
     }
 
@@ -181,7 +181,7 @@ final class Sending {
         Check.equal(ids.length, 10, "unique ids");
         Check.equal(offsetIds.length, 10, "offset ids");
 
-        List<MessageExt> stored = Mq.readAll(mq.puller(Mq.fresh("G")), queue, 1);
+        List<MessageExt> stored = Mq.readAll(mq.puller(Mq.fresh("G")), queue, 1, 11);
         Check.equal(stored.size(), 10, "messages stored");
         for (int i = 0; i < 10; i++) {
             MessageExt got = stored.get(i);
@@ -214,7 +214,7 @@ final class Sending {
             Check.equal(sent.getMsgId().split(",").length, part.size(), "ids of part " + parts);
         }
         Check.equal(parts, 3, "parts");
-        List<MessageExt> stored = Mq.readAll(mq.puller(Mq.fresh("G")), queue, 0);
+        List<MessageExt> stored = Mq.readAll(mq.puller(Mq.fresh("G")), queue, 0, messages.size());
         Check.equal(stored.size(), messages.size(), "messages stored");
         for (int i = 0; i < stored.size(); i++) {
             Check.equalBytes(stored.get(i).getBody(), messages.get(i).getBody(), "body " + i);
@@ -263,7 +263,7 @@ final class Sending {
         byte[] body = "压缩 compress me, ".repeat(5000).getBytes(UTF_8);
         Message message = new Message(topic, body);
         producer.send(message);
-        MessageExt got = Mq.readTopic(mq.puller(Mq.fresh("G")), topic).get(0);
+        MessageExt got = Mq.readTopic(mq.puller(Mq.fresh("G")), topic, 1).get(0);
         Check.equalBytes(got.getBody(), body, "body");
         Check.that(got.getStoreSize() < body.length / 10, "stored in less than a tenth of " + body.length + ", but " + got.getStoreSize());
     }
@@ -277,7 +277,7 @@ final class Sending {
             message.putUserProperty("城市", "杭州 🏙");
             producer.send(message);
         }
-        List<MessageExt> stored = Mq.readTopic(mq.puller(Mq.fresh("G")), topic);
+        List<MessageExt> stored = Mq.readTopic(mq.puller(Mq.fresh("G")), topic, bodies.length);
         Check.equal(bodies(stored), List.of(bodies), "bodies");
         for (int i = 0; i < bodies.length; i++) {
             Check.equal(stored.get(i).getTags(), "标签🚀", "tag");
@@ -294,7 +294,7 @@ final class Sending {
         byte[] body = randomBytes(MAX_MESSAGE_SIZE - 1024);
         SendResult sent = producer.send(new Message(topic, body), 20_000);
         Check.equal(sent.getSendStatus(), SendStatus.SEND_OK, "send status");
-        List<MessageExt> stored = Mq.readTopic(mq.puller(Mq.fresh("G")), topic);
+        List<MessageExt> stored = Mq.readTopic(mq.puller(Mq.fresh("G")), topic, 1);
         Check.equalBytes(stored.get(0).getBody(), body, "body");
     }
 

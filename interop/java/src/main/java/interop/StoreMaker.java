@@ -20,6 +20,7 @@ import org.apache.rocketmq.common.message.MessageQueue;
  *
  * <pre>
  * StoreMaker write NAMESRV               fills the store through a producer and consumers
+ * StoreMaker more  NAMESRV               goes on with a store that was filled before
  * StoreMaker dump  NAMESRV FILE          reads every queue back, one JSON object a line
  * </pre>
  *
@@ -51,6 +52,7 @@ public final class StoreMaker {
             StoreMaker maker = new StoreMaker(mq);
             switch (arguments[0]) {
                 case "write" -> maker.write();
+                case "more" -> maker.more();
                 case "dump" -> {
                     try (PrintStream out = new PrintStream(new FileOutputStream(arguments[2]), false, StandardCharsets.UTF_8)) {
                         maker.dump(out);
@@ -185,6 +187,22 @@ public final class StoreMaker {
         }
     }
 
+    // ------------------------------------------------------------ more
+
+    /** Queue offsets go on where they were, and so does group Billing. */
+    private void more() throws Exception {
+        DefaultMQProducer producer = mq.producer();
+        Mq.awaitRoute(producer, "Orders", 4);
+        List<MessageQueue> queues = Mq.queues(producer, "Orders");
+        for (int i = 240; i < 260; i++) {
+            long offset = producer.send(message("Orders", "more", "order-" + i, "order " + i), queues.get(i % 4)).getQueueOffset();
+            Check.equal(offset, i / 4L, "queue offset of order " + i);
+        }
+        DefaultMQPullConsumer billing = mq.puller("Billing");
+        Check.equal(billing.fetchConsumeOffset(queues.get(0), true), 10L, "committed offset of Billing");
+        billing.getDefaultMQPullConsumerImpl().getOffsetStore().updateConsumeOffsetToBroker(queues.get(0), 20, false);
+    }
+
     private static Message message(String topic, String tags, String keys, String body) {
         return new Message(topic, tags, keys, body.getBytes(StandardCharsets.UTF_8));
     }
@@ -193,6 +211,7 @@ public final class StoreMaker {
 
     private void dump(PrintStream out) throws Exception {
         DefaultMQPullConsumer reader = mq.puller("Reader");
+        Mq.await("the queues are complete", () -> reader.maxOffset(new MessageQueue(LONG, BROKER, 0)) == 1);
         Dump dump = new Dump(reader, BROKER, out);
         dump.topic("Orders", 4);
         dump.topic("Payments", 1);
