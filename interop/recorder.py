@@ -4,7 +4,6 @@ The name server's answers name the broker; here they name the recorder instead, 
 every frame keeps its length.
 """
 
-import base64
 import json
 import socket
 import struct
@@ -63,18 +62,18 @@ class Recorder:
         header, body = rest[: word & 0xFFFFFF], rest[word & 0xFFFFFF:]
         text = header.decode()
         fields = json.loads(text)
-        # Of one shape: same code, same fields with values of the same types, same length class of the body.
+        # Of one shape: same code and same fields, their values of the same types, empty, negative or not.
         ext = fields.get("extFields")
         shape = (
             fields["code"], fields.get("flag"), tuple(fields),
-            tuple((key, type(value).__name__, value is None or value == "") for key, value in (ext or {}).items()),
+            tuple((key, type(value).__name__, value in (None, ""), str(value)[:1] == "-") for key, value in (ext or {}).items()),
             (ext or {}).get("batch"), bool(body),
         )
         if len(body) > 4096:
             return
         with self.lock:
             self.frames.setdefault(shape, {
-                "code": fields["code"], "encoding": word >> 24, "header": text, "body": base64.b64encode(body).decode(),
+                "code": fields["code"], "encoding": word >> 24, "header": text, "body": body.hex(),
             })
 
     def write(self, path):
