@@ -225,7 +225,7 @@ impl Topics {
         self.changed.subscribe()
     }
 
-    /// Name servers know this version.
+    /// To be called when all name servers that can be reached know the table of this version.
     pub fn set_registered(&self, counter: i64) {
         self.registered.send_if_modified(|known| {
             let newer = counter > *known;
