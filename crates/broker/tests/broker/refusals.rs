@@ -47,6 +47,7 @@ fn what_is_not_brought_yet_is_refused_by_name() {
         ("TIMER_DELAY_SEC=10;", "TIMER_DELAY_SEC"),
         ("TIMER_DELIVER_MS=1;", "TIMER_DELIVER_MS"),
         ("MSG_TYPE=reply;", "request-reply"),
+        ("CORRELATION_ID=1;REPLY_TO_CLIENT=c;TTL=3000;", "request-reply"),
     ] {
         let answer = client.send_message("T", 0, &properties(asked), b"");
         assert_eq!(answer.code, 3);
