@@ -133,7 +133,8 @@ impl Default for Client {
 }
 
 impl Client {
-    /// A client with no connections yet; `on_request` gets what servers ask of it, with the server's address.
+    /// A client with no connections yet; `on_request` gets what servers ask of it, with the server's address. Requests
+    /// that want an answer are told that there is none.
     pub fn new(on_request: impl Fn(&str, Command) + Send + Sync + 'static) -> Client {
         Client { connections: Arc::default(), opaque: Arc::default(), on_request: Arc::new(on_request) }
     }
@@ -253,10 +254,11 @@ impl Client {
         stream.set_nodelay(true).map_err(failed)?;
         let (outbox, requests) = mpsc::channel(4096);
         let waiting = Arc::new(Waiting { answers: Mutex::default(), heard: Mutex::new(Instant::now()) });
+        let answers = outbox.downgrade();
         let connection = Connection { outbox, waiting: waiting.clone() };
         let (address, on_request) = (address.to_owned(), self.on_request.clone());
         tokio::spawn(async move {
-            if let Err(error) = exchange(stream, requests, &waiting, &address, on_request).await {
+            if let Err(error) = exchange(stream, requests, answers, &waiting, &address, on_request).await {
                 tracing::debug!(%address, %error, "connection closed");
             }
             // Nothing enters the outbox any more; whoever still waits for an answer learns that none will come.
@@ -299,9 +301,17 @@ fn request_name(code: i32) -> String {
     request::name(code).map_or_else(|| format!("request {code}"), str::to_owned)
 }
 
+fn not_supported(request: &Command) -> Command {
+    let mut answer = Command::response(response::REQUEST_CODE_NOT_SUPPORTED);
+    answer.opaque = request.opaque;
+    answer.remark = Some(format!("this client does not answer {}", request_name(request.code)));
+    answer
+}
+
 async fn exchange(
     stream: TcpStream,
     mut requests: mpsc::Receiver<Command>,
+    answers: mpsc::WeakSender<Command>,
     waiting: &Waiting,
     address: &str,
     on_request: OnRequest,
@@ -337,6 +347,10 @@ async fn exchange(
                     // Nobody waits for it any more when it comes too late.
                     answer.map(|answer| answer.send(command));
                 } else {
+                    if !command.is_oneway() {
+                        // A server that asks faster than it reads answers gets none.
+                        answers.upgrade().map(|answers| answers.try_send(not_supported(&command)));
+                    }
                     on_request(address, command);
                 }
             }
