@@ -1,1 +1,4 @@
 //! Takes messages in, hands them out.
+
+pub mod config;
+pub mod properties;

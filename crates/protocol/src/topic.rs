@@ -112,3 +112,154 @@ impl DataVersion {
         self.counter += 1;
     }
 }
+
+/// Where half messages wait.
+pub const TRANSACTION_HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
+/// Where it is noted how transactions ended.
+pub const TRANSACTION_OP_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
+/// Where transactions go that nobody could decide.
+pub const TRANSACTION_GIVEN_UP_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
+/// A broker's own.
+pub const SELF_TEST_TOPIC: &str = "SELF_TEST_TOPIC";
+/// A broker's own.
+pub const OFFSET_MOVED_TOPIC: &str = "OFFSET_MOVED_EVENT";
+/// For load tests: 1024 queues.
+pub const BENCHMARK_TOPIC: &str = "BenchmarkTest";
+/// Where clients write what they did.
+pub const TRACE_TOPIC: &str = "RMQ_SYS_TRACE_TOPIC";
+/// Where timed messages wait.
+pub const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
+/// In front of the names of other topics that are the system's own.
+pub const SYSTEM_PREFIX: &str = "rmq_sys_";
+
+/// The most queues that a topic may have. RocketMQ knows no limit; each queue costs memory on every client.
+pub const QUEUES_MAX: i32 = 65_536;
+
+/// Why a name can't be a topic's or a group's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadName {
+    /// Nothing there.
+    #[error("the specified {0} is blank")]
+    Blank(&'static str),
+    /// A character that must not be in a name.
+    #[error("the specified {kind} `{name}` contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$")]
+    Character {
+        /// topic or group.
+        kind: &'static str,
+        /// The name, at most 64 characters of it.
+        name: String,
+    },
+    /// Too long.
+    #[error("the specified {kind} is longer than {kind} max length {max}: it has {length} characters")]
+    Length {
+        /// topic or group.
+        kind: &'static str,
+        /// How long it is.
+        length: usize,
+        /// How long it may be.
+        max: usize,
+    },
+}
+
+/// May this be a topic's name? Letters, digits and `%`, `|`, `-`, `_`; at most 127, of retry and dead letter topics 255.
+#[doc(alias = "TopicValidator.validateTopic")]
+pub fn check_topic_name(name: &str) -> Result<(), BadName> {
+    let own = name.starts_with(RETRY_PREFIX) || name.starts_with(DLQ_PREFIX);
+    check_name("topic", name, if own { RETRY_NAME_MAX } else { NAME_MAX })
+}
+
+/// May this be a group's name? Letters, digits and `%`, `|`, `-`, `_`; at most 120.
+#[doc(alias = "TopicValidator.validateGroup")]
+pub fn check_group_name(name: &str) -> Result<(), BadName> {
+    check_name("group", name, GROUP_NAME_MAX)
+}
+
+fn check_name(kind: &'static str, name: &str, max: usize) -> Result<(), BadName> {
+    let legal = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'%' | b'|' | b'-' | b'_');
+    if name.trim().is_empty() {
+        Err(BadName::Blank(kind))
+    } else if !name.as_bytes().iter().all(legal) {
+        Err(BadName::Character { kind, name: name.chars().take(64).collect() })
+    } else if name.len() > max {
+        Err(BadName::Length { kind, length: name.len(), max })
+    } else {
+        Ok(())
+    }
+}
+
+/// Is this topic the system's own, so that nobody may create or change it? Those of its cluster and broker a broker
+/// adds itself.
+#[doc(alias = "TopicValidator.isSystemTopic")]
+pub fn is_system_topic(name: &str) -> bool {
+    const NAMES: [&str; 10] = [
+        DEFAULT_TOPIC,
+        SCHEDULE_TOPIC,
+        BENCHMARK_TOPIC,
+        TRANSACTION_HALF_TOPIC,
+        TRANSACTION_OP_TOPIC,
+        TRANSACTION_GIVEN_UP_TOPIC,
+        TRACE_TOPIC,
+        SELF_TEST_TOPIC,
+        OFFSET_MOVED_TOPIC,
+        "CHECKPOINT_TOPIC",
+    ];
+    NAMES.contains(&name) || name.starts_with(SYSTEM_PREFIX)
+}
+
+/// Is this a topic that no client may send to?
+#[doc(alias = "TopicValidator.isNotAllowedSendTopic")]
+pub fn is_send_forbidden(name: &str) -> bool {
+    [
+        SCHEDULE_TOPIC,
+        TRANSACTION_HALF_TOPIC,
+        TRANSACTION_OP_TOPIC,
+        TRANSACTION_GIVEN_UP_TOPIC,
+        SELF_TEST_TOPIC,
+        OFFSET_MOVED_TOPIC,
+    ]
+    .contains(&name)
+}
+
+/// Is this group the system's own, so that it is there without being created?
+#[doc(alias = "MixAll.isSysConsumerGroup")]
+pub fn is_system_group(name: &str) -> bool {
+    name.starts_with("CID_RMQ_SYS_") || SYSTEM_GROUPS.contains(&name)
+}
+
+/// The groups that every broker knows.
+pub const SYSTEM_GROUPS: [&str; 8] = [
+    "TOOLS_CONSUMER",
+    "FILTERSRV_CONSUMER",
+    "SELF_TEST_C_GROUP",
+    "CID_ONS-HTTP-PROXY",
+    "CID_ONSAPI_PULL",
+    "CID_ONSAPI_PERMISSION",
+    "CID_ONSAPI_OWNER",
+    "CID_RMQ_SYS_TRANS",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_as_apache_allows_them() {
+        for name in ["a", "%RETRY%g", "A|b-c_9", &"x".repeat(127), &format!("%DLQ%{}", "x".repeat(250))] {
+            assert_eq!(check_topic_name(name), Ok(()), "{name}");
+        }
+        for name in
+            ["", " ", "a b", "a/b", "..", "主题", "a\u{1}", &"x".repeat(128), &format!("%DLQ%{}", "x".repeat(251))]
+        {
+            assert!(check_topic_name(name).is_err(), "{name}");
+        }
+        assert!(check_group_name(&"g".repeat(121)).is_err());
+    }
+
+    #[test]
+    fn the_systems_own_topics_are_known() {
+        assert!(is_system_topic("TBW102") && !is_send_forbidden("TBW102"));
+        assert!(is_system_topic("rmq_sys_wheel_timer"));
+        assert!(is_send_forbidden("SCHEDULE_TOPIC_XXXX"));
+        assert!(!is_system_topic("orders"));
+    }
+}

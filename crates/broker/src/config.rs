@@ -1,0 +1,655 @@
+//! What an operator can set: `broker.conf`, with Apache's keys.
+//!
+//! [`Config`] is the manual. [`Config::default`] is the only place where defaults stand. `Config::items` says which key
+//! sets which field and what is allowed; reading, printing and GET_BROKER_CONFIG all go by it.
+//!
+//! Which keys Apache knows stands in `config/apache.properties`. A key that is known there and not here is honest work
+//! for later: it is listed at start. A few of those must not be passed over in silence; [`REFUSED`] has them.
+
+use crate::properties;
+use std::fmt::Write as _;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where name servers listen unless an address says otherwise.
+const NAMESRV_PORT: u16 = 9876;
+
+/// A broker's settings. Durations are in milliseconds in the file unless the field says otherwise.
+/// All take effect at restart.
+#[doc(alias = "BrokerConfig")]
+#[doc(alias = "MessageStoreConfig")]
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The cluster it belongs to. Brokers of one cluster share topics.
+    /// Key: `brokerClusterName`. Default: `DefaultCluster`.
+    pub cluster_name: String,
+    /// Its name, shared by a master and its slaves.
+    /// Key: `brokerName`. Default: the host's name.
+    pub name: String,
+    /// 0 is a master. Others are slaves, which this version does not have: it refuses to start as one.
+    /// Key: `brokerId`. Default: 0.
+    pub id: i64,
+    /// The host that clients are told to reach it by: an address or a DNS name. Empty: the address by which this
+    /// machine reaches its name server; with a name server in the same process, the address that each client reached.
+    /// Key: `brokerIP1`. Default: empty.
+    pub ip1: Option<String>,
+    /// The address to listen on.
+    /// Key: `bindAddress`. Default: `0.0.0.0`.
+    pub bind_address: String,
+    /// The port for clients. The VIP port is the one two below. 0: any free pair.
+    /// Key: `listenPort`. Default: 10911.
+    pub listen_port: u16,
+    /// Name servers to register with, `host:port`, parted by `;`. DNS names are looked up each time.
+    /// Key: `namesrvAddr`. Default: the environment's `NAMESRV_ADDR`, else none.
+    pub namesrv_addr: Vec<String>,
+    /// How often it registers with its name servers, from 10 to 60 s. Changes of topics are registered at once.
+    /// Key: `registerNameServerPeriod`. Default: 30000.
+    pub register_period: Duration,
+    /// How long one registration may take.
+    /// Key: `registerBrokerTimeoutMills`. Default: 24000.
+    pub register_timeout: Duration,
+    /// The region that producers are told, for message traces.
+    /// Key: `regionId`. Default: `DefaultRegion`.
+    pub region_id: String,
+    /// What clients may do here: 6 read and write, 4 read, 2 write. Topics can only take away from it.
+    /// Key: `brokerPermission`. Default: 6.
+    pub permission: i32,
+    /// A client without a heartbeat for so long is gone.
+    /// Key: `channelExpiredTimeout`. Default: 120000.
+    pub channel_expired_timeout: Duration,
+
+    /// Sending to a topic that is not there creates it.
+    /// Key: `autoCreateTopicEnable`. Default: true.
+    pub auto_create_topic: bool,
+    /// How many queues the topic `TBW102` has, after which topics that are created by sending take.
+    /// Key: `defaultTopicQueueNums`. Default: 8.
+    pub default_topic_queue_nums: i32,
+    /// Consuming with a group that is not there creates it.
+    /// Key: `autoCreateSubscriptionGroup`. Default: true.
+    pub auto_create_subscription_group: bool,
+    /// There is a topic with the cluster's name.
+    /// Key: `clusterTopicEnable`. Default: true.
+    pub cluster_topic: bool,
+    /// There is a topic with the broker's name.
+    /// Key: `brokerTopicEnable`. Default: true.
+    pub broker_topic: bool,
+    /// There is a topic for message traces from the start.
+    /// Key: `traceTopicEnable`. Default: false.
+    pub trace_topic: bool,
+    /// That topic's name.
+    /// Key: `msgTraceTopicName`. Default: `RMQ_SYS_TRACE_TOPIC`.
+    pub trace_topic_name: String,
+    /// Clients are told that they may trace messages.
+    /// Key: `traceOn`. Default: true.
+    pub trace_on: bool,
+
+    /// Where everything is stored.
+    /// Key: `storePathRootDir`. Default: `store` in the home directory.
+    pub store_root: PathBuf,
+    /// Where the commit log is stored: one directory.
+    /// Key: `storePathCommitLog`. Default: `commitlog` in `storePathRootDir`.
+    pub commit_log_path: Option<PathBuf>,
+    /// The size of a file of the commit log, bytes. Must stay the same for the life of a store.
+    /// Key: `mappedFileSizeCommitLog`. Default: 1073741824 (1 GiB).
+    pub commit_log_file_size: usize,
+    /// The size of a file of a consume queue, bytes, brought up to a multiple of 20. Must stay the same for the life of a store.
+    /// Key: `mappedFileSizeConsumeQueue`. Default: 6000000 (300,000 messages).
+    pub consume_queue_file_size: usize,
+    /// Messages can be found by key.
+    /// Key: `messageIndexEnable`. Default: true.
+    pub message_index: bool,
+    /// Hash slots of an index file.
+    /// Key: `maxHashSlotNum`. Default: 5000000.
+    pub max_hash_slot_num: usize,
+    /// Entries of an index file.
+    /// Key: `maxIndexNum`. Default: 20000000.
+    pub max_index_num: usize,
+    /// The largest message body taken, bytes.
+    /// Key: `maxMessageSize`. Default: 4194304 (4 MiB).
+    pub max_message_size: usize,
+    /// `SYNC_FLUSH` answers a send only when the message is on disk.
+    /// `ASYNC_FLUSH` answers at once; a power failure may lose the last moments.
+    /// Key: `flushDiskType`. Default: `ASYNC_FLUSH`.
+    pub flush_disk_type: FlushDiskType,
+    /// With `ASYNC_FLUSH`: how often what was taken is brought to disk.
+    /// Key: `flushIntervalCommitLog`. Default: 500.
+    pub flush_interval: Duration,
+    /// With `SYNC_FLUSH`: how long a send waits for the disk before it is answered `FLUSH_DISK_TIMEOUT`.
+    /// Key: `syncFlushTimeout`. Default: 5000.
+    pub sync_flush_timeout: Duration,
+    /// How long messages are kept, in hours.
+    /// Key: `fileReservedTime`. Default: 72.
+    pub file_reserved_time: Duration,
+    /// At which hours of the day old files are deleted, parted by `;`.
+    /// Key: `deleteWhen`. Default: `04`.
+    pub delete_when: Vec<u8>,
+
+    /// What the delay levels 1, 2, 3, … of a message mean: numbers with a unit `s`, `m`, `h` or `d`, parted by blanks.
+    /// Key: `messageDelayLevel`. Default: `1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h`.
+    pub delay_levels: DelayLevels,
+    /// A pull from an empty queue waits for as long as the client says. Without, for `shortPollingTimeMills`.
+    /// Key: `longPollingEnable`. Default: true.
+    pub long_polling: bool,
+    /// How long a pull from an empty queue waits without long polling.
+    /// Key: `shortPollingTimeMills`. Default: 1000.
+    pub short_polling: Duration,
+    /// The most bytes that a pull takes along.
+    /// Key: `maxTransferBytesOnMessageInMemory`. Default: 262144.
+    pub max_transfer_bytes_in_memory: usize,
+    /// The most messages that a pull takes along, whatever the client asks.
+    /// Key: `maxTransferCountOnMessageInMemory`. Default: 32.
+    pub max_transfer_count_in_memory: usize,
+    /// Clients may use lite pull.
+    /// Key: `litePullMessageEnable`. Default: true.
+    pub lite_pull: bool,
+    /// Consumers are told at once when members of their group come or go.
+    /// Key: `notifyConsumerIdsChangedEnable`. Default: true.
+    pub notify_consumer_ids_changed: bool,
+    /// How often consumers' offsets are brought to disk.
+    /// Key: `flushConsumerOffsetInterval`. Default: 5000.
+    pub flush_consumer_offset_interval: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            cluster_name: "DefaultCluster".into(),
+            name: host_name(),
+            id: 0,
+            ip1: None,
+            bind_address: "0.0.0.0".into(),
+            listen_port: 10911,
+            namesrv_addr: Vec::new(),
+            register_period: Duration::from_secs(30),
+            register_timeout: Duration::from_secs(24),
+            region_id: "DefaultRegion".into(),
+            permission: 6,
+            channel_expired_timeout: Duration::from_secs(120),
+            auto_create_topic: true,
+            default_topic_queue_nums: 8,
+            auto_create_subscription_group: true,
+            cluster_topic: true,
+            broker_topic: true,
+            trace_topic: false,
+            trace_topic_name: "RMQ_SYS_TRACE_TOPIC".into(),
+            trace_on: true,
+            store_root: "store".into(),
+            commit_log_path: None,
+            commit_log_file_size: 1024 * 1024 * 1024,
+            consume_queue_file_size: 300_000 * 20,
+            message_index: true,
+            max_hash_slot_num: 5_000_000,
+            max_index_num: 20_000_000,
+            max_message_size: 4 * 1024 * 1024,
+            flush_disk_type: FlushDiskType::Async,
+            flush_interval: Duration::from_millis(500),
+            sync_flush_timeout: Duration::from_secs(5),
+            file_reserved_time: Duration::from_secs(72 * 3600),
+            delete_when: vec![4],
+            delay_levels: DelayLevels::default(),
+            long_polling: true,
+            short_polling: Duration::from_secs(1),
+            max_transfer_bytes_in_memory: 256 * 1024,
+            max_transfer_count_in_memory: 32,
+            lite_pull: true,
+            notify_consumer_ids_changed: true,
+            flush_consumer_offset_interval: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What a name server would call this machine.
+fn host_name() -> String {
+    match rustix::system::uname().nodename().to_string_lossy().trim() {
+        "" => "DEFAULT_BROKER".into(),
+        name => name.into(),
+    }
+}
+
+/// When a send is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlushDiskType {
+    /// Once the message is on disk.
+    Sync,
+    /// At once.
+    Async,
+}
+
+/// How long a message of each delay level waits; level 1 is the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DelayLevels {
+    text: String,
+    delays: Vec<Duration>,
+}
+
+impl DelayLevels {
+    /// Reads `1s 5s …`.
+    pub fn read(text: &str) -> Option<DelayLevels> {
+        let delays: Option<Vec<Duration>> = text
+            .split_whitespace()
+            .map(|delay| {
+                let number = delay.strip_suffix(['s', 'm', 'h', 'd'])?;
+                let unit = match delay.as_bytes().last()? {
+                    b's' => 1,
+                    b'm' => 60,
+                    b'h' => 3600,
+                    _ => 24 * 3600,
+                };
+                Some(Duration::from_secs(u64::from(number.parse::<u32>().ok()?) * unit))
+            })
+            .collect();
+        let delays = delays.filter(|delays| !delays.is_empty())?;
+        Some(DelayLevels { text: text.trim().to_owned(), delays })
+    }
+
+    /// The delays, level 1 first.
+    pub fn delays(&self) -> &[Duration] {
+        &self.delays
+    }
+
+    /// The highest level; a message with a higher one waits as long as one with this.
+    pub fn max(&self) -> usize {
+        self.delays.len()
+    }
+
+    /// How long a message of `level` waits; `None` when the level is 0 or negative: not at all.
+    pub fn delay(&self, level: i32) -> Option<Duration> {
+        let level = usize::try_from(level).ok().filter(|level| *level > 0)?;
+        Some(self.delays[level.min(self.max()) - 1])
+    }
+}
+
+impl Default for DelayLevels {
+    fn default() -> DelayLevels {
+        // The text reads, as a test shows.
+        DelayLevels::read("1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h").expect("default delay levels")
+    }
+}
+
+impl Config {
+    /// `storePathCommitLog`, or its default inside `storePathRootDir`.
+    pub fn commit_log_dir(&self) -> PathBuf {
+        self.commit_log_path.clone().unwrap_or_else(|| self.store_root.join("commitlog"))
+    }
+
+    /// Every key that is honoured, with the field it sets and what is allowed, in the order of the fields.
+    fn items(&mut self) -> Vec<(&'static str, Item<'_>)> {
+        use Item::*;
+        const MILLIS: RangeInclusive<u64> = 1..=i32::MAX as u64;
+        const SIZE: RangeInclusive<u64> = 1..=i32::MAX as u64;
+        vec![
+            ("brokerClusterName", Text(&mut self.cluster_name)),
+            ("brokerName", Text(&mut self.name)),
+            ("brokerId", Id(&mut self.id)),
+            ("brokerIP1", Host(&mut self.ip1)),
+            ("bindAddress", Text(&mut self.bind_address)),
+            ("listenPort", Port(&mut self.listen_port)),
+            ("namesrvAddr", Addresses(&mut self.namesrv_addr)),
+            ("registerNameServerPeriod", Period(&mut self.register_period, 10_000..=60_000)),
+            ("registerBrokerTimeoutMills", Millis(&mut self.register_timeout, MILLIS)),
+            ("regionId", Text(&mut self.region_id)),
+            ("brokerPermission", Permission(&mut self.permission)),
+            ("channelExpiredTimeout", Millis(&mut self.channel_expired_timeout, MILLIS)),
+            ("autoCreateTopicEnable", Flag(&mut self.auto_create_topic)),
+            ("defaultTopicQueueNums", Number(&mut self.default_topic_queue_nums, 1..=65_535)),
+            ("autoCreateSubscriptionGroup", Flag(&mut self.auto_create_subscription_group)),
+            ("clusterTopicEnable", Flag(&mut self.cluster_topic)),
+            ("brokerTopicEnable", Flag(&mut self.broker_topic)),
+            ("traceTopicEnable", Flag(&mut self.trace_topic)),
+            ("msgTraceTopicName", Text(&mut self.trace_topic_name)),
+            ("traceOn", Flag(&mut self.trace_on)),
+            ("storePathRootDir", Directory(&mut self.store_root)),
+            ("storePathCommitLog", OneDirectory(&mut self.commit_log_path)),
+            ("mappedFileSizeCommitLog", Size(&mut self.commit_log_file_size, 4096..=i32::MAX as u64, 1)),
+            ("mappedFileSizeConsumeQueue", Size(&mut self.consume_queue_file_size, 20..=i32::MAX as u64, 20)),
+            ("messageIndexEnable", Flag(&mut self.message_index)),
+            ("maxHashSlotNum", Size(&mut self.max_hash_slot_num, SIZE, 1)),
+            ("maxIndexNum", Size(&mut self.max_index_num, 2..=i32::MAX as u64, 1)),
+            ("maxMessageSize", Size(&mut self.max_message_size, SIZE, 1)),
+            ("flushDiskType", Flush(&mut self.flush_disk_type)),
+            ("flushIntervalCommitLog", Millis(&mut self.flush_interval, MILLIS)),
+            ("syncFlushTimeout", Millis(&mut self.sync_flush_timeout, MILLIS)),
+            ("fileReservedTime", Hours(&mut self.file_reserved_time)),
+            ("deleteWhen", HoursOfDay(&mut self.delete_when)),
+            ("messageDelayLevel", Delays(&mut self.delay_levels)),
+            ("longPollingEnable", Flag(&mut self.long_polling)),
+            ("shortPollingTimeMills", Millis(&mut self.short_polling, MILLIS)),
+            ("maxTransferBytesOnMessageInMemory", Size(&mut self.max_transfer_bytes_in_memory, SIZE, 1)),
+            ("maxTransferCountOnMessageInMemory", Size(&mut self.max_transfer_count_in_memory, SIZE, 1)),
+            ("litePullMessageEnable", Flag(&mut self.lite_pull)),
+            ("notifyConsumerIdsChangedEnable", Flag(&mut self.notify_consumer_ids_changed)),
+            ("flushConsumerOffsetInterval", Millis(&mut self.flush_consumer_offset_interval, MILLIS)),
+        ]
+    }
+
+    /// Every key that is honoured and its value as text, in the order of the manual.
+    pub fn values(&self) -> Vec<(&'static str, String)> {
+        self.clone().items().into_iter().map(|(key, item)| (key, item.show())).collect()
+    }
+
+    /// Reads a `broker.conf` over the defaults.
+    pub fn read(path: &Path) -> Result<(Config, Notes), ConfigError> {
+        Config::default().read_over(path)
+    }
+
+    /// Reads a `broker.conf` over these settings.
+    pub fn read_over(self, path: &Path) -> Result<(Config, Notes), ConfigError> {
+        let text = std::fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
+        self.parse_over(path, &String::from_utf8_lossy(&text))
+    }
+
+    /// Reads the text of a `broker.conf` over these settings; `path` is for messages only.
+    pub fn parse_over(mut self, path: &Path, text: &str) -> Result<(Config, Notes), ConfigError> {
+        let mut notes = Notes::default();
+        let mut set: Vec<(usize, String)> = Vec::new();
+        for properties::Property { line, key, value } in properties::read(text) {
+            if let Some((earlier, _)) = set.iter().find(|(_, other)| *other == key) {
+                notes.repeated.push(Repeated { key: key.clone(), line, earlier: *earlier });
+            }
+            set.push((line, key.clone()));
+            let bad = |allowed: String| ConfigError::Value {
+                path: path.into(),
+                line,
+                key: key.clone(),
+                value: value.clone(),
+                allowed,
+            };
+            if let Some((_, mut item)) = self.items().into_iter().find(|(honoured, _)| *honoured == key) {
+                item.set(&value).map_err(bad)?;
+                continue;
+            }
+            if let Some(refused) = REFUSED.iter().find(|refused| refused.key == key && (refused.when)(&value)) {
+                return Err(bad(refused.instead.into()));
+            }
+            match apache_keys().find(|(known, _)| *known == key) {
+                Some((_, default)) => {
+                    let differs = default != value;
+                    notes.not_honoured.push(NotHonoured { line, key, value, differs });
+                }
+                None => {
+                    let nearest = nearest(&key, apache_keys().map(|(known, _)| known));
+                    notes.unknown.push(Unknown { line, key, nearest });
+                }
+            }
+        }
+        Ok((self, notes))
+    }
+}
+
+/// What an operator should hear about a `broker.conf` that was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Apache knows these, this version does not do what they say.
+    pub not_honoured: Vec<NotHonoured>,
+    /// Nobody knows these.
+    pub unknown: Vec<Unknown>,
+    /// These stand there more than once; the last one holds.
+    pub repeated: Vec<Repeated>,
+}
+
+/// A key of Apache's that is not honoured yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotHonoured {
+    /// Its line.
+    pub line: usize,
+    /// The key.
+    pub key: String,
+    /// The value it was given.
+    pub value: String,
+    /// The value is not Apache's default: the operator wanted something that does not happen.
+    pub differs: bool,
+}
+
+/// A key that nobody knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// Its line.
+    pub line: usize,
+    /// The key.
+    pub key: String,
+    /// What was most likely meant.
+    pub nearest: Option<&'static str>,
+}
+
+/// A key that was given before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeated {
+    /// The key.
+    pub key: String,
+    /// The line that holds.
+    pub line: usize,
+    /// A line that does not.
+    pub earlier: usize,
+}
+
+/// Why a broker does not start with this `broker.conf`.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// No such file, or no permission.
+    #[error("can't read {path}: {source}", path = path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A value that can't be.
+    #[error("{path}:{line}: {key}={value} can't be: {allowed}", path = path.display())]
+    Value {
+        /// Which file.
+        path: PathBuf,
+        /// Which line.
+        line: usize,
+        /// Which key.
+        key: String,
+        /// What it was given.
+        value: String,
+        /// What it can be given.
+        allowed: String,
+    },
+}
+
+/// A setting that is not honoured, and that no operator wants passed over: without it messages are open to everybody,
+/// lost, or damaged.
+struct Refused {
+    key: &'static str,
+    when: fn(&str) -> bool,
+    instead: &'static str,
+}
+
+const REFUSED: &[Refused] = &[
+    Refused { key: "aclEnable", when: is_true, instead: NO_ACCESS_CONTROL },
+    Refused { key: "authenticationEnabled", when: is_true, instead: NO_ACCESS_CONTROL },
+    Refused { key: "authorizationEnabled", when: is_true, instead: NO_ACCESS_CONTROL },
+    Refused { key: "brokerRole", when: |role| role == "SLAVE", instead: NO_SLAVE },
+    Refused { key: "enableControllerMode", when: is_true, instead: NO_SLAVE },
+    Refused { key: "enableDLegerCommitLog", when: is_true, instead: NO_SLAVE },
+];
+const NO_ACCESS_CONTROL: &str = "this version checks nobody's rights, and starting would leave the broker open; \
+    set it to false and keep strangers off the port";
+const NO_SLAVE: &str = "this version does not replicate; run it as a master of its own, with brokerRole=ASYNC_MASTER, brokerId=0, \
+    enableControllerMode=false and enableDLegerCommitLog=false";
+
+fn is_true(value: &str) -> bool {
+    value.eq_ignore_ascii_case("true")
+}
+
+/// The keys that Apache's brokers read, with their defaults there.
+fn apache_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    include_str!("config/apache.properties")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| line.split_once('=').unwrap_or((line, "")))
+}
+
+/// The candidate that needs the fewest changes to become `name`, if it is near enough to be meant.
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = name.to_lowercase();
+    let allowed = (name.chars().count() / 3).max(1);
+    candidates
+        .map(|candidate| (distance(&wanted, &candidate.to_lowercase()), candidate))
+        .filter(|(changes, _)| *changes <= allowed)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many characters must be put in, taken out or replaced to get from `a` to `b` (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// `host:port` of each of `text`'s addresses, which are parted by `;`. Without a port it is 9876.
+pub fn namesrv_addresses(text: &str) -> Option<Vec<String>> {
+    text.split([';', ','])
+        .map(str::trim)
+        .filter(|address| !address.is_empty())
+        .map(|address| {
+            let colons = address.matches(':').count();
+            let has_port = colons == 1 || address.contains("]:");
+            let whole = match has_port {
+                true => address.to_owned(),
+                false if colons > 1 && !address.starts_with('[') => format!("[{address}]:{NAMESRV_PORT}"),
+                false => format!("{address}:{NAMESRV_PORT}"),
+            };
+            let (host, port) = whole.rsplit_once(':')?;
+            let good = !host.is_empty() && !host.contains(['/', ' ']) && port.parse::<u16>().is_ok_and(|port| port > 0);
+            good.then_some(whole)
+        })
+        .collect()
+}
+
+/// A field and what it may be set to.
+enum Item<'a> {
+    Text(&'a mut String),
+    Host(&'a mut Option<String>),
+    Flag(&'a mut bool),
+    Id(&'a mut i64),
+    Port(&'a mut u16),
+    Permission(&'a mut i32),
+    Number(&'a mut i32, RangeInclusive<u64>),
+    /// Within a range, and brought up to a multiple.
+    Size(&'a mut usize, RangeInclusive<u64>, usize),
+    Millis(&'a mut Duration, RangeInclusive<u64>),
+    /// As `Millis`, but brought into its range, as Apache does.
+    Period(&'a mut Duration, RangeInclusive<u64>),
+    Hours(&'a mut Duration),
+    HoursOfDay(&'a mut Vec<u8>),
+    Addresses(&'a mut Vec<String>),
+    Directory(&'a mut PathBuf),
+    OneDirectory(&'a mut Option<PathBuf>),
+    Flush(&'a mut FlushDiskType),
+    Delays(&'a mut DelayLevels),
+}
+
+impl Item<'_> {
+    /// Sets the field. The error says what would be allowed.
+    fn set(&mut self, value: &str) -> Result<(), String> {
+        match self {
+            Item::Text(field) if !value.is_empty() => **field = value.into(),
+            Item::Text(_) => return Err("it must not be empty".into()),
+            Item::Host(field) => {
+                if value.contains([':', '/', ' ']) && value.parse::<std::net::Ipv6Addr>().is_err() {
+                    return Err("an address or a name, without port".into());
+                }
+                **field = Some(value.to_owned()).filter(|host| !host.is_empty());
+            }
+            Item::Flag(field) => match value.to_ascii_lowercase().as_str() {
+                "true" => **field = true,
+                "false" => **field = false,
+                _ => return Err("true or false".into()),
+            },
+            Item::Id(field) => match value.parse() {
+                Ok(0) => **field = 0,
+                Ok(1..=i64::MAX) => return Err(NO_SLAVE.into()),
+                _ => return Err("0, a master".into()),
+            },
+            Item::Port(field) => **field = number(value, 0..=65_535)? as u16,
+            Item::Permission(field) => match value {
+                "2" | "4" | "6" => **field = number(value, 2..=6)? as i32,
+                _ => return Err("6 (read and write), 4 (read) or 2 (write)".into()),
+            },
+            Item::Number(field, range) => **field = number(value, range.clone())? as i32,
+            Item::Size(field, range, unit) => {
+                // Rounded up, as Apache does: what its store was made with is what ours must be made with.
+                **field = (number(value, range.clone())? as usize).next_multiple_of(*unit);
+            }
+            Item::Millis(field, range) => **field = Duration::from_millis(number(value, range.clone())?),
+            Item::Period(field, range) => {
+                let millis = number(value, 0..=i32::MAX as u64)?.clamp(*range.start(), *range.end());
+                **field = Duration::from_millis(millis);
+            }
+            Item::Hours(field) => **field = Duration::from_secs(number(value, 1..=1_000_000)? * 3600),
+            Item::HoursOfDay(field) => {
+                let hours = value.split(';').map(|hour| number(hour.trim(), 0..=23).map(|hour| hour as u8));
+                let hours: Result<Vec<u8>, String> = hours.collect();
+                **field = hours.map_err(|_| "hours of the day from 00 to 23, parted by `;`")?;
+            }
+            Item::Addresses(field) => {
+                **field = namesrv_addresses(value).ok_or("host:port, several parted by `;`")?;
+            }
+            Item::Directory(field) if !value.is_empty() => **field = value.into(),
+            Item::Directory(_) => return Err("a directory".into()),
+            Item::OneDirectory(_) if value.contains(',') => {
+                return Err("one directory; a log over several is not in this version".into());
+            }
+            Item::OneDirectory(field) => **field = Some(PathBuf::from(value)).filter(|_| !value.is_empty()),
+            Item::Flush(field) => match value {
+                "SYNC_FLUSH" => **field = FlushDiskType::Sync,
+                "ASYNC_FLUSH" => **field = FlushDiskType::Async,
+                _ => return Err("SYNC_FLUSH or ASYNC_FLUSH".into()),
+            },
+            Item::Delays(field) => {
+                **field =
+                    DelayLevels::read(value).ok_or("numbers with a unit s, m, h or d, parted by blanks: 1s 5s 2h")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The field's value as a file would have it.
+    fn show(&self) -> String {
+        match self {
+            Item::Text(text) => text.to_string(),
+            Item::Host(host) => host.as_ref().cloned().unwrap_or_default(),
+            Item::Flag(flag) => flag.to_string(),
+            Item::Id(id) => id.to_string(),
+            Item::Port(port) => port.to_string(),
+            Item::Permission(number) | Item::Number(number, _) => number.to_string(),
+            Item::Size(size, ..) => size.to_string(),
+            Item::Millis(duration, _) | Item::Period(duration, _) => duration.as_millis().to_string(),
+            Item::Hours(duration) => (duration.as_secs() / 3600).to_string(),
+            Item::HoursOfDay(hours) => hours.iter().enumerate().fold(String::new(), |mut text, (i, hour)| {
+                // Writing to a String can't fail.
+                let _ = write!(text, "{}{hour:02}", if i > 0 { ";" } else { "" });
+                text
+            }),
+            Item::Addresses(addresses) => addresses.join(";"),
+            Item::Directory(path) => path.display().to_string(),
+            Item::OneDirectory(path) => path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            Item::Flush(FlushDiskType::Sync) => "SYNC_FLUSH".into(),
+            Item::Flush(FlushDiskType::Async) => "ASYNC_FLUSH".into(),
+            Item::Delays(levels) => levels.text.clone(),
+        }
+    }
+}
+
+fn number(value: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
+    match value.parse::<u64>() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("a number from {} to {}", range.start(), range.end())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+use super::*;
+
+fn read(text: &str) -> Result<(Config, Notes), ConfigError> {
+    Config::default().parse_over(Path::new("broker.conf"), text)
+}
+
+#[test]
+fn an_empty_file_equals_the_defaults() {
+    let (config, notes) = read("# nothing\n\n").unwrap();
+    assert_eq!(config, Config::default());
+    assert_eq!(notes, Notes::default());
+}
+
+#[test]
+fn what_is_printed_is_read_back() {
+    let mut config = Config { ip1: Some("mq.example.com".into()), delete_when: vec![4, 16], ..Config::default() };
+    config.namesrv_addr = vec!["a:9876".into(), "[::1]:9877".into()];
+    config.flush_disk_type = FlushDiskType::Sync;
+    assert_eq!(read(&properties::write(config.values())).unwrap(), (config, Notes::default()));
+}
+
+/// The manual says every default; this keeps it, Apache's table and `Default` from drifting apart.
+#[test]
+fn defaults_are_those_of_apache_and_of_the_manual() {
+    let manual = include_str!("../config.rs");
+    for (key, value) in Config::default().values() {
+        let apache = apache_keys().find(|(known, _)| *known == key).map(|(_, default)| default);
+        assert!(apache.is_some(), "{key} is no key of Apache's");
+        let described = manual.split(&format!("Key: `{key}`. Default: ")).nth(1);
+        let described = described.unwrap_or_else(|| panic!("{key} has no manual")).trim_start_matches('`');
+        if !matches!(key, "brokerName" | "brokerIP1" | "namesrvAddr" | "storePathRootDir" | "storePathCommitLog") {
+            assert_eq!(apache, Some(value.as_str()), "{key}");
+            assert!(described.starts_with(&value), "{key}: the manual says {}", described.lines().next().unwrap());
+        }
+    }
+}
+
+#[test]
+fn the_configuration_from_the_tutorials_starts_and_says_what_it_does_not_do() {
+    let text = include_str!("../../testdata/tutorial.conf");
+    assert!(text.lines().count() >= 150);
+    let (config, notes) = read(text).unwrap();
+
+    assert_eq!((config.name.as_str(), config.ip1.as_deref()), ("broker-a", Some("192.168.0.253")));
+    assert_eq!(config.namesrv_addr, ["rocketmq-nameserver1:9876", "rocketmq-nameserver2:9876"]);
+    assert_eq!(config.file_reserved_time, Duration::from_secs(120 * 3600));
+    assert_eq!(config.max_message_size, 65_536);
+
+    let differs: Vec<_> = notes.not_honoured.iter().filter(|n| n.differs).map(|n| n.key.as_str()).collect();
+    assert!(differs.contains(&"diskMaxUsedSpaceRatio") && differs.contains(&"sendMessageThreadPoolNums"));
+    assert!(!differs.contains(&"brokerRole"), "ASYNC_MASTER is what it is");
+    let unknown: Vec<_> = notes.unknown.iter().map(|n| n.key.as_str()).collect();
+    assert_eq!(unknown, ["storePathConsumeQueue", "storePathIndex", "storeCheckpoint", "abortFile"]);
+    assert_eq!(notes.repeated, []);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_the_nearest_known_one() {
+    let (_, notes) = read("a.b=1\nautoCreateTopicEnabel=false\nbrokerip1=10.0.0.1\n").unwrap();
+    let nearest: Vec<_> = notes.unknown.iter().map(|unknown| (unknown.line, unknown.nearest)).collect();
+    assert_eq!(nearest, [(1, None), (2, Some("autoCreateTopicEnable")), (3, Some("brokerIP1"))]);
+}
+
+#[test]
+fn the_last_of_repeated_keys_holds_and_is_named() {
+    let (config, notes) = read("listenPort=1\nlistenPort=2\n").unwrap();
+    assert_eq!(config.listen_port, 2);
+    assert_eq!(notes.repeated, [Repeated { key: "listenPort".into(), line: 2, earlier: 1 }]);
+}
+
+#[test]
+fn a_bad_value_stops_the_start_and_says_what_is_allowed() {
+    #[track_caller]
+    fn check(line: &str, allowed: &str) {
+        let error = read(&format!("\n{line}")).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("broker.conf:2: {line} can't be: ")), "{error}");
+        assert!(error.contains(allowed), "{error}");
+    }
+    check("listenPort=66666", "a number from 0 to 65535");
+    check("autoCreateTopicEnable=yes", "true or false");
+    check("flushDiskType=sync", "SYNC_FLUSH or ASYNC_FLUSH");
+    check("messageDelayLevel=1s 5x", "1s 5s 2h");
+    check("deleteWhen=24", "from 00 to 23");
+    check("brokerPermission=1", "6 (read and write)");
+    check("brokerName=", "not be empty");
+    check("brokerIP1=10.0.0.1:10911", "without port");
+    check("namesrvAddr=a:b", "host:port");
+    check("storePathCommitLog=/a,/b", "one directory");
+    check("fileReservedTime=-1", "a number from 1");
+    // What would leave messages open, lost or damaged is refused instead of passed over.
+    check("brokerId=1", "does not replicate");
+    check("brokerRole=SLAVE", "does not replicate");
+    check("enableDLegerCommitLog=true", "does not replicate");
+    check("aclEnable=true", "checks nobody's rights");
+}
+
+#[test]
+fn settings_out_of_apaches_bounds_are_brought_into_them_where_apache_does() {
+    let (config, _) = read("registerNameServerPeriod=1\nmappedFileSizeConsumeQueue=300001").unwrap();
+    assert_eq!((config.register_period, config.consume_queue_file_size), (Duration::from_secs(10), 300_020));
+}
+
+#[test]
+fn delay_levels_beyond_the_last_mean_the_last() {
+    let levels = DelayLevels::read("1s 2m 3h 4d").unwrap();
+    let delays = [-1, 0, 1, 2, 3, 4, 99].map(|level| levels.delay(level).map(|delay| delay.as_secs()));
+    assert_eq!(delays, [None, None, Some(1), Some(120), Some(10_800), Some(345_600), Some(345_600)]);
+    assert_eq!(DelayLevels::default().max(), 18);
+    assert_eq!(["", "s", "1", "-1s", "1s5s"].map(DelayLevels::read), [const { None }; 5]);
+}
+
+#[test]
+fn name_server_addresses_may_leave_out_the_port() {
+    let read = |text| namesrv_addresses(text).map(|addresses| addresses.join(" "));
+    assert_eq!(read(" ns1 ; ns2:1;::1;[::1]:5; ").as_deref(), Some("ns1:9876 ns2:1 [::1]:9876 [::1]:5"));
+    assert_eq!(["http://a:1", ":1", "a:0", "a:x"].map(read), [const { None }; 4]);
+}
