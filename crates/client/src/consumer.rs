@@ -10,7 +10,6 @@
 //! A consumer has connections of its own, so that several in one process can be members of the same group.
 
 use crate::error::Error;
-use crate::heartbeat::{ConsumerData, HeartbeatBody, Subscription};
 use crate::message::{Delivery, MessageQueue, ReceivedMessage};
 use crate::process_queue::ProcessQueue;
 use crate::routes::Route;
@@ -18,13 +17,14 @@ use crate::{REQUEST_TIMEOUT, Shared, body, now_millis, offsets, rebalance};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use protocol::code::{request, response};
+use protocol::heartbeat::{ConsumeFromWhere, ConsumerData, ConsumerList, HeartbeatData};
 use protocol::message::{QueueOffset, property};
 use protocol::record::Record;
 use protocol::request::client::{GetConsumerList, Heartbeat, UnregisterClient};
 use protocol::request::pull::PullMessage;
+use protocol::subscription::{ALL, SubscriptionData};
 use protocol::topic::{RETRY_PREFIX, retry_topic};
 use remoting::client::RequestError;
-use serde::Deserialize;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -114,11 +114,14 @@ impl ConsumerBuilder {
         if self.subscriptions.is_empty() {
             return Err(Error::Settings(format!("consumer of group `{}` subscribes to no topic", self.group)));
         }
-        let version = now_millis();
-        let tags = |(topic, tags): &(String, String)| Subscription::tags(topic, tags, version);
-        let mut subscriptions: Vec<Subscription> = self.subscriptions.iter().map(tags).collect();
+        let mut wanted = self.subscriptions.clone();
         if self.model == MessageModel::Clustering {
-            subscriptions.push(Subscription::tags(&retry_topic(&self.group), "*", version));
+            wanted.push((retry_topic(&self.group), ALL.into()));
+        }
+        let mut subscriptions = Vec::new();
+        for (topic, tags) in &wanted {
+            let subscription = SubscriptionData::tags(topic, tags).map_err(|bad| Error::Settings(bad.to_string()))?;
+            subscriptions.push(SubscriptionData { sub_version: now_millis(), ..subscription });
         }
         let mut there_at_start = HashSet::new();
         for (topic, _) in &self.subscriptions {
@@ -198,7 +201,7 @@ struct Member {
     client_id: String,
     from: StartFrom,
     model: MessageModel,
-    subscriptions: Vec<Subscription>,
+    subscriptions: Vec<SubscriptionData>,
     outbox: mpsc::Sender<Delivery>,
     /// In KiB.
     room: Arc<Semaphore>,
@@ -254,7 +257,7 @@ impl Driver {
     }
 
     /// The routes of all our topics, as far as there are any.
-    async fn routes(&self) -> Vec<(Subscription, Arc<Route>)> {
+    async fn routes(&self) -> Vec<(SubscriptionData, Arc<Route>)> {
         let mut routes = Vec::new();
         for subscription in &self.member.subscriptions {
             match self.member.shared.routes.of(&subscription.topic).await {
@@ -277,22 +280,19 @@ impl Driver {
         if member.model == MessageModel::Broadcasting {
             return;
         }
-        let body = HeartbeatBody {
-            client_id: &member.client_id,
-            producer_data_set: [],
-            consumer_data_set: [ConsumerData {
-                group_name: &member.group,
-                consume_type: "CONSUME_PASSIVELY",
-                message_model: "CLUSTERING",
-                consume_from_where: match member.from {
-                    StartFrom::First => "CONSUME_FROM_FIRST_OFFSET",
-                    StartFrom::Last => "CONSUME_FROM_LAST_OFFSET",
-                },
-                unit_mode: false,
-                subscription_data_set: &member.subscriptions,
-            }],
-            heartbeat_fingerprint: 0,
-            without_sub: false,
+        let consumer = ConsumerData {
+            group_name: member.group.clone(),
+            consume_from_where: match member.from {
+                StartFrom::First => ConsumeFromWhere::FirstOffset,
+                StartFrom::Last => ConsumeFromWhere::LastOffset,
+            },
+            subscription_data_set: member.subscriptions.clone(),
+            ..ConsumerData::default()
+        };
+        let body = HeartbeatData {
+            client_id: member.client_id.clone(),
+            consumer_data_set: vec![consumer],
+            ..HeartbeatData::default()
         };
         let body = Bytes::from(protocol::json::write(&body));
         let beats = addresses.into_iter().map(|address| {
@@ -365,7 +365,7 @@ impl Driver {
     }
 
     /// Takes what is new among `ours`, gives up what is no longer.
-    async fn assign(&mut self, subscription: &Subscription, route: &Arc<Route>, ours: Vec<MessageQueue>) -> bool {
+    async fn assign(&mut self, subscription: &SubscriptionData, route: &Arc<Route>, ours: Vec<MessageQueue>) -> bool {
         let lost: Vec<MessageQueue> = self
             .queues
             .keys()
@@ -477,17 +477,10 @@ impl Driver {
     }
 }
 
-/// The body that answers GET_CONSUMER_LIST_BY_GROUP.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ConsumerList {
-    consumer_id_list: Vec<String>,
-}
-
 /// Pulls from one queue until it is aborted, or nobody receives any more.
 async fn pull(
     member: Arc<Member>,
-    subscription: Subscription,
+    subscription: SubscriptionData,
     queue: MessageQueue,
     process_queue: Arc<ProcessQueue>,
     start: QueueOffset,
@@ -514,7 +507,7 @@ async fn pull(
             commit_offset: 0,
             suspend_timeout_millis: Some(SUSPEND.as_millis() as i64),
             sub_version: Some(subscription.sub_version),
-            expression_type: Some(subscription.expression_type.into()),
+            expression_type: Some(subscription.expression_type.clone()),
             max_msg_bytes: Some(PULL_BYTES_MAX),
             ..PullMessage::default()
         };
@@ -568,7 +561,7 @@ async fn pull_failed(member: &Member, queue: &MessageQueue, error: RequestError)
 /// False when nobody receives any more.
 async fn hand_out(
     member: &Member,
-    subscription: &Subscription,
+    subscription: &SubscriptionData,
     queue: &MessageQueue,
     process_queue: &Arc<ProcessQueue>,
     reply: &Bytes,
@@ -577,7 +570,7 @@ async fn hand_out(
     let mut messages = Vec::new();
     for record in Record::all(reply) {
         match record {
-            Ok(record) if subscription.wants(record.properties().get(property::TAGS)) => {
+            Ok(record) if wants(subscription, record.properties().get(property::TAGS)) => {
                 messages.push(received(queue, reply, &record));
             }
             Ok(_) => {}
@@ -594,6 +587,12 @@ async fn hand_out(
         }
     }
     true
+}
+
+/// Brokers choose by the hash of the tag, and two tags may have the same.
+fn wants(subscription: &SubscriptionData, tag: Option<&str>) -> bool {
+    let wanted = &subscription.tags_set;
+    wanted.is_empty() || tag.is_some_and(|tag| wanted.iter().any(|wanted| wanted == tag))
 }
 
 fn received(queue: &MessageQueue, reply: &Bytes, record: &Record<'_>) -> ReceivedMessage {
@@ -615,5 +614,19 @@ fn received(queue: &MessageQueue, reply: &Bytes, record: &Record<'_>) -> Receive
         store_host: record.store_host,
         commit_log_offset: record.commit_log_offset.0,
         reconsume_times: record.reconsume_times,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_compared_as_text() {
+        let all = SubscriptionData::tags("T", "*").unwrap();
+        assert!(wants(&all, None) && wants(&all, Some("x")));
+        // "BB" has the hash of "Aa".
+        let some = SubscriptionData::tags("T", "Aa || x").unwrap();
+        assert!(wants(&some, Some("Aa")) && !wants(&some, Some("BB")) && !wants(&some, None));
     }
 }

@@ -24,7 +24,6 @@
 mod body;
 pub mod consumer;
 mod error;
-mod heartbeat;
 pub mod message;
 mod offsets;
 mod process_queue;

@@ -8,7 +8,7 @@ use crate::{REQUEST_TIMEOUT, now_millis};
 use parking_lot::Mutex;
 use protocol::code::response;
 use protocol::request::route::GetRoute;
-use protocol::topic::{DEFAULT_TOPIC, PERM_READ, PERM_WRITE};
+use protocol::topic::{DEFAULT_TOPIC, PERM_READ, PERM_WRITE, QUEUES_MAX};
 use remoting::client::RequestError;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -24,9 +24,6 @@ const GUESS_LIFE: Duration = Duration::from_secs(1);
 
 /// How many queues we would like a topic to have that our message creates (`defaultTopicQueueNums`).
 pub(crate) const NEW_TOPIC_QUEUES: i32 = 4;
-
-/// No topic has more queues on a broker; what a route says beyond it is not believed.
-const QUEUES_MAX: i32 = 65_536;
 
 /// Where the queues of one topic are.
 #[doc(alias = "TopicRouteData")]
