@@ -6,7 +6,8 @@
 //! Which keys Apache knows stands in `config/apache.properties`. A key that is known there and not here is honest work
 //! for later: it is listed at start. A few of those must not be passed over in silence; [`REFUSED`] has them.
 
-use crate::properties;
+use protocol::nearest::nearest;
+use protocol::properties;
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -483,32 +484,6 @@ fn apache_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
         .map(|line| line.split_once('=').unwrap_or((line, "")))
 }
 
-/// The candidate that needs the fewest changes to become `name`, if it is near enough to be meant.
-pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted = name.to_lowercase();
-    let allowed = (name.chars().count() / 3).max(1);
-    candidates
-        .map(|candidate| (distance(&wanted, &candidate.to_lowercase()), candidate))
-        .filter(|(changes, _)| *changes <= allowed)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// How many characters must be put in, taken out or replaced to get from `a` to `b` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
 /// `host:port` of each of `text`'s addresses, which are parted by `;`. Without a port it is 9876.
 pub fn namesrv_addresses(text: &str) -> Option<Vec<String>> {
     text.split([';', ','])
@@ -527,6 +502,11 @@ pub fn namesrv_addresses(text: &str) -> Option<Vec<String>> {
             good.then_some(whole)
         })
         .collect()
+}
+
+/// True of an address or a DNS name; false with a port, or of a URL.
+pub fn is_host(text: &str) -> bool {
+    !text.is_empty() && (!text.contains([':', '/', ' ']) || text.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
 /// A field and what it may be set to.
@@ -559,7 +539,7 @@ impl Item<'_> {
             Item::Text(field) if !value.is_empty() => **field = value.into(),
             Item::Text(_) => return Err("it must not be empty".into()),
             Item::Host(field) => {
-                if value.contains([':', '/', ' ']) && value.parse::<std::net::Ipv6Addr>().is_err() {
+                if !value.is_empty() && !is_host(value) {
                     return Err("an address or a name, without port".into());
                 }
                 **field = Some(value.to_owned()).filter(|host| !host.is_empty());

@@ -1,4 +1,214 @@
 //! Takes messages in, hands them out.
+//!
+//! A [`Broker`] is opened, gives its [`Broker::router`] to a server, runs what needs time in [`Broker::run`], and is
+//! closed. What it answers stands in `processor`; all else here are the tables that answers come from.
+//!
+//! Locks: `consumers`, `producers`, `locks` and those inside the tables are never held two at a time.
 
 pub mod config;
-pub mod properties;
+pub mod consumers;
+pub mod delay;
+pub mod groups;
+pub mod locks;
+pub mod offsets;
+mod processor;
+pub mod producers;
+pub mod registration;
+pub mod retry;
+mod run;
+mod table;
+pub mod topics;
+
+pub use config::Config;
+pub use table::OpenError as TableError;
+
+use config::FlushDiskType;
+use consumers::Consumers;
+use delay::Delay;
+use groups::Groups;
+use locks::QueueLocks;
+use offsets::ConsumerOffsets;
+use parking_lot::{Mutex, RwLock};
+use producers::Producers;
+use protocol::code::response;
+use protocol::topic::SCHEDULE_TOPIC;
+use remoting::{Peer, Reject, Router};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use store::{PutError, PutMessage, Store, StoreConfig, Stored};
+use topics::Topics;
+
+/// How long an answer waits for a table to be on disk.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A broker: a store, and the tables that say what may be done with it.
+#[doc(alias = "BrokerController")]
+pub struct Broker {
+    /// What the operator set. `listen_port` is where it really listens.
+    pub config: Config,
+    /// The messages.
+    pub store: Arc<Store>,
+    /// The topics.
+    pub topics: Topics,
+    /// The consumer groups.
+    pub groups: Groups,
+    /// How far groups have come.
+    pub offsets: ConsumerOffsets,
+    /// Who sends.
+    pub producers: Mutex<Producers>,
+    /// Who consumes.
+    pub consumers: RwLock<Consumers>,
+    /// Who consumes which queue in order.
+    pub locks: Mutex<QueueLocks>,
+    /// Messages that are due later.
+    pub delay: Delay,
+    /// Pulls that wait for messages.
+    held_pulls: AtomicUsize,
+    /// For queues that nobody chose.
+    turn: AtomicU32,
+    /// A failing store is told of once.
+    failure_told: AtomicBool,
+}
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+    /// A table can't be read.
+    #[error(transparent)]
+    Table(#[from] table::OpenError),
+}
+
+impl Broker {
+    /// Opens the store and the tables in `config.store_root`, which is made if it is not there.
+    pub fn open(config: Config) -> Result<Arc<Broker>, OpenError> {
+        let now = now_millis();
+        // The store is first: it makes sure that nobody else works in this directory.
+        let store = Store::open(store_config(&config))?;
+        let broker = Broker {
+            topics: Topics::open(&config, now)?,
+            groups: Groups::open(&config, now)?,
+            offsets: ConsumerOffsets::open(&config)?,
+            producers: Mutex::default(),
+            consumers: RwLock::default(),
+            locks: Mutex::default(),
+            delay: Delay::open(&config)?,
+            held_pulls: AtomicUsize::new(0),
+            turn: AtomicU32::new(now as u32),
+            failure_told: AtomicBool::new(false),
+            store,
+            config,
+        };
+        Ok(Arc::new(broker))
+    }
+
+    /// What it answers on its main port.
+    pub fn router(self: &Arc<Self>) -> Router<Broker> {
+        processor::router(self.clone())
+    }
+
+    /// What it answers on its VIP port, two below: all but pulls.
+    pub fn vip_router(self: &Arc<Self>) -> Router<Broker> {
+        self.router().without(&processor::NOT_ON_VIP)
+    }
+
+    /// Brings everything to disk and ends. Call it when the server has stopped and [`Broker::run`] has returned.
+    pub fn close(&self) -> io::Result<()> {
+        let closed = self.store.close();
+        // Behind the store: what a table says was delivered is on disk then.
+        let saved = self.tables().map(|(_, table)| table.save());
+        closed.and(saved.into_iter().collect())
+    }
+
+    /// Hands what was put to the operating system; sends are acknowledged behind it.
+    fn write_out(&self) -> Result<(), Reject> {
+        self.store.write_out().map_err(|error| {
+            if !self.failure_told.swap(true, Ordering::Relaxed) {
+                tracing::error!(%error, "can't write messages; sends are refused from here on");
+            }
+            Reject::new(response::SERVICE_NOT_AVAILABLE, format!("the message was not stored: {error}"))
+        })
+    }
+
+    /// Stores a message; one with a delay level is put where it waits.
+    pub(crate) fn put(&self, put: &PutMessage<'_>, delay_level: i32) -> Result<Stored, PutError> {
+        let Some((level, delay)) = self.delay.level(delay_level) else { return self.store.put_message(put) };
+        let properties = delay::parked_properties(put.properties, put.topic, put.queue_id, level);
+        let parked = PutMessage { topic: SCHEDULE_TOPIC, queue_id: level - 1, properties: &properties, ..*put };
+        let stored = self.store.put_message(&parked)?;
+        self.delay.note(level, stored.queue_offset, Instant::now() + delay);
+        Ok(stored)
+    }
+
+    /// Under which address we are known to this client; message ids are made of it.
+    pub(crate) fn store_host(&self, peer: &Peer) -> SocketAddr {
+        let reached = peer.reached();
+        let port = if self.config.listen_port == 0 { reached.port() } else { self.config.listen_port };
+        let set: Option<IpAddr> = self.config.ip1.as_ref().and_then(|ip| ip.parse().ok());
+        SocketAddr::new(set.unwrap_or(reached.ip()).to_canonical(), port)
+    }
+
+    /// Is this topic named after the broker or its cluster?
+    pub(crate) fn is_own_topic(&self, topic: &str) -> bool {
+        topic == self.config.name
+            || topic
+                .strip_prefix(&self.config.cluster_name)
+                .is_some_and(|rest| rest.is_empty() || rest == "_REPLY_TOPIC")
+    }
+
+    /// One of `count` queues; another one each time.
+    pub(crate) fn any_queue(&self, count: i32) -> i32 {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        (turn % count.max(1) as u32) as i32
+    }
+
+    /// Waits until the table of topics in this version is on disk.
+    pub(crate) async fn topic_saved(&self, counter: i64) -> Result<(), Reject> {
+        match tokio::time::timeout(SAVE_TIMEOUT, self.topics.saved(counter)).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Reject::system_error(format!(
+                "config/topics.json in {} could not be saved within {SAVE_TIMEOUT:?}: check the disk; the broker's log says more",
+                self.config.store_root.display()
+            ))),
+        }
+    }
+
+    fn tables(&self) -> [(&'static str, &dyn table::Table); 4] {
+        [
+            ("topics.json", &self.topics),
+            ("subscriptionGroup.json", &self.groups),
+            ("consumerOffset.json", &self.offsets),
+            ("delayOffset.json", &self.delay),
+        ]
+    }
+}
+
+fn store_config(config: &Config) -> StoreConfig {
+    StoreConfig {
+        commit_log: config.commit_log_path.clone(),
+        commit_log_file_size: config.commit_log_file_size as u64,
+        consume_queue_file_size: config.consume_queue_file_size as u64,
+        index_enabled: config.message_index,
+        index_slots: config.max_hash_slot_num as u32,
+        index_entries: config.max_index_num as u32,
+        flush: match config.flush_disk_type {
+            FlushDiskType::Sync => store::FlushDiskType::Sync,
+            FlushDiskType::Async => store::FlushDiskType::Async,
+        },
+        flush_interval: config.flush_interval,
+        max_message_size: config.max_message_size,
+        delay_levels: config.delay_levels.delays().to_vec(),
+        file_reserved: config.file_reserved_time,
+        ..StoreConfig::new(&config.store_root)
+    }
+}
+
+/// The wall clock, milliseconds since 1970.
+pub(crate) fn now_millis() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}

@@ -376,7 +376,7 @@ impl Driver {
             if let Some(assigned) = self.queues.remove(&queue) {
                 assigned.pulling.abort();
                 assigned.process_queue.revoke();
-                tracing::info!(%queue, group = self.member.group, "queue given up");
+                tracing::debug!(%queue, group = self.member.group, "queue given up");
                 self.commit_one(route, &queue, &assigned).await;
             }
         }
@@ -388,7 +388,7 @@ impl Driver {
             }
             match self.start_of(route, &queue).await {
                 Ok(start) => {
-                    tracing::info!(%queue, group = self.member.group, offset = %start, "queue taken");
+                    tracing::debug!(%queue, group = self.member.group, offset = %start, "queue taken");
                     let process_queue = Arc::new(ProcessQueue::new(start));
                     let pull =
                         pull(self.member.clone(), subscription.clone(), queue.clone(), process_queue.clone(), start);

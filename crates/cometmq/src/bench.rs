@@ -10,6 +10,8 @@ mod load;
 mod report;
 mod usage;
 
+use crate::environment::Environment;
+use crate::text;
 use client::routes::Route;
 use client::{Client, Error, MessageQueue};
 use report::Report;
@@ -24,9 +26,9 @@ pub struct BenchArgs {
     /// What to measure.
     #[arg(value_enum)]
     workload: Workload,
-    /// Name servers, separated by `;`.
-    #[arg(short, long, env = "NAMESRV_ADDR", default_value = "127.0.0.1:9876")]
-    namesrv: String,
+    /// Name servers, separated by `;`; without it NAMESRV_ADDR of the environment, else 127.0.0.1:9876.
+    #[arg(short, long)]
+    namesrv: Option<String>,
     /// Sent to, pulled from.
     #[arg(short, long, default_value = "cometmq-bench")]
     topic: String,
@@ -84,40 +86,36 @@ enum Failed {
     Arguments(&'static str),
 }
 
-/// Measures and prints. Fails when a request was refused or a message was lost.
-pub async fn run(args: BenchArgs) -> ExitCode {
-    let json = args.json;
-    // A thread and a runtime of its own: nothing else is to run between its connections.
-    match tokio::task::spawn_blocking(move || measure(&args)).await {
-        Ok(Ok(report)) => {
-            print!("{}", if json { report.json() } else { report.text() });
+/// Measures and prints. Fails when a request was refused or a message was lost. Wants a `LocalSet`, on a thread
+/// where nothing else runs.
+pub async fn run(args: BenchArgs, environment: &Environment) -> ExitCode {
+    match measure(&args, &environment.namesrv(&args.namesrv)).await {
+        Ok(report) => {
+            print!("{}", if args.json { report.json() } else { report.text(environment.language) });
             if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        Ok(Err(failed)) => {
-            eprintln!("{failed}");
-            ExitCode::FAILURE
-        }
-        Err(panicked) => {
-            eprintln!("{panicked}");
+        Err(failed) => {
+            let text = match &failed {
+                Failed::Client(error) => text::client_error(error, environment.language),
+                other => other.to_string(),
+            };
+            eprintln!("cometmq: {text}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn measure(args: &BenchArgs) -> Result<Report, Failed> {
+async fn measure(args: &BenchArgs, namesrv: &str) -> Result<Report, Failed> {
     let positive = |seconds: f64| seconds.is_finite() && seconds >= 0.0;
     if !positive(args.seconds) || !positive(args.warm_up) || args.seconds == 0.0 {
         return Err(Failed::Arguments("--seconds must be more than 0, and --warm-up not less"));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, async {
-        let client = Client::connect(&args.namesrv).await?;
-        match args.workload {
-            Workload::Send => load::send(args, &client).await,
-            Workload::Pull => load::pull(args, &client).await,
-            Workload::Latency => latency::run(args, &client).await,
-        }
-    })
+    let client = Client::connect(namesrv).await?;
+    match args.workload {
+        Workload::Send => load::send(args, &client).await,
+        Workload::Pull => load::pull(args, &client).await,
+        Workload::Latency => latency::run(args, &client).await,
+    }
 }
 
 /// The brokers to send to, after a message has seen to it that the topic is there.

@@ -1,27 +1,114 @@
 //! The `cometmq` binary.
+//!
+//! 1. `main` reads the command line and the environment; nothing below it does
+//! 2. [`dev`] and [`serve`] start what was asked for, and stop it at the first signal
+//! 3. [`publish`], [`subscribe`] and [`bench`] are clients of a running cluster, CometMQ's or Apache's
+//! 4. [`banner`] says where it is, in the reader's language ([`text`])
+//!
+//! Under the names `mqnamesrv` and `mqbroker` (links) it takes the flags of Apache's scripts.
 
+mod banner;
 mod bench;
+mod dev;
+mod environment;
+mod listen;
+mod options;
 mod publish;
+mod serve;
+mod shutdown;
 mod subscribe;
+mod telemetry;
+mod text;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use environment::Environment;
+use serve::StartError;
+use shutdown::Shutdown;
 use std::process::ExitCode;
+use std::time::Instant;
+use tokio::task::LocalSet;
 
-/// A message platform that speaks RocketMQ.
-#[derive(clap::Parser)]
-enum Command {
+/// A message platform that speaks RocketMQ: name server and broker in one small binary.
+#[derive(Parser)]
+#[command(name = "cometmq", version, arg_required_else_help = true)]
+struct Command {
+    #[command(subcommand)]
+    process: Process,
+}
+
+#[derive(Subcommand)]
+enum Process {
+    /// Name server and broker in one process, with no configuration
+    Dev(options::Dev),
+    /// A name server: where topics are
+    Namesrv(options::Namesrv),
+    /// A broker: takes messages in, hands them out
+    Broker(options::Broker),
+    /// Send messages, to CometMQ or to Apache RocketMQ
     Pub(publish::PublishArgs),
+    /// Show messages, from CometMQ or from Apache RocketMQ
     Sub(subscribe::SubscribeArgs),
+    /// Measure a broker, CometMQ's or Apache's: msgs/s, latency, CPU and memory
     Bench(bench::BenchArgs),
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    let command = Command::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
-    match command {
-        Command::Pub(args) => publish::run(args).await,
-        Command::Sub(args) => subscribe::run(args).await,
-        Command::Bench(args) => bench::run(args).await,
+fn main() -> ExitCode {
+    let started = Instant::now();
+    let environment = Environment::read();
+    let command = Command::parse_from(options::with_process(std::env::args_os()));
+    telemetry::start(environment.log_level);
+    match command.process {
+        Process::Dev(options) => run(&environment, async |shutdown| {
+            dev::serve(options.read(&environment)?, &environment, started, shutdown).await
+        }),
+        Process::Namesrv(options) if options.print.any() => print(&environment, options.printed()),
+        Process::Namesrv(options) => {
+            run(&environment, async |shutdown| serve::namesrv(options.read()?, &environment, started, shutdown).await)
+        }
+        Process::Broker(options) if options.print.any() => print(&environment, options.printed(&environment)),
+        Process::Broker(options) => run(&environment, async |shutdown| {
+            serve::broker(options.read(&environment)?, &environment, started, shutdown).await
+        }),
+        Process::Pub(args) => block_on(&environment, publish::run(args, &environment)),
+        Process::Sub(args) => block_on(&environment, subscribe::run(args, &environment)),
+        Process::Bench(args) => block_on(&environment, LocalSet::new().run_until(bench::run(args, &environment))),
     }
+}
+
+/// Runs a process until it is told to stop, on this thread; data has threads of its own.
+fn run(environment: &Environment, process: impl AsyncFnOnce(Shutdown) -> Result<(), StartError>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(environment, &StartError::Threads(error)),
+    };
+    let result = runtime.block_on(async { process(Shutdown::on_signals().map_err(StartError::Threads)?).await });
+    // A name that is still being looked up need not be waited for.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(environment, &error),
+    }
+}
+
+/// Runs a client of a cluster, on this thread.
+fn block_on(environment: &Environment, client: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(client),
+        Err(error) => failed(environment, &StartError::Threads(error)),
+    }
+}
+
+fn print(environment: &Environment, settings: Result<String, StartError>) -> ExitCode {
+    match settings {
+        Ok(settings) => {
+            print!("{settings}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed(environment, &error),
+    }
+}
+
+fn failed(environment: &Environment, error: &StartError) -> ExitCode {
+    eprintln!("cometmq: {}", error.text(environment.language));
+    ExitCode::FAILURE
 }

@@ -1,5 +1,7 @@
 //! `cometmq pub`: sends what stands on the command line.
 
+use crate::environment::Environment;
+use crate::text;
 use client::{Client, Message, SendStatus};
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,9 +14,9 @@ pub struct PublishArgs {
     /// What they say: one message for each.
     #[arg(required = true)]
     body: Vec<String>,
-    /// Name servers, separated by `;`.
-    #[arg(short, long, env = "NAMESRV_ADDR", default_value = "127.0.0.1:9876")]
-    namesrv: String,
+    /// Name servers, separated by `;`; without it NAMESRV_ADDR of the environment, else 127.0.0.1:9876.
+    #[arg(short, long)]
+    namesrv: Option<String>,
     /// The tag that consumers choose by.
     #[arg(short, long)]
     tag: Option<String>,
@@ -38,11 +40,11 @@ fn property(text: &str) -> Result<(String, String), String> {
 }
 
 /// Prints a line for each message: its id, its queue, its offset there. Fails when one was not stored.
-pub async fn run(args: PublishArgs) -> ExitCode {
-    let producer = match Client::connect(&args.namesrv).await {
+pub async fn run(args: PublishArgs, environment: &Environment) -> ExitCode {
+    let producer = match Client::connect(&environment.namesrv(&args.namesrv)).await {
         Ok(client) => client.producer(&args.topic).group(args.group.as_str()),
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("cometmq: {}", text::client_error(&error, environment.language));
             return ExitCode::FAILURE;
         }
     };
@@ -69,7 +71,7 @@ pub async fn run(args: PublishArgs) -> ExitCode {
                 }
                 Err(error) => {
                     failed = true;
-                    eprintln!("{error}");
+                    eprintln!("cometmq: {}", text::client_error(&error, environment.language));
                     if !error.is_retryable() {
                         return ExitCode::FAILURE;
                     }

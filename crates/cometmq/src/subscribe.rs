@@ -1,5 +1,7 @@
 //! `cometmq sub`: shows messages as they come.
 
+use crate::environment::Environment;
+use crate::text;
 use client::{Client, ConsumerBuilder, MessageModel, ReceivedMessage, StartFrom};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -19,9 +21,9 @@ const WATCHERS: &str = "TOOLS_CONSUMER";
 pub struct SubscribeArgs {
     /// Where they come from; a topic that is not there yet is waited for.
     topic: String,
-    /// Name servers, separated by `;`.
-    #[arg(short, long, env = "NAMESRV_ADDR", default_value = "127.0.0.1:9876")]
-    namesrv: String,
+    /// Name servers, separated by `;`; without it NAMESRV_ADDR of the environment, else 127.0.0.1:9876.
+    #[arg(short, long)]
+    namesrv: Option<String>,
     /// Receive as a member of this consumer group.
     #[arg(short, long)]
     group: Option<String>,
@@ -44,14 +46,14 @@ enum From {
 }
 
 /// Prints a line for each message: when it was stored, its tag, its keys, its body.
-pub async fn run(args: SubscribeArgs) -> ExitCode {
-    let client = match Client::connect(&args.namesrv).await {
+pub async fn run(args: SubscribeArgs, environment: &Environment) -> ExitCode {
+    let client = match Client::connect(&environment.namesrv(&args.namesrv)).await {
         Ok(client) => client,
-        Err(error) => return failed(&error),
+        Err(error) => return failed(&error, environment),
     };
     let mut consumer = match subscription(&client, &args).start().await {
         Ok(consumer) => consumer,
-        Err(error) => return failed(&error),
+        Err(error) => return failed(&error, environment),
     };
     let mut left = args.count.unwrap_or(u64::MAX);
     let time_zone = TimeZone::system();
@@ -86,8 +88,8 @@ fn subscription(client: &Client, args: &SubscribeArgs) -> ConsumerBuilder {
     client.consumer(group).subscribe(&args.topic, &args.tag).start_from(from).message_model(model)
 }
 
-fn failed(error: &client::Error) -> ExitCode {
-    eprintln!("{error}");
+fn failed(error: &client::Error, environment: &Environment) -> ExitCode {
+    eprintln!("cometmq: {}", text::client_error(error, environment.language));
     ExitCode::FAILURE
 }
 

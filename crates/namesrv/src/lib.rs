@@ -1,1 +1,87 @@
 //! Name server: where topics are.
+//!
+//! Brokers register with it, clients ask it. It keeps everything in memory, asks nobody and agrees with no one: with two
+//! name servers, every broker registers with both.
+//!
+//! [`routes`] is what it knows; [`processor`] is what it answers.
+
+pub mod config;
+pub mod processor;
+pub mod routes;
+
+use config::NamesrvConfig;
+use parking_lot::RwLock;
+use protocol::route::BrokerData;
+use remoting::{Peer, Router};
+use routes::Routes;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A name server.
+pub struct Namesrv {
+    config: NamesrvConfig,
+    routes: RwLock<Routes>,
+    /// Brokers of this process to which nobody gave an address: every client is told the one by which it came here.
+    as_reached: RwLock<Vec<String>>,
+}
+
+impl Namesrv {
+    /// A name server that knows nobody yet.
+    pub fn new(config: NamesrvConfig) -> Arc<Namesrv> {
+        Arc::new(Namesrv { config, routes: RwLock::default(), as_reached: RwLock::default() })
+    }
+
+    /// What it answers.
+    pub fn router(self: &Arc<Namesrv>) -> Router<Namesrv> {
+        Router::new(self.clone())
+            .on(processor::register_broker)
+            .on(processor::unregister_broker)
+            .on(processor::query_data_version)
+            .on(processor::get_route)
+            .on(processor::get_cluster_info)
+            .on(processor::get_topic_list)
+            .on_close(Namesrv::disconnected)
+    }
+
+    /// Forgets silent brokers, until `shutdown` resolves.
+    pub async fn run(self: Arc<Namesrv>, shutdown: impl Future<Output = ()>) {
+        let scan = async {
+            let mut scans = tokio::time::interval(self.config.scan_interval);
+            loop {
+                scans.tick().await;
+                for broker in self.routes.write().expire(Instant::now()) {
+                    tracing::warn!(address = %broker.address, "a broker has not registered for too long, and is forgotten");
+                }
+            }
+        };
+        tokio::select! { () = scan => {}, () = shutdown => {} }
+    }
+
+    /// In answers, the broker that registers as `broker_addr`, and runs in this process, gets the address by which the
+    /// asking client reached this name server, and its own port.
+    pub fn advertise_as_reached(&self, broker_addr: String) {
+        self.as_reached.write().push(broker_addr);
+    }
+
+    fn advertise<'a>(&self, brokers: impl IntoIterator<Item = &'a mut BrokerData>, peer: &Peer) {
+        let as_reached = self.as_reached.read();
+        for address in brokers.into_iter().flat_map(|broker| broker.broker_addrs.values_mut()) {
+            if as_reached.contains(address)
+                && let Some((_, port)) = address.rsplit_once(':')
+                && let Ok(port) = port.parse()
+            {
+                *address = SocketAddr::new(peer.reached().ip().to_canonical(), port).to_string();
+            }
+        }
+    }
+
+    fn disconnected(&self, peer: &Peer) {
+        for broker in self.routes.write().disconnected(peer.address()) {
+            tracing::warn!(address = %broker.address, "a broker's connection closed, and the broker is forgotten");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

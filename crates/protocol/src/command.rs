@@ -11,6 +11,7 @@
 //! Java: `org.apache.rocketmq.remoting.protocol.RemotingCommand`.
 
 use bytes::{Buf, Bytes, BytesMut};
+use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 
 /// The largest frame taken, in bytes, its length field included (`com.rocketmq.remoting.frameMaxLength`).
@@ -21,6 +22,9 @@ pub const VERSION: i32 = 479;
 
 const RESPONSE: i32 = 1;
 const ONEWAY: i32 = 2;
+
+const FIELDS_USUAL: usize = 16;
+const TEXT_USUAL: usize = 256;
 
 /// A request or a response.
 #[doc(alias = "RemotingCommand")]
@@ -168,25 +172,67 @@ impl ExtFields {
 
     /// Adds a field behind the others.
     pub fn push(&mut self, key: &str, value: impl Display) {
-        self.text.push_str(key);
-        let key_end = self.text.len() as u32;
+        self.begin(key);
         // Writing to a String can't fail.
         let _ = write!(self.text, "{value}");
-        self.ends.push((key_end, self.text.len() as u32));
+        self.end();
+    }
+
+    /// Adds a field whose value is a number.
+    pub fn push_number(&mut self, key: &str, value: i64) {
+        self.begin(key);
+        let mut buffer = [0; 20];
+        self.text.extend(digits(value, &mut buffer).iter().map(|digit| char::from(*digit)));
+        self.end();
     }
 
     /// Adds a field whose value is text already.
     pub fn push_str(&mut self, key: &str, value: &str) {
+        self.begin(key);
+        self.text.push_str(value);
+        self.end();
+    }
+
+    fn begin(&mut self, key: &str) {
+        if self.ends.capacity() == 0 {
+            // One allocation each, for most headers.
+            self.ends.reserve(FIELDS_USUAL);
+            self.text.reserve(TEXT_USUAL);
+        }
         self.text.push_str(key);
         let key_end = self.text.len() as u32;
-        self.text.push_str(value);
-        self.ends.push((key_end, self.text.len() as u32));
+        self.ends.push((key_end, key_end));
+    }
+
+    fn end(&mut self) {
+        if let Some((_, value_end)) = self.ends.last_mut() {
+            *value_end = self.text.len() as u32;
+        }
     }
 
     /// True when there is no field.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
+}
+
+/// A number in decimal, in the last bytes of `buffer`.
+fn digits(value: i64, buffer: &mut [u8; 20]) -> &[u8] {
+    let mut at = buffer.len();
+    let mut rest = value.unsigned_abs();
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if value < 0 {
+        at -= 1;
+        buffer[at] = b'-';
+    }
+    &buffer[at..]
 }
 
 /// What a client is written in; unknown names are `OTHER`.
@@ -250,15 +296,13 @@ mod json {
     }
 
     fn number(value: i32, out: &mut Vec<u8>) {
-        use std::io::Write;
-        // Writing to a Vec can't fail.
-        let _ = write!(out, "{value}");
+        out.extend_from_slice(digits(value.into(), &mut [0; 20]));
     }
 
     fn string(text: &str, out: &mut Vec<u8>) {
         out.push(b'"');
         let mut rest = text.as_bytes();
-        while let Some(at) = rest.iter().position(|b| *b < 0x20 || *b == b'"' || *b == b'\\') {
+        while let Some(at) = find_special(rest, true) {
             out.extend_from_slice(&rest[..at]);
             match rest[at] {
                 b'"' => out.extend_from_slice(b"\\\""),
@@ -281,15 +325,17 @@ mod json {
         let text = std::str::from_utf8(header).map_err(|_| BadFrame::Header("not UTF-8"))?;
         let mut scan = Scan { text, at: 0 };
         let mut command = Command::default();
-        scan.object(&mut |scan, key| {
-            match key {
+        scan.expect(b'{', "no JSON object")?;
+        while scan.next_key()? {
+            let key = scan.plain()?;
+            scan.expect(b':', "no colon behind a key")?;
+            match &*key {
                 "code" => command.code = scan.integer()?,
                 "flag" => command.flag = scan.integer()?,
                 "opaque" => command.opaque = scan.integer()?,
                 "version" => command.version = scan.integer()?,
                 "language" => {
-                    let mut name = String::new();
-                    scan.value(&mut name)?;
+                    let name = scan.plain()?;
                     command.language = name.parse().map(Language).unwrap_or_else(|_| Language::of_name(&name));
                 }
                 "remark" => {
@@ -299,10 +345,39 @@ mod json {
                 "extFields" => command.ext = scan.ext_fields()?,
                 _ => scan.skip()?,
             }
-            Ok(())
-        })?;
+        }
         scan.blanks();
         if scan.at < text.len() { Err(BadFrame::Header("bytes behind the JSON object")) } else { Ok(command) }
+    }
+
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+    /// The lowest high bit of the result marks the first byte of `word` that equals `byte`.
+    fn equal(word: u64, byte: u8) -> u64 {
+        let zero_where_equal = word ^ (ONES * u64::from(byte));
+        zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & HIGHS
+    }
+
+    /// The same for bytes below `limit`, which is at most 0x80.
+    fn below(word: u64, limit: u8) -> u64 {
+        word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGHS
+    }
+
+    /// Where the first quote or backslash stands, or control character if these count. Eight bytes at a time: strings
+    /// here are short, and the set-up of a vectorised search costs more than it saves.
+    fn find_special(text: &[u8], controls: bool) -> Option<usize> {
+        let limit = if controls { 0x20 } else { 0 };
+        let (words, tail) = text.as_chunks::<8>();
+        for (i, word) in words.iter().enumerate() {
+            let word = u64::from_le_bytes(*word);
+            let found = equal(word, b'"') | equal(word, b'\\') | below(word, limit);
+            if found != 0 {
+                return Some(i * 8 + found.trailing_zeros() as usize / 8);
+            }
+        }
+        let at = tail.iter().position(|byte| matches!(byte, b'"' | b'\\') || *byte < limit)?;
+        Some(words.len() * 8 + at)
     }
 
     /// A cursor over one JSON object. It goes no deeper than header and extFields; anything deeper is skipped by
@@ -333,26 +408,16 @@ mod json {
             }
         }
 
-        /// Reads `{ "key": value, … }`, giving each key to `field`, which consumes its value.
-        fn object(
-            &mut self,
-            field: &mut dyn FnMut(&mut Scan<'a>, &str) -> Result<(), BadFrame>,
-        ) -> Result<(), BadFrame> {
-            self.expect(b'{', "no JSON object")?;
-            let mut key = String::new();
+        /// Inside an object: goes to the next key (true), or behind the object's end (false).
+        fn next_key(&mut self) -> Result<bool, BadFrame> {
             loop {
                 self.blanks();
                 match self.peek() {
+                    Some(b'"') => return Ok(true),
+                    Some(b',') => self.at += 1,
                     Some(b'}') => {
                         self.at += 1;
-                        return Ok(());
-                    }
-                    Some(b',') => self.at += 1,
-                    Some(b'"') => {
-                        key.clear();
-                        self.string(&mut key)?;
-                        self.expect(b':', "no colon behind a key")?;
-                        field(self, &key)?;
+                        return Ok(false);
                     }
                     _ => return Err(BadFrame::Header("a JSON object that does not end")),
                 }
@@ -360,24 +425,26 @@ mod json {
         }
 
         fn ext_fields(&mut self) -> Result<ExtFields, BadFrame> {
+            let mut ext = ExtFields::default();
             self.blanks();
             if self.peek() != Some(b'{') {
                 self.skip()?;
-                return Ok(ExtFields::default());
+                return Ok(ext);
             }
-            let mut ext =
-                ExtFields { text: String::with_capacity(self.text.len() - self.at), ends: Vec::with_capacity(20) };
-            self.object(&mut |scan, key| {
+            self.at += 1;
+            ext.text.reserve(self.text.len() - self.at);
+            ext.ends.reserve(FIELDS_USUAL);
+            while self.next_key()? {
                 let start = ext.text.len();
-                ext.text.push_str(key);
+                self.string(&mut ext.text)?;
                 let key_end = ext.text.len() as u32;
-                if scan.value(&mut ext.text)? {
+                self.expect(b':', "no colon behind a key")?;
+                if self.value(&mut ext.text)? {
                     ext.ends.push((key_end, ext.text.len() as u32));
                 } else {
                     ext.text.truncate(start);
                 }
-                Ok(())
-            })?;
+            }
             Ok(ext)
         }
 
@@ -391,7 +458,7 @@ mod json {
             }
             let start = self.at;
             self.skip()?;
-            let raw = self.text[start..self.at].trim_end();
+            let raw = self.text[start..self.at].trim_ascii_end();
             if raw == "null" {
                 return Ok(false);
             }
@@ -399,20 +466,47 @@ mod json {
             Ok(true)
         }
 
-        fn integer(&mut self) -> Result<i32, BadFrame> {
-            let mut text = String::new();
-            if !self.value(&mut text)? {
-                return Ok(0);
+        /// The value that begins here, borrowed where it is a string without escapes.
+        fn plain(&mut self) -> Result<Cow<'a, str>, BadFrame> {
+            self.blanks();
+            let text = self.text;
+            if self.peek() == Some(b'"') {
+                let start = self.at + 1;
+                if let Some(length) = find_special(&text.as_bytes()[start..], false)
+                    && text.as_bytes()[start + length] == b'"'
+                {
+                    self.at = start + length + 1;
+                    return Ok(Cow::Borrowed(&text[start..start + length]));
+                }
             }
-            // Codes beyond i32 don't exist; a number out of range is no header of ours.
-            text.trim().parse().map_err(|_| BadFrame::Header("a number that is none"))
+            let mut value = String::new();
+            self.value(&mut value)?;
+            Ok(Cow::Owned(value))
         }
 
+        fn integer(&mut self) -> Result<i32, BadFrame> {
+            self.blanks();
+            let digits = self.text.as_bytes()[self.at..].iter();
+            let length = digits.take_while(|byte| byte.is_ascii_digit() || **byte == b'-').count();
+            if length > 0 {
+                let number = &self.text[self.at..self.at + length];
+                self.at += length;
+                // Codes beyond i32 don't exist; a number out of range is no header of ours.
+                return number.parse().map_err(|_| BadFrame::Header("a number that is none"));
+            }
+            let value = self.plain()?;
+            if value.is_empty() {
+                return Ok(0);
+            }
+            value.trim().parse().map_err(|_| BadFrame::Header("a number that is none"))
+        }
+
+        /// Reads the string that begins here.
         fn string(&mut self, out: &mut String) -> Result<(), BadFrame> {
             self.at += 1;
             loop {
                 let rest = &self.text.as_bytes()[self.at..];
-                let Some(length) = memchr::memchr2(b'"', b'\\', rest) else {
+                let Some(length) = find_special(rest, false) else {
                     return Err(BadFrame::Header("a string that does not end"));
                 };
                 out.push_str(&self.text[self.at..self.at + length]);
@@ -461,6 +555,7 @@ mod json {
         /// Passes one value of any kind.
         fn skip(&mut self) -> Result<(), BadFrame> {
             self.blanks();
+            let start = self.at;
             let mut depth = 0usize;
             let mut ignored = String::new();
             while let Some(byte) = self.peek() {
@@ -474,7 +569,10 @@ mod json {
                         continue;
                     }
                     b'{' | b'[' => depth += 1,
-                    b'}' | b']' if depth == 0 => return Ok(()),
+                    b'}' | b']' | b',' if depth == 0 && self.at == start => {
+                        return Err(BadFrame::Header("a key without a value"));
+                    }
+                    b'}' | b']' | b',' if depth == 0 => return Ok(()),
                     b'}' | b']' => {
                         depth -= 1;
                         if depth == 0 {
@@ -482,7 +580,6 @@ mod json {
                             return Ok(());
                         }
                     }
-                    b',' if depth == 0 => return Ok(()),
                     _ => {}
                 }
                 self.at += 1;

@@ -7,6 +7,8 @@ pub mod command;
 pub mod heartbeat;
 pub mod json;
 pub mod message;
+pub mod nearest;
+pub mod properties;
 pub mod record;
 pub mod request;
 pub mod route;

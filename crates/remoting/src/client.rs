@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long a connection may take to come up (Java's `connectTimeoutMillis`).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -105,6 +105,8 @@ type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
 struct Connection {
     outbox: mpsc::Sender<Command>,
     waiting: Arc<Waiting>,
+    /// Its sender is dropped when the connection is gone.
+    gone: watch::Receiver<()>,
 }
 
 /// Who waits for which answer, by `opaque`.
@@ -255,7 +257,8 @@ impl Client {
         let (outbox, requests) = mpsc::channel(4096);
         let waiting = Arc::new(Waiting { answers: Mutex::default(), heard: Mutex::new(Instant::now()) });
         let answers = outbox.downgrade();
-        let connection = Connection { outbox, waiting: waiting.clone() };
+        let (going, gone) = watch::channel(());
+        let connection = Connection { outbox, waiting: waiting.clone(), gone };
         let (address, on_request) = (address.to_owned(), self.on_request.clone());
         tokio::spawn(async move {
             if let Err(error) = exchange(stream, requests, answers, &waiting, &address, on_request).await {
@@ -263,8 +266,20 @@ impl Client {
             }
             // Nothing enters the outbox any more; whoever still waits for an answer learns that none will come.
             waiting.answers.lock().clear();
+            drop(going);
         });
         Ok(connection)
+    }
+
+    /// Waits until the connection to `address` is gone; does not wait when there is none.
+    pub async fn closed(&self, address: &str) {
+        let slot = self.connections.lock().get(address).cloned();
+        let Some(slot) = slot else { return };
+        let open = slot.lock().await.as_ref().map(|connection| connection.gone.clone());
+        if let Some(mut gone) = open {
+            // Nothing is ever said on it: it only ends.
+            let _ = gone.changed().await;
+        }
     }
 
     /// Closes the connection to `address`, if there is one. Who waits for an answer on it gets [`RequestError::Broken`].
@@ -345,7 +360,9 @@ async fn exchange(
                 if command.is_response() {
                     let answer = waiting.answers.lock().remove(&command.opaque);
                     // Nobody waits for it any more when it comes too late.
-                    answer.map(|answer| answer.send(command));
+                    if let Some(answer) = answer {
+                        let _ = answer.send(command);
+                    }
                 } else {
                     if !command.is_oneway() {
                         // A server that asks faster than it reads answers gets none.

@@ -40,7 +40,11 @@ const READS_A_TURN: usize = 4;
 pub(crate) struct Shared {
     pub(crate) table: Arc<Table>,
     socket: OwnedWriteHalf,
+    /// What may leave.
     outgoing: RefCell<Outgoing>,
+    /// Replies that may leave once `Router::before_replies` has succeeded, and which requests they answer.
+    acknowledging: RefCell<Outgoing>,
+    acknowledged: RefCell<Vec<i32>>,
     /// On the sender's list.
     pub(crate) queued: Cell<bool>,
     /// Sweeps since anything arrived.
@@ -55,8 +59,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Sends what is queued, as far as the socket takes it.
-    pub(crate) fn send(&self) {
+    /// Sends what is queued, as far as the socket takes it; acknowledgements only of what is written.
+    pub(crate) fn send(&self, written: &Result<(), Reject>) {
+        let (mut replies, mut requests) = (self.acknowledging.borrow_mut(), self.acknowledged.borrow_mut());
+        if let Err(refusal) = written {
+            replies.clear();
+            requests.iter().for_each(|opaque| replies.push(refusal.clone().into(), *opaque));
+        }
+        requests.clear();
+        self.outgoing.borrow_mut().append(&mut replies);
         if self.stalled.get() || self.broken.get() {
             return;
         }
@@ -91,6 +102,8 @@ pub(crate) async fn serve(stream: TcpStream, table: Arc<Table>, sender: Rc<Sende
         table,
         socket: write_half,
         outgoing: RefCell::default(),
+        acknowledging: RefCell::default(),
+        acknowledged: RefCell::default(),
         queued: Cell::new(false),
         quiet_sweeps: Cell::new(0),
         stalled: Cell::new(false),
@@ -172,7 +185,7 @@ impl Connection {
     /// has closed or sends nonsense (ready).
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         for _ in 0..READS_A_TURN {
-            if self.shared.outgoing.borrow().len() > OUTGOING_MAX {
+            if self.shared.outgoing.borrow().len() + self.shared.acknowledging.borrow().len() > OUTGOING_MAX {
                 self.shared.full.set(true);
                 return Poll::Pending;
             }
@@ -215,7 +228,12 @@ impl Connection {
     /// Nothing answers a oneway request, not even a refusal.
     fn reply(&self, opaque: Option<i32>, response: Response) {
         if let Some(opaque) = opaque {
-            self.shared.outgoing.borrow_mut().push(response, opaque);
+            if response.behind_write {
+                self.shared.acknowledging.borrow_mut().push(response, opaque);
+                self.shared.acknowledged.borrow_mut().push(opaque);
+            } else {
+                self.shared.outgoing.borrow_mut().push(response, opaque);
+            }
             self.sender.queue(&self.shared);
         }
     }

@@ -84,6 +84,25 @@ impl Outgoing {
         self.parts.push_back(part);
     }
 
+    /// Takes over all of `behind`, to go after what is here.
+    pub(crate) fn append(&mut self, behind: &mut Outgoing) {
+        if self.size == 0 {
+            return std::mem::swap(self, behind);
+        }
+        for part in std::mem::take(&mut behind.parts) {
+            self.size += part.len();
+            self.push_part(part);
+        }
+        self.size += behind.tail.len();
+        self.tail.append(&mut behind.tail);
+        behind.size = 0;
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Outgoing::default();
+    }
+
     /// Writes until all has gone (`Ok(true)`) or the socket takes no more (`Ok(false)`).
     pub(crate) fn write_to(&mut self, socket: &TcpStream) -> io::Result<bool> {
         while self.size > 0 {

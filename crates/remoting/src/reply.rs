@@ -78,18 +78,26 @@ pub struct Answer<H> {
     pub header: H,
     /// What follows.
     pub body: Body,
+    /// It acknowledges something that must be written first, see [`Answer::behind_write`].
+    behind_write: bool,
 }
 
 impl<H> Answer<H> {
     /// A success with these fields.
     pub fn new(header: H) -> Answer<H> {
-        Answer { code: response::SUCCESS, remark: None, header, body: Body::Empty }
+        Answer { code: response::SUCCESS, remark: None, header, body: Body::Empty, behind_write: false }
     }
 
     /// With another code, and the text that goes with it.
     pub fn with_code(mut self, code: i32, remark: impl Into<String>) -> Answer<H> {
         self.code = code;
         self.remark = Some(remark.into());
+        self
+    }
+
+    /// Leaves only when `Router::before_replies` has succeeded behind it; if that fails, its refusal leaves instead.
+    pub fn behind_write(mut self) -> Answer<H> {
+        self.behind_write = true;
         self
     }
 
@@ -144,6 +152,7 @@ impl From<Malformed> for Reject {
 pub(crate) struct Response {
     pub(crate) command: Command,
     pub(crate) body: Body,
+    pub(crate) behind_write: bool,
 }
 
 impl<H: Header> From<Answer<H>> for Response {
@@ -151,7 +160,7 @@ impl<H: Header> From<Answer<H>> for Response {
         let mut command = Command::response(answer.code);
         command.remark = answer.remark;
         answer.header.write_fields(&mut command.ext);
-        Response { command, body: answer.body }
+        Response { command, body: answer.body, behind_write: answer.behind_write }
     }
 }
 
@@ -159,6 +168,6 @@ impl From<Reject> for Response {
     fn from(reject: Reject) -> Response {
         let mut command = Command::response(reject.code);
         command.remark = Some(reject.remark);
-        Response { command, body: Body::Empty }
+        Response { command, body: Body::Empty, behind_write: false }
     }
 }

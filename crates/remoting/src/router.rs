@@ -29,7 +29,7 @@ pub struct Call<R> {
 
 pub(crate) type Handling = Pin<Box<dyn Future<Output = Response>>>;
 type Handler = Box<dyn Fn(Peer, Command) -> Handling + Send + Sync>;
-type BeforeReplies = Box<dyn Fn() + Send + Sync>;
+type BeforeReplies = Box<dyn Fn() -> Result<(), Reject> + Send + Sync>;
 type OnClose = Box<dyn Fn(&Peer) + Send + Sync>;
 
 /// What a server answers. A code that is not in the table is answered with "not supported" (3).
@@ -102,8 +102,9 @@ impl<S: Send + Sync + 'static> Router<S> {
         self
     }
 
-    /// Runs `action` once for each batch of replies, before any of them leaves: what they acknowledge must hold then.
-    pub fn before_replies(mut self, action: impl Fn(&S) + Send + Sync + 'static) -> Router<S> {
+    /// Runs `action` once in each turn of a thread, before its replies leave. What answers with `Answer::behind_write`
+    /// acknowledges must hold when it has succeeded; when it fails, such an answer is replaced by the refusal.
+    pub fn before_replies(mut self, action: impl Fn(&S) -> Result<(), Reject> + Send + Sync + 'static) -> Router<S> {
         let state = self.state.clone();
         self.table.before_replies = Some(Box::new(move || action(&state)));
         self

@@ -11,6 +11,7 @@
 //! Phases 2 and 3 are the thread's [`Sender`]: a task that yields once, so that it runs behind all that were ready.
 
 use crate::connection::{self, Shared};
+use crate::reply::Reject;
 use crate::router::{Router, Table};
 use std::cell::RefCell;
 use std::io;
@@ -184,19 +185,19 @@ impl Sender {
     /// Ends the turn here and now.
     pub(crate) fn send_now(&self) {
         let mut queue = self.queue.replace(self.spare.take());
-        let mut ran: Option<&Arc<Table>> = None;
+        // Connections of one port share a table; there are few ports.
+        let mut written: Vec<(Arc<Table>, Result<(), Reject>)> = Vec::new();
         for connection in &queue {
-            // Tables are few, and neighbours mostly share one.
-            if ran.is_none_or(|table| !Arc::ptr_eq(table, &connection.table)) {
-                if let Some(before_replies) = &connection.table.before_replies {
-                    before_replies();
-                }
-                ran = Some(&connection.table);
+            if let Some(before_replies) = &connection.table.before_replies
+                && !written.iter().any(|(table, _)| Arc::ptr_eq(table, &connection.table))
+            {
+                written.push((connection.table.clone(), before_replies()));
             }
         }
         for connection in queue.drain(..) {
             connection.queued.set(false);
-            connection.send();
+            let written = written.iter().find(|(table, _)| Arc::ptr_eq(table, &connection.table));
+            connection.send(written.map_or(&Ok(()), |(_, written)| written));
         }
         self.spare.replace(queue);
     }

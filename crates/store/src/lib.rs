@@ -1,1 +1,232 @@
 //! Messages on disk in Apache RocketMQ's format: commit log, consume queues, index.
+//!
+//! A [`Store`] is opened, takes messages ([`Store::put_message`]), hands them out ([`Store::get_message`]) and is
+//! closed. It knows no network and no peer. Its files can be taken over from Apache's store and given back.
+//!
+//! ```
+//! use store::{PutMessage, QueueOffset, Store, StoreConfig};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let store = Store::open(StoreConfig::new(dir.path()))?;
+//! let stored = store.put_message(&PutMessage {
+//!     topic: "Orders",
+//!     queue_id: 0,
+//!     flag: 0,
+//!     sys_flag: 0,
+//!     born_timestamp: 1_700_000_000_000,
+//!     born_host: "127.0.0.1:50000".parse()?,
+//!     store_host: "127.0.0.1:10911".parse()?,
+//!     reconsume_times: 0,
+//!     prepared_transaction_offset: 0,
+//!     body: b"one book",
+//!     properties: b"TAGS\x01books\x02",
+//! })?;
+//! store.write_out()?;
+//! let got = store.get_message("Orders", 0, stored.queue_offset, 32, 256 << 10, &|_| true);
+//! assert_eq!((got.count, got.next), (1, QueueOffset(1)));
+//! store.close()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod checkpoint;
+mod clean;
+mod commit_log;
+mod config;
+mod consume_queue;
+mod dispatch;
+mod flush;
+mod get;
+mod index;
+mod lock;
+mod put;
+mod query;
+mod recover;
+mod segment;
+pub mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use parking_lot::Mutex;
+
+use checkpoint::{Checkpoint, CheckpointFile};
+use commit_log::CommitLog;
+use consume_queue::Queues;
+use dispatch::Dispatcher;
+use flush::Flusher;
+use index::Index;
+use lock::Lock;
+
+pub use clean::Cleaned;
+pub use commit_log::Failure;
+pub use config::{FlushDiskType, StoreConfig};
+pub use consume_queue::Queue;
+pub use dispatch::Arrived;
+pub use flush::{FlushError, Flushed};
+pub use get::{Damage, FileSlice, GetStatus, Got, Part, ReadError};
+pub use protocol::message::{CommitLogOffset, QueueOffset};
+pub use put::{PutError, PutMessage, Stored, StoredBatch, TOPIC_LENGTH_MAX};
+pub use query::{Boundary, QueryResult};
+pub use recover::OpenError;
+
+/// An open store. Close it: one that is only dropped stops like a killed process, with what was not written lost.
+#[doc(alias = "DefaultMessageStore")]
+#[derive(Debug)]
+pub struct Store {
+    inner: Arc<Inner>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    closing: Mutex<bool>,
+}
+
+/// What the threads of a store share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    config: StoreConfig,
+    log: CommitLog,
+    queues: Queues,
+    dispatcher: Dispatcher,
+    index: Option<Mutex<Index>>,
+    flusher: Flusher,
+    checkpoint: Mutex<(CheckpointFile, Checkpoint)>,
+    closed: AtomicBool,
+    lock: Mutex<Option<Lock>>,
+}
+
+impl Store {
+    /// Opens the store in `config.root`, which is made if it is not there, and brings it in order after a crash.
+    #[doc(alias = "load")]
+    pub fn open(config: StoreConfig) -> Result<Arc<Store>, OpenError> {
+        let recovered = recover::recover(&config)?;
+        let dispatcher = Dispatcher::default();
+        dispatcher.start(recovered.log.written(), recovered.last_timestamp, recovered.touched);
+        let flusher = Flusher::default();
+        flusher.start(recovered.last_timestamp);
+        let inner = Arc::new(Inner {
+            config,
+            log: recovered.log,
+            queues: recovered.queues,
+            dispatcher,
+            index: recovered.index.map(Mutex::new),
+            flusher,
+            checkpoint: Mutex::new(recovered.checkpoint),
+            closed: AtomicBool::new(false),
+            lock: Mutex::new(Some(recovered.lock)),
+        });
+        let store = Store { inner, threads: Mutex::default(), closing: Mutex::new(false) };
+        store.spawn("store-flush", Inner::run_flush)?;
+        store.spawn("store-dispatch", Inner::run_dispatch)?;
+        Ok(Arc::new(store))
+    }
+
+    fn spawn(&self, name: &str, run: fn(&Inner)) -> Result<(), OpenError> {
+        let inner = self.inner.clone();
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(&inner));
+        let failed = |error| OpenError::Io { path: self.inner.config.root.clone(), error };
+        self.threads.lock().push(thread.map_err(failed)?);
+        Ok(())
+    }
+
+    /// The configuration it was opened with.
+    pub fn config(&self) -> &StoreConfig {
+        &self.inner.config
+    }
+
+    /// A queue that has a message, or someone asked for. `None` otherwise.
+    pub fn queue(&self, topic: &str, queue_id: u32) -> Option<Arc<Queue>> {
+        self.inner.queues.get(topic, queue_id)
+    }
+
+    /// A queue, in memory only if it has no message yet: to wait for its first.
+    pub fn queue_or_create(&self, topic: &str, queue_id: u32) -> Arc<Queue> {
+        self.inner.queues.get_or_create(topic, queue_id)
+    }
+
+    /// Queue offset of the oldest message of a queue; 0 if there is no such queue.
+    #[doc(alias = "getMinOffsetInQueue")]
+    pub fn min_offset(&self, topic: &str, queue_id: u32) -> QueueOffset {
+        self.queue(topic, queue_id).map_or(QueueOffset(0), |queue| queue.min_offset())
+    }
+
+    /// Queue offset behind the newest message of a queue; 0 if there is no such queue.
+    #[doc(alias = "getMaxOffsetInQueue")]
+    pub fn max_offset(&self, topic: &str, queue_id: u32) -> QueueOffset {
+        self.queue(topic, queue_id).map_or(QueueOffset(0), |queue| queue.max_offset())
+    }
+
+    /// First byte of the commit log, and first byte behind what may be read of it.
+    pub fn commit_log_bounds(&self) -> (CommitLogOffset, CommitLogOffset) {
+        (CommitLogOffset(self.inner.log.min()), CommitLogOffset(self.inner.log.published()))
+    }
+
+    /// Topics that have or had a message, in order of their names.
+    pub fn topics(&self) -> Vec<String> {
+        self.inner.queues.topics()
+    }
+
+    /// Why the store takes no more messages, if something failed.
+    pub fn failure(&self) -> Option<Failure> {
+        self.inner.log.failure().cloned()
+    }
+
+    /// Brings everything to disk, leaves all files complete, and ends. Puts are refused from here on, reads go on.
+    ///
+    /// May be called more than once. After a failure the store is left as after a crash: the next open brings it in
+    /// order.
+    #[doc(alias = "shutdown")]
+    pub fn close(&self) -> io::Result<()> {
+        let mut closing = self.closing.lock();
+        if std::mem::replace(&mut *closing, true) {
+            return Ok(());
+        }
+        self.inner.closed.store(true, Ordering::SeqCst);
+        let closed = self.inner.bring_home(|| self.stop_threads());
+        *self.inner.lock.lock() = None;
+        closed
+    }
+
+    fn stop_threads(&self) {
+        self.inner.flusher.bell.stop();
+        self.inner.dispatcher.bell.stop();
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store ended in a panic");
+            }
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.inner.closed.store(true, Ordering::SeqCst);
+        self.stop_threads();
+        *self.inner.lock.lock() = None;
+    }
+}
+
+impl Inner {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    fn bring_home(&self, stop_threads: impl FnOnce()) -> io::Result<()> {
+        let written = self.write_out();
+        stop_threads();
+        written?;
+        self.flush()?;
+        self.drain();
+        if let Some(index) = &self.index {
+            index.lock().close()?;
+        }
+        self.try_sync_dispatched()
+            .map_err(|(path, error)| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        match self.log.failure() {
+            Some(failure) => Err(failure.clone().into()),
+            None => std::fs::remove_file(self.config.abort_file()),
+        }
+    }
+}

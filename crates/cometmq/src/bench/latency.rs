@@ -293,7 +293,7 @@ impl Schedule {
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
         let times = Itimerspec { it_interval: tick, it_value: tick };
         rustix::time::timerfd_settime(&timer, TimerfdTimerFlags::empty(), &times)?;
-        #[expect(deprecated, reason = "sound with an OwnedFd; what replaces it is an unsafe fn")]
+        #[expect(deprecated, reason = "sound with an OwnedFd; its replacement asks callers to promise just that")]
         let timer = AsyncFd::try_new(timer)?;
         Ok(Schedule { timer, started: Instant::now(), between, past: 0 })
     }

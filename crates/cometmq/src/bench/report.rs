@@ -1,6 +1,7 @@
 //! What a run found out.
 
 use super::usage::Memory;
+use crate::text::Language;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::fmt::Write;
@@ -147,15 +148,18 @@ impl Report {
     }
 
     /// For people.
-    pub fn text(&self) -> String {
+    pub fn text(&self, language: Language) -> String {
+        let in_words = |english: &'static str, chinese: &'static str| language.pick(english, chinese);
         let f = self.figures();
         let l = f.latency;
         let mut out = format!("{}, {:.1} s\n", self.title, f.seconds);
         // Writing to a String can't fail.
-        let _ = writeln!(out, "  {} msgs/s   {:.1} MB/s", grouped(f.messages_per_second), f.bytes_per_second / 1e6);
+        let rate = in_words("msgs/s", "条/秒");
+        let _ = writeln!(out, "  {} {rate}   {:.1} MB/s", grouped(f.messages_per_second), f.bytes_per_second / 1e6);
         let _ = writeln!(
             out,
-            "  latency   p50 {}   p99 {}   p99.9 {}   max {}",
+            "  {} p50 {}   p99 {}   p99.9 {}   max {}",
+            in_words("latency  ", "延迟    "),
             duration(l.p50_us),
             duration(l.p99_us),
             duration(l.p999_us),
@@ -166,24 +170,46 @@ impl Report {
             let mib = |kib: u64| kib as f64 / 1024.0;
             let _ = writeln!(
                 out,
-                "  broker    {cpu:.2} µs CPU/msg ({cores:.2} cores)   {:.0} MiB resident ({:.0} own, {:.0} of files)",
+                "  Broker    {cpu:.2} µs CPU{} ({cores:.2} {})   {:.0} MiB {} ({:.0} {}, {:.0} {})",
+                in_words("/msg", "/条"),
+                in_words("cores", "核"),
                 mib(memory.resident),
+                in_words("resident", "常驻内存"),
                 mib(memory.anonymous),
-                mib(memory.file)
+                in_words("own", "自有"),
+                mib(memory.file),
+                in_words("of files", "文件映射")
             );
         }
-        let _ = writeln!(out, "  generator {:.2} µs CPU/msg", f.generator_cpu_us_per_message);
+        let _ = writeln!(
+            out,
+            "  {} {:.2} µs CPU{}",
+            in_words("generator", "压测端  "),
+            f.generator_cpu_us_per_message,
+            in_words("/msg", "/条")
+        );
         if f.unsafe_stored > 0 {
-            let _ = writeln!(out, "  {} stored, but flush or replication was late", f.unsafe_stored);
+            let _ = writeln!(
+                out,
+                "  {} {}",
+                f.unsafe_stored,
+                in_words("stored, but flush or replication was late", "条已存储，但刷盘或复制超时")
+            );
         }
         if f.refused > 0 {
-            let _ = writeln!(out, "  REFUSED   {}, the first: {}", f.refused, f.refusal.unwrap_or_default());
+            let (refused, first) = (in_words("REFUSED  ", "被拒绝  "), in_words("the first", "第一条"));
+            let _ = writeln!(out, "  {refused} {}, {first}: {}", f.refused, f.refusal.unwrap_or_default());
         }
         if f.lost > 0 {
-            let _ = writeln!(out, "  LOST      {} messages were acknowledged and never received", f.lost);
+            let _ = writeln!(
+                out,
+                "  {} {}",
+                f.lost,
+                in_words("LOST: acknowledged and never received", "条丢失：已确认但未收到")
+            );
         }
         if f.messages == 0 {
-            let _ = writeln!(out, "  NOTHING was done in time");
+            let _ = writeln!(out, "  {}", in_words("NOTHING was done in time", "没有完成任何请求"));
         }
         out
     }

@@ -109,7 +109,7 @@ macro_rules! number_field {
             }
 
             fn write(&self, key: &str, ext: &mut ExtFields) {
-                ext.push(key, self);
+                ext.push_number(key, i64::from(*self));
             }
         }
     )*};

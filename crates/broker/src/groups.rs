@@ -1,0 +1,173 @@
+//! The consumer groups of this broker: `config/subscriptionGroup.json`.
+
+use crate::config::Config;
+use crate::table::{self, Table};
+use parking_lot::RwLock;
+use protocol::subscription::SubscriptionGroupConfig;
+use protocol::topic::{DataVersion, SYSTEM_GROUPS, check_group_name, is_system_group};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use tokio::sync::watch;
+
+/// So many groups, and no more: each is held in memory.
+pub const GROUPS_MAX: usize = 200_000;
+
+/// All consumer groups, by name.
+#[doc(alias = "SubscriptionGroupManager")]
+pub struct Groups {
+    table: RwLock<Inner>,
+    auto_create: bool,
+    changed: watch::Sender<i64>,
+    saved: AtomicI64,
+    file: PathBuf,
+}
+
+struct Inner {
+    groups: HashMap<String, Arc<SubscriptionGroupConfig>>,
+    version: DataVersion,
+    /// Kept for other brokers: `forbiddenTable`.
+    others: Map<String, Value>,
+}
+
+/// `subscriptionGroup.json`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct File {
+    data_version: DataVersion,
+    subscription_group_table: BTreeMap<String, SubscriptionGroupConfig>,
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
+impl Groups {
+    /// Reads the table, and adds the system's own groups.
+    pub fn open(config: &Config, now: i64) -> Result<Groups, table::OpenError> {
+        let file = config.store_root.join("config/subscriptionGroup.json");
+        let mut read: File = table::open(&file)?.unwrap_or_default();
+        for (name, group) in &mut read.subscription_group_table {
+            group.group_name.clone_from(name);
+        }
+        let before = read.data_version.counter;
+        for system in SYSTEM_GROUPS {
+            read.subscription_group_table.entry(system.into()).or_insert_with(|| {
+                read.data_version.advance(now);
+                SubscriptionGroupConfig::new(system)
+            });
+        }
+        read.others.entry("forbiddenTable").or_insert_with(|| Value::Object(Map::new()));
+        Ok(Groups {
+            table: RwLock::new(Inner {
+                groups: read
+                    .subscription_group_table
+                    .into_iter()
+                    .map(|(name, group)| (name, Arc::new(group)))
+                    .collect(),
+                others: read.others,
+                version: read.data_version.clone(),
+            }),
+            auto_create: config.auto_create_subscription_group,
+            changed: watch::Sender::new(read.data_version.counter),
+            saved: AtomicI64::new(before),
+            file,
+        })
+    }
+
+    /// The group's settings; a group that is not there is created if that is allowed.
+    #[doc(alias = "findSubscriptionGroupConfig")]
+    pub fn get_or_create(&self, name: &str, now: i64) -> Option<Arc<SubscriptionGroupConfig>> {
+        if let Some(group) = self.table.read().groups.get(name) {
+            return Some(group.clone());
+        }
+        if !self.auto_create && !is_system_group(name) || check_group_name(name).is_err() {
+            return None;
+        }
+        let mut table = self.table.write();
+        if table.groups.len() >= GROUPS_MAX {
+            return None;
+        }
+        if !table.groups.contains_key(name) {
+            tracing::info!(group = name, "created");
+            table.version.advance(now);
+            self.changed.send_replace(table.version.counter);
+        }
+        let group = table.groups.entry(name.to_owned()).or_insert_with(|| Arc::new(SubscriptionGroupConfig::new(name)));
+        Some(group.clone())
+    }
+
+    /// Creates or replaces a group.
+    pub fn put(&self, config: SubscriptionGroupConfig, now: i64) {
+        let mut table = self.table.write();
+        table.groups.insert(config.group_name.clone(), Arc::new(config));
+        table.version.advance(now);
+        self.changed.send_replace(table.version.counter);
+    }
+
+    /// Tells of each change.
+    pub fn changed(&self) -> watch::Receiver<i64> {
+        self.changed.subscribe()
+    }
+}
+
+impl Table for Groups {
+    fn save(&self) -> std::io::Result<()> {
+        let file = {
+            let table = self.table.read();
+            if self.saved.load(Ordering::Acquire) >= table.version.counter {
+                return Ok(());
+            }
+            File {
+                data_version: table.version.clone(),
+                subscription_group_table: table
+                    .groups
+                    .iter()
+                    .map(|(name, it)| (name.clone(), (**it).clone()))
+                    .collect(),
+                others: table.others.clone(),
+            }
+        };
+        table::save(&self.file, &file)?;
+        self.saved.store(file.data_version.counter, Ordering::Release);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_created_when_they_consume_unless_that_is_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { store_root: dir.path().into(), ..Config::default() };
+        let groups = Groups::open(&config, 1).unwrap();
+        assert_eq!(groups.get_or_create("g", 2).unwrap().retry_max_times, 16);
+        assert_eq!(groups.get_or_create("no blanks", 2), None);
+        groups.save().unwrap();
+        let off = Config { auto_create_subscription_group: false, ..config };
+        let groups = Groups::open(&off, 3).unwrap();
+        assert!(groups.get_or_create("g", 4).is_some(), "kept");
+        assert_eq!(groups.get_or_create("h", 4), None);
+        assert!(groups.get_or_create("CID_RMQ_SYS_X", 4).is_some(), "the system's own");
+    }
+
+    #[test]
+    fn what_other_brokers_wrote_into_the_table_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { store_root: dir.path().into(), ..Config::default() };
+        std::fs::create_dir_all(dir.path().join("config")).unwrap();
+        let file = dir.path().join("config/subscriptionGroup.json");
+        let text = r#"{"dataVersion":{"counter":1,"timestamp":2},"forbiddenTable":{"g":{"T":1}},
+            "subscriptionGroupTable":{"g":{"groupName":"g","groupRetryPolicy":{"type":"CUSTOMIZED"},"retryMaxTimes":2}}}"#;
+        std::fs::write(&file, text).unwrap();
+        let groups = Groups::open(&config, 1).unwrap();
+        assert_eq!(groups.get_or_create("g", 2).unwrap().retry_max_times, 2);
+        groups.save().unwrap();
+        let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        assert_eq!(written["forbiddenTable"]["g"]["T"], 1);
+        assert_eq!(written["subscriptionGroupTable"]["g"]["groupRetryPolicy"]["type"], "CUSTOMIZED");
+    }
+}

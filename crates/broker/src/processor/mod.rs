@@ -1,0 +1,79 @@
+//! Everything that this broker answers: one file per family of requests, one function per request.
+
+mod client;
+mod lock;
+mod offset;
+mod pull_message;
+mod query;
+mod send_back;
+pub(crate) mod send_message;
+mod topic;
+
+use crate::Broker;
+use protocol::code::{request, response};
+use remoting::{Reject, Router};
+use std::sync::Arc;
+use store::PutError;
+
+/// The table.
+pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
+    Router::new(broker)
+        .on(send_message::send_message)
+        .on(send_back::send_back)
+        .on(pull_message::pull_message)
+        .on(offset::query_consumer_offset)
+        .on(offset::update_consumer_offset)
+        .on(offset::search_offset)
+        .on(offset::max_offset)
+        .on(offset::min_offset)
+        .on(offset::earliest_store_time)
+        .on(query::query_message)
+        .on(query::view_message)
+        .on(client::heartbeat)
+        .on(client::unregister)
+        .on(client::consumer_list)
+        .on(client::check_config)
+        .on(lock::lock)
+        .on(lock::unlock)
+        .on(topic::create)
+        .before_replies(Broker::write_out)
+        .on_close(client::disconnected)
+}
+
+/// What the VIP port leaves to the main port.
+pub(crate) const NOT_ON_VIP: [i32; 2] = [request::PULL_MESSAGE, request::LITE_PULL_MESSAGE];
+
+/// A message that the store did not take.
+fn not_stored(error: PutError) -> Reject {
+    let code = match error {
+        PutError::NotWriteable { .. } | PutError::Closed => response::SERVICE_NOT_AVAILABLE,
+        _ => response::MESSAGE_ILLEGAL,
+    };
+    Reject::new(code, error.to_string())
+}
+
+fn no_such_topic(topic: &str) -> Reject {
+    let remark = format!(
+        "topic[{}] not exist, apply first please! This broker does not have it: create it, or send a message to it \
+         where autoCreateTopicEnable=true",
+        short(topic)
+    );
+    Reject::new(response::TOPIC_NOT_EXIST, remark)
+}
+
+fn no_such_group(group: &str) -> Reject {
+    let remark = format!(
+        "subscription group [{}] does not exist, and this broker does not create it (autoCreateSubscriptionGroup=false, \
+         or the name is illegal, or there are too many): create it first",
+        short(group)
+    );
+    Reject::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
+}
+
+/// A name that someone sent, for a sentence: not longer than a legal one.
+fn short(name: &str) -> &str {
+    match name.char_indices().nth(256) {
+        Some((end, _)) => &name[..end],
+        None => name,
+    }
+}

@@ -1,0 +1,106 @@
+//! Offsets: of groups, and of queues.
+
+use super::{no_such_topic, short};
+use crate::Broker;
+use protocol::code::response;
+use protocol::request::Empty;
+use protocol::request::offset::{
+    GetEarliestStoreTime, GetMaxOffset, GetMinOffset, OffsetReply, QueryConsumerOffset, SearchOffset, StoreTimeReply,
+    UpdateConsumerOffset,
+};
+use protocol::topic::QUEUES_MAX;
+use remoting::{Answer, Call, Reject};
+use std::sync::Arc;
+use store::{Boundary, QueueOffset};
+
+/// QUERY_CONSUMER_OFFSET (14).
+///
+/// A group without an offset begins at 0 of a queue that still has its first message, wherever it wants to begin: so
+/// Apache's brokers do it while the queue is young, and clients rely on it.
+pub(super) async fn query_consumer_offset(
+    broker: Arc<Broker>,
+    call: Call<QueryConsumerOffset>,
+) -> Result<Answer<OffsetReply>, Reject> {
+    let request = &call.request;
+    if let Some(offset) = broker.offsets.get(&request.consumer_group, &request.topic, request.queue_id) {
+        return Ok(OffsetReply { offset }.into());
+    }
+    let queue = u32::try_from(request.queue_id).ok().and_then(|id| broker.store.queue(&request.topic, id));
+    let young = queue.is_some_and(|queue| queue.min_offset() == QueueOffset(0) && queue.max_offset() > QueueOffset(0));
+    if young && request.set_zero_if_not_found != Some(false) {
+        return Ok(OffsetReply { offset: 0 }.into());
+    }
+    Err(Reject::new(
+        response::QUERY_NOT_FOUND,
+        format!(
+            "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first: group[{}] has no offset for topic[{}] queue {}",
+            short(&request.consumer_group),
+            short(&request.topic),
+            request.queue_id
+        ),
+    ))
+}
+
+/// UPDATE_CONSUMER_OFFSET (15).
+pub(super) async fn update_consumer_offset(
+    broker: Arc<Broker>,
+    call: Call<UpdateConsumerOffset>,
+) -> Result<Answer<Empty>, Reject> {
+    let request = &call.request;
+    broker.group(&request.consumer_group)?;
+    if broker.topics.queues(&request.topic).is_none() {
+        return Err(no_such_topic(&request.topic));
+    }
+    let invalid = |remark: String| Err(Reject::new(response::INVALID_PARAMETER, remark));
+    match request.queue_id {
+        Some(queue_id) if (0..QUEUES_MAX).contains(&queue_id) && request.commit_offset >= 0 => {
+            broker.offsets.commit(&request.consumer_group, &request.topic, queue_id, request.commit_offset);
+            Ok(Empty {}.into())
+        }
+        Some(queue_id) => invalid(format!(
+            "queueId[{queue_id}] or commitOffset[{}] can't be: neither is negative",
+            request.commit_offset
+        )),
+        None => invalid("QueueId is null: say which queue the offset belongs to".into()),
+    }
+}
+
+/// SEARCH_OFFSET_BY_TIMESTAMP (29).
+pub(super) async fn search_offset(
+    broker: Arc<Broker>,
+    call: Call<SearchOffset>,
+) -> Result<Answer<OffsetReply>, Reject> {
+    let request = &call.request;
+    let boundary = match request.boundary_type.as_deref() {
+        Some(upper) if upper.eq_ignore_ascii_case("UPPER") => Boundary::Upper,
+        _ => Boundary::Lower,
+    };
+    let found = u32::try_from(request.queue_id)
+        .map_or(QueueOffset(0), |id| broker.store.search_offset(&request.topic, id, request.timestamp, boundary));
+    Ok(OffsetReply { offset: found.0 }.into())
+}
+
+/// GET_MAX_OFFSET (30).
+pub(super) async fn max_offset(broker: Arc<Broker>, call: Call<GetMaxOffset>) -> Result<Answer<OffsetReply>, Reject> {
+    let id = u32::try_from(call.request.queue_id);
+    let max = id.map_or(QueueOffset(0), |id| broker.store.max_offset(&call.request.topic, id));
+    Ok(OffsetReply { offset: max.0 }.into())
+}
+
+/// GET_MIN_OFFSET (31).
+pub(super) async fn min_offset(broker: Arc<Broker>, call: Call<GetMinOffset>) -> Result<Answer<OffsetReply>, Reject> {
+    let id = u32::try_from(call.request.queue_id);
+    let min = id.map_or(QueueOffset(0), |id| broker.store.min_offset(&call.request.topic, id));
+    Ok(OffsetReply { offset: min.0 }.into())
+}
+
+/// GET_EARLIEST_MSG_STORETIME (32).
+pub(super) async fn earliest_store_time(
+    broker: Arc<Broker>,
+    call: Call<GetEarliestStoreTime>,
+) -> Result<Answer<StoreTimeReply>, Reject> {
+    let topic = &call.request.topic;
+    let id = u32::try_from(call.request.queue_id).ok();
+    let earliest = id.and_then(|id| broker.store.store_timestamp_of(topic, id, broker.store.min_offset(topic, id)));
+    Ok(StoreTimeReply { timestamp: earliest.unwrap_or(-1) }.into())
+}

@@ -1,0 +1,231 @@
+//! Messages going out.
+//!
+//! A pull that finds nothing is held: a parked future that awaits a message or its deadline. A message that does not
+//! pass the filter does not end it.
+
+use super::client::unknown_filter;
+use super::{no_such_topic, short};
+use crate::Broker;
+use protocol::code::request::LITE_PULL_MESSAGE;
+use protocol::code::response;
+use protocol::request::pull::{PullMessage, PullMessageReply};
+use protocol::subscription::{SQL92, SubscriptionData, TagFilter};
+use protocol::topic::{PERM_READ, SCHEDULE_TOPIC};
+use remoting::reply::Part;
+use remoting::{Answer, Body, Call, Reject};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use store::{GetStatus, Got, QueueOffset};
+use tokio::time::Instant;
+
+/// However long a client would wait.
+const HOLD_MAX: Duration = Duration::from_secs(120);
+
+/// So many pulls are held at a time; those above are answered at once.
+const HELD_MAX: usize = 500_000;
+
+/// PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361).
+pub(super) async fn pull_message(
+    broker: Arc<Broker>,
+    call: Call<PullMessage>,
+) -> Result<Answer<PullMessageReply>, Reject> {
+    let request = &call.request;
+    let queue_id = allowed(&broker, &call)?;
+    let filter = filter(&broker, request)?;
+    let passes = |code: i64| filter.passes(code);
+    let max_count = (request.max_msg_nums.max(1) as usize).min(broker.config.max_transfer_count_in_memory);
+    let max_bytes = match request.max_msg_bytes {
+        Some(bytes) if bytes > 0 => (bytes as usize).min(broker.config.max_transfer_bytes_in_memory),
+        _ => broker.config.max_transfer_bytes_in_memory,
+    };
+    let get = |from| broker.store.get_message(&request.topic, queue_id, from, max_count, max_bytes, &passes);
+
+    let first = QueueOffset(request.queue_offset);
+    let mut from = first;
+    let mut got = get(from);
+    if request.sys_flag & PullMessage::COMMIT_OFFSET != 0 && request.commit_offset >= 0 {
+        broker.offsets.commit(&request.consumer_group, &request.topic, queue_id as i32, request.commit_offset);
+    }
+    let mut hold: Option<Hold> = None;
+    loop {
+        match got.status {
+            GetStatus::Found => return Ok(found(got)),
+            GetStatus::Damaged(damage) => return Err(Reject::system_error(damage.to_string())),
+            GetStatus::NoMatchedMessage | GetStatus::MessageWasRemoving if hold.is_none() => {
+                return Ok(nothing(response::PULL_RETRY_IMMEDIATELY, got));
+            }
+            GetStatus::NoMatchedMessage | GetStatus::MessageWasRemoving => from = got.next,
+            GetStatus::OffsetTooSmall | GetStatus::OffsetOverflowBadly => {
+                return Ok(nothing(response::PULL_OFFSET_MOVED, got));
+            }
+            GetStatus::NoMatchedLogicQueue | GetStatus::NoMessageInQueue if from != QueueOffset(0) => {
+                return Ok(nothing(response::PULL_OFFSET_MOVED, got));
+            }
+            GetStatus::NoMatchedLogicQueue | GetStatus::NoMessageInQueue | GetStatus::OffsetOverflowOne => {}
+        }
+        let held = match hold.take() {
+            Some(hold) => Some(hold),
+            None => Hold::begin(&broker, request),
+        };
+        let arrived = match &held {
+            Some(hold) => {
+                let queue = broker.store.queue_or_create(&request.topic, queue_id);
+                tokio::time::timeout_at(hold.deadline, broker.store.arrived(&queue, from)).await.is_ok()
+            }
+            None => false,
+        };
+        if !arrived {
+            let code = if from == first { response::PULL_NOT_FOUND } else { response::PULL_RETRY_IMMEDIATELY };
+            got.next = from;
+            return Ok(nothing(code, got));
+        }
+        hold = held;
+        got = get(from);
+    }
+}
+
+/// A pull that is held.
+struct Hold {
+    broker: Arc<Broker>,
+    deadline: Instant,
+}
+
+impl Hold {
+    /// `None`: the client does not want to wait, or too many do.
+    fn begin(broker: &Arc<Broker>, request: &PullMessage) -> Option<Hold> {
+        let asked = request.suspend_timeout_millis.and_then(|millis| u64::try_from(millis).ok()).unwrap_or(0);
+        if request.sys_flag & PullMessage::SUSPEND == 0 || asked == 0 {
+            return None;
+        }
+        let time = if broker.config.long_polling { Duration::from_millis(asked) } else { broker.config.short_polling };
+        let held = broker.held_pulls.fetch_add(1, Ordering::Relaxed);
+        let hold = Hold { broker: broker.clone(), deadline: Instant::now() + time.min(HOLD_MAX) };
+        (held < HELD_MAX).then_some(hold)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.broker.held_pulls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn found(got: Got) -> Answer<PullMessageReply> {
+    let header = header(&got);
+    let parts = got.parts.into_iter().map(|part| match part {
+        store::Part::Bytes(bytes) => Part::Bytes(bytes),
+        store::Part::File(slice) => Part::File { file: slice.file, offset: slice.offset, length: slice.len },
+    });
+    let body = Body::Parts(parts.collect());
+    Answer::new(header).with_code(response::SUCCESS, "FOUND").with_body(body)
+}
+
+fn nothing(code: i32, got: Got) -> Answer<PullMessageReply> {
+    let remark = match got.status {
+        GetStatus::Found => "FOUND",
+        GetStatus::NoMatchedLogicQueue => "NO_MATCHED_LOGIC_QUEUE",
+        GetStatus::NoMessageInQueue => "NO_MESSAGE_IN_QUEUE",
+        GetStatus::OffsetTooSmall => "OFFSET_TOO_SMALL",
+        GetStatus::OffsetOverflowOne => "OFFSET_OVERFLOW_ONE",
+        GetStatus::OffsetOverflowBadly => "OFFSET_OVERFLOW_BADLY",
+        GetStatus::NoMatchedMessage => "NO_MATCHED_MESSAGE",
+        GetStatus::MessageWasRemoving => "MESSAGE_WAS_REMOVING",
+        GetStatus::Damaged(_) => "DAMAGED",
+    };
+    Answer::new(header(&got)).with_code(code, remark)
+}
+
+fn header(got: &Got) -> PullMessageReply {
+    PullMessageReply {
+        suggest_which_broker_id: 0,
+        next_begin_offset: got.next.0,
+        min_offset: got.min.0,
+        max_offset: got.max.0,
+        forbidden_type: None,
+    }
+}
+
+/// May this group read this queue? Answers with the queue.
+fn allowed(broker: &Broker, call: &Call<PullMessage>) -> Result<u32, Reject> {
+    let request = &call.request;
+    let forbidden = |remark: String| Err(Reject::new(response::NO_PERMISSION, remark));
+    if broker.config.permission & PERM_READ == 0 {
+        return forbidden(format!(
+            "the broker[{}] pulling message is forbidden (brokerPermission)",
+            broker.config.name
+        ));
+    }
+    if call.code == LITE_PULL_MESSAGE && !broker.config.lite_pull {
+        return forbidden(format!(
+            "the broker[{}] for lite pull consumer is forbidden (litePullMessageEnable=false)",
+            broker.config.name
+        ));
+    }
+    let group = broker.group(&request.consumer_group)?;
+    if !group.consume_enable {
+        return forbidden(format!("subscription group no permission, {} (consumeEnable=false)", group.group_name));
+    }
+    let queues = broker.topics.queues(&request.topic).ok_or_else(|| no_such_topic(&request.topic))?;
+    if queues.perm & PERM_READ == 0 {
+        return forbidden(format!(
+            "the topic[{}] pulling message is forbidden (its perm is {})",
+            request.topic, queues.perm
+        ));
+    }
+    // The queues of delay levels are the broker's own; old tables say that there are fewer than there are levels.
+    let own = request.topic == SCHEDULE_TOPIC;
+    match u32::try_from(request.queue_id) {
+        Ok(queue_id) if request.queue_id < queues.read || own && request.queue_id < 1024 => Ok(queue_id),
+        _ => {
+            let remark = format!(
+                "queueId[{}] is illegal, topic:[{}] topicConfig.readQueueNums:[{}] consumer:[{}]",
+                request.queue_id,
+                short(&request.topic),
+                queues.read,
+                call.peer.address()
+            );
+            Err(Reject::new(response::INVALID_PARAMETER, remark))
+        }
+    }
+}
+
+/// What of the queue does it want?
+fn filter(broker: &Broker, request: &PullMessage) -> Result<TagFilter, Reject> {
+    if request.sys_flag & PullMessage::SUBSCRIPTION != 0 {
+        return match request.expression_type.as_deref() {
+            None | Some("" | protocol::subscription::TAG) => {
+                let expression = request.subscription.as_deref().unwrap_or("");
+                match SubscriptionData::tags(&request.topic, expression) {
+                    Ok(subscription) => Ok(subscription.filter()),
+                    Err(bad) => Err(Reject::new(
+                        response::SUBSCRIPTION_PARSE_FAILED,
+                        format!("parse the consumer's subscription failed: {bad}"),
+                    )),
+                }
+            }
+            Some(other) => Err(unknown_filter(other)),
+        };
+    }
+    let consumers = broker.consumers.read();
+    let refused = |code, remark: &str| {
+        let (group, topic) = (short(&request.consumer_group), short(&request.topic));
+        Err(Reject::new(
+            code,
+            format!("{remark}: group[{group}], topic[{topic}]; it comes with the client's heartbeat"),
+        ))
+    };
+    let Some(group) = consumers.get(&request.consumer_group) else {
+        return refused(response::SUBSCRIPTION_NOT_EXIST, "the consumer's group info not exist");
+    };
+    let Some(subscription) = group.subscriptions.get(&request.topic) else {
+        return refused(response::SUBSCRIPTION_NOT_EXIST, "the consumer's subscription not exist");
+    };
+    if subscription.sub_version < request.sub_version.unwrap_or(0) {
+        return refused(response::SUBSCRIPTION_NOT_LATEST, "the consumer's subscription not latest");
+    }
+    if request.expression_type.as_deref() == Some(SQL92) || !subscription.is_tags() {
+        return Err(unknown_filter(&subscription.expression_type));
+    }
+    Ok(subscription.filter())
+}

@@ -1,0 +1,74 @@
+//! Messages that a consumer could not work at: it wants them again, later.
+
+use super::not_stored;
+use super::send_message::await_disk;
+use crate::Broker;
+use crate::retry::{self, Destination};
+use protocol::code::response;
+use protocol::message::offset_message_id;
+use protocol::record::{PROPERTIES_LENGTH_MAX, Record};
+use protocol::request::Empty;
+use protocol::request::send::SendBack;
+use protocol::topic::{PERM_READ, PERM_WRITE, dead_letter_topic, retry_topic};
+use remoting::{Answer, Call, Reject};
+use std::sync::Arc;
+use store::{CommitLogOffset, PutMessage};
+
+/// CONSUMER_SEND_MSG_BACK (36).
+pub(super) async fn send_back(broker: Arc<Broker>, call: Call<SendBack>) -> Result<Answer<Empty>, Reject> {
+    let request = &call.request;
+    let group = broker.group(&request.group)?;
+    if broker.config.permission & PERM_WRITE == 0 {
+        let remark = format!("the broker[{}] sending message is forbidden (brokerPermission)", broker.config.name);
+        return Err(Reject::new(response::NO_PERMISSION, remark));
+    }
+    if group.retry_queue_nums <= 0 {
+        return Ok(Empty {}.into());
+    }
+    let at = CommitLogOffset(request.offset);
+    let bytes = match broker.store.read(at) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => {
+            return Err(Reject::system_error(format!("look message by offset failed, {at}: the log does not hold it")));
+        }
+        Err(error) => return Err(Reject::system_error(format!("look message by offset failed, {at}: {error}"))),
+    };
+    let record = Record::parse(&bytes)
+        .map_err(|error| Reject::system_error(format!("look message by offset failed, {at}: {error}")))?;
+
+    let max = retry::attempts_max(&group, call.version, request.max_reconsume_times);
+    let (topic, queues, delay_level) =
+        match retry::destination(&group, record.reconsume_times, max, request.delay_level) {
+            Destination::Nowhere => return Ok(Empty {}.into()),
+            Destination::DeadLetters => (dead_letter_topic(&request.group), retry::DEAD_LETTER_QUEUES, 0),
+            Destination::Again { delay_level } => (retry_topic(&request.group), group.retry_queue_nums, delay_level),
+        };
+    let queues = broker
+        .topics
+        .ensure(&topic, queues, PERM_READ | PERM_WRITE, crate::now_millis())
+        .map_err(|error| Reject::system_error(error.to_string()))?;
+    let message_id = offset_message_id(record.store_host, at);
+    let properties = retry::properties(record.properties, record.topic, &message_id, delay_level);
+    if properties.len() > PROPERTIES_LENGTH_MAX {
+        return Err(Reject::new(
+            response::MESSAGE_ILLEGAL,
+            format!("message {message_id} can't be sent back: its properties would have {} bytes", properties.len()),
+        ));
+    }
+    let put = PutMessage {
+        topic: &topic,
+        queue_id: broker.any_queue(queues.write) as u32,
+        flag: record.flag,
+        sys_flag: record.sys_flag,
+        born_timestamp: record.born_timestamp,
+        born_host: record.born_host,
+        store_host: broker.store_host(&call.peer),
+        reconsume_times: record.reconsume_times.saturating_add(1),
+        prepared_transaction_offset: 0,
+        body: record.body,
+        properties: &properties,
+    };
+    let stored = broker.put(&put, delay_level).map_err(not_stored)?;
+    // The consumer goes on and forgets the message, so it has to be as safe as it was.
+    await_disk(&broker, stored.end, Empty {}).await
+}

@@ -1,0 +1,364 @@
+//! Messages coming in.
+//!
+//! 1. what do its properties ask for?          (`Asked`, one scan)
+//! 2. may it go to this topic, which queue?
+//! 3. add what a broker adds to properties     (one copy)
+//! 4. put it; wait for the disk if that is promised; answer
+
+use super::{no_such_group, not_stored, short};
+use crate::Broker;
+use crate::config::FlushDiskType;
+use crate::retry;
+use crate::topics::{CreateError, Queues};
+use protocol::code::response;
+use protocol::message::{Properties, SysFlag, edit_properties, offset_message_id, property, push_property};
+use protocol::record::{BatchEntries, PROPERTIES_LENGTH_MAX};
+use protocol::request::send::{SendMessage, SendMessageReply};
+use protocol::topic::{
+    DLQ_PREFIX, PERM_READ, PERM_WRITE, QUEUES_MAX, RETRY_PREFIX, check_topic_name, dead_letter_topic, is_send_forbidden,
+};
+use remoting::{Answer, Call, Reject};
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+use store::{CommitLogOffset, PutMessage};
+
+/// SEND_MESSAGE (10), SEND_MESSAGE_V2 (310) and SEND_BATCH_MESSAGE (320).
+pub(super) async fn send_message(
+    broker: Arc<Broker>,
+    call: Call<SendMessage>,
+) -> Result<Answer<SendMessageReply>, Reject> {
+    let request = &call.request;
+    let properties = request.properties.as_deref().unwrap_or("").as_bytes();
+    let asked = Asked::read(properties)?;
+    if let Some(feature) = asked.not_brought.or(sys_flag_not_brought(request.sys_flag)) {
+        return Err(Reject::not_supported(format!(
+            "the message for topic[{}] asks for {feature}, which CometMQ does not do yet, see \"Not yet\" in its README; \
+             it was not stored",
+            short(&request.topic)
+        )));
+    }
+    let (queues, created) = queues(&broker, request)?;
+    let queue_id = queue_id(&broker, &call, queues)?;
+    let store_host = broker.store_host(&call.peer);
+    let mut put = PutMessage {
+        topic: &request.topic,
+        queue_id: queue_id as u32,
+        flag: request.flag,
+        sys_flag: SysFlag(request.sys_flag).without(SysFlag::TRANSACTION_MASK).0
+            | if queues.multi_tags { SysFlag::MULTI_TAGS } else { 0 },
+        born_timestamp: request.born_timestamp,
+        born_host: std::net::SocketAddr::new(call.peer.address().ip().to_canonical(), call.peer.address().port()),
+        store_host,
+        reconsume_times: request.reconsume_times.unwrap_or(0),
+        prepared_transaction_offset: 0,
+        body: &call.body,
+        properties: &[],
+    };
+    let mut reply = SendMessageReply {
+        queue_id,
+        region: Some(broker.config.region_id.clone()),
+        trace_on: Some(if broker.config.trace_on { "true".into() } else { "false".into() }),
+        ..SendMessageReply::default()
+    };
+    let end;
+    if request.batch {
+        check_batch(&broker, request, &asked, &call.body)?;
+        let stored = broker.store.put_batch(&put).map_err(not_stored)?;
+        let ids: Vec<String> = stored.at.iter().map(|at| offset_message_id(store_host, *at)).collect();
+        reply.msg_id = ids.join(",");
+        reply.queue_offset = stored.queue_offset.0;
+        reply.transaction_id = asked.unique_key.map(str::to_owned);
+        end = stored.end;
+    } else {
+        let unique_key = match asked.unique_key {
+            Some(key) => Cow::Borrowed(key),
+            None => Cow::Owned(new_unique_key(store_host.ip(), request.born_timestamp)),
+        };
+        let mut properties = complete(&broker, properties, &asked, &unique_key);
+        let mut delay_level = asked.delay_level;
+        let dead_letters = dead_letters(&broker, &call)?;
+        if let Some(topic) = &dead_letters {
+            delay_level = 0;
+            properties = edit_properties(&properties, &[(property::DELAY, Some("0"))]);
+            put.topic = topic;
+            put.queue_id = 0;
+            reply.queue_id = 0;
+        }
+        if properties.len() > PROPERTIES_LENGTH_MAX {
+            return Err(Reject::new(
+                response::MESSAGE_ILLEGAL,
+                format!(
+                    "the message is illegal: its properties have {} bytes with those that the broker adds, for topic[{}]; \
+                     msg properties length limit {PROPERTIES_LENGTH_MAX} B",
+                    properties.len(),
+                    short(&request.topic)
+                ),
+            ));
+        }
+        put.properties = &properties;
+        let stored = broker.put(&put, delay_level).map_err(not_stored)?;
+        reply.msg_id = offset_message_id(store_host, stored.at);
+        reply.queue_offset = stored.queue_offset.0;
+        reply.transaction_id = Some(unique_key.into_owned());
+        end = stored.end;
+    }
+    if let Some(counter) = created {
+        // So that the topic is there after a crash, as the message is.
+        broker.topic_saved(counter).await?;
+    }
+    if asked.wait { await_disk(&broker, end, reply).await } else { Ok(Answer::new(reply).behind_write()) }
+}
+
+/// Answers when the message is on disk, if that is promised; with FLUSH_DISK_TIMEOUT (10) if it takes too long.
+pub(super) async fn await_disk<R>(broker: &Broker, end: CommitLogOffset, reply: R) -> Result<Answer<R>, Reject> {
+    let flushed = broker.store.flushed(end);
+    let flushed = match broker.config.flush_disk_type {
+        FlushDiskType::Async => flushed.await,
+        FlushDiskType::Sync => match tokio::time::timeout(broker.config.sync_flush_timeout, flushed).await {
+            Ok(flushed) => flushed,
+            Err(_) => {
+                let remark = format!(
+                    "stored, but not on disk within {:?} (syncFlushTimeout); a power failure now would lose it",
+                    broker.config.sync_flush_timeout
+                );
+                return Ok(Answer::new(reply).with_code(response::FLUSH_DISK_TIMEOUT, remark).behind_write());
+            }
+        },
+    };
+    match flushed {
+        Ok(()) => Ok(Answer::new(reply).behind_write()),
+        Err(error) => Err(Reject::new(response::SERVICE_NOT_AVAILABLE, error.to_string())),
+    }
+}
+
+/// What the properties of a message ask of the broker.
+struct Asked<'a> {
+    unique_key: Option<&'a str>,
+    delay_level: i32,
+    /// Wait for the disk.
+    wait: bool,
+    not_brought: Option<&'static str>,
+    /// Something that a broker adds is there already, or something that it strips.
+    rewrite: bool,
+}
+
+impl<'a> Asked<'a> {
+    fn read(properties: &'a [u8]) -> Result<Asked<'a>, Reject> {
+        let mut asked = Asked { unique_key: None, delay_level: 0, wait: true, not_brought: None, rewrite: false };
+        let mut timer = false;
+        for (name, value) in Properties(properties).raw() {
+            match name {
+                b"UNIQ_KEY" => asked.unique_key = std::str::from_utf8(value).ok(),
+                b"DELAY" => asked.delay_level = delay_level(value)?,
+                b"WAIT" => asked.wait = !value.eq_ignore_ascii_case(b"false"),
+                b"TRAN_MSG" if value.eq_ignore_ascii_case(b"true") => {
+                    asked.not_brought = Some("a transaction (TRAN_MSG)")
+                }
+                b"MSG_TYPE" if value == b"reply" => {
+                    asked.not_brought = Some("request-reply (a message with MSG_TYPE=reply)");
+                }
+                b"TIMER_DELAY_SEC" | b"TIMER_DELAY_MS" | b"TIMER_DELIVER_MS" => timer = true,
+                b"POP_CK" | b"MSG_REGION" | b"TRACE_ON" | b"CLUSTER" => asked.rewrite = true,
+                _ => {}
+            }
+        }
+        if timer && asked.delay_level <= 0 {
+            asked.not_brought =
+                Some("a delay of any length (TIMER_DELAY_SEC, TIMER_DELAY_MS, TIMER_DELIVER_MS; delay levels work)");
+        }
+        Ok(asked)
+    }
+}
+
+fn delay_level(value: &[u8]) -> Result<i32, Reject> {
+    std::str::from_utf8(value).ok().and_then(|level| level.trim().parse().ok()).ok_or_else(|| {
+        let shown = String::from_utf8_lossy(value);
+        Reject::new(
+            response::MESSAGE_ILLEGAL,
+            format!("property DELAY is `{}`, which is no delay level", short(&shown)),
+        )
+    })
+}
+
+fn sys_flag_not_brought(sys_flag: i32) -> Option<&'static str> {
+    match sys_flag {
+        _ if sys_flag & SysFlag::TRANSACTION_MASK == SysFlag::TRANSACTION_PREPARED => Some("a transaction (sysFlag 4)"),
+        _ if sys_flag & (SysFlag::INNER_BATCH | SysFlag::NEED_UNWRAP) != 0 => Some("an inner batch (sysFlag 0x80)"),
+        _ => None,
+    }
+}
+
+/// The topic's queues; creates the topic if that is allowed, and answers with the version in which it is there.
+fn queues(broker: &Broker, request: &SendMessage) -> Result<(Queues, Option<i64>), Reject> {
+    let topic = request.topic.as_str();
+    if is_send_forbidden(topic) {
+        return Err(Reject::new(response::NO_PERMISSION, format!("Sending message to topic[{topic}] is forbidden.")));
+    }
+    if let Some(queues) = broker.topics.queues(topic) {
+        return Ok((queues, None));
+    }
+    check_topic_name(topic).map_err(|bad| Reject::new(response::INVALID_PARAMETER, bad.to_string()))?;
+    let now = crate::now_millis();
+    let created = if topic.starts_with(RETRY_PREFIX) {
+        broker.topics.ensure(topic, 1, PERM_READ | PERM_WRITE, now)
+    } else {
+        let wished = request.default_topic_queue_nums.min(QUEUES_MAX);
+        broker.topics.auto_create(topic, &request.default_topic, wished, &broker.config, now)
+    };
+    match created {
+        Ok(queues) => Ok((queues, Some(*broker.topics.changed().borrow()))),
+        Err(error @ (CreateError::AutoCreateOff(_) | CreateError::Template { .. } | CreateError::TooMany(_))) => {
+            Err(Reject::new(response::TOPIC_NOT_EXIST, error.to_string()))
+        }
+    }
+}
+
+fn queue_id(broker: &Broker, call: &Call<SendMessage>, queues: Queues) -> Result<i32, Reject> {
+    let asked = call.request.queue_id;
+    if asked < 0 && queues.write > 0 {
+        return Ok(broker.any_queue(queues.write));
+    }
+    if (0..queues.all()).contains(&asked) {
+        return Ok(asked);
+    }
+    let remark = format!(
+        "request queueId[{asked}] is illegal, topic[{}] has {} queues to write to and {} to read from. Producer: {}",
+        short(&call.request.topic),
+        queues.write,
+        queues.read,
+        call.peer.address()
+    );
+    Err(Reject::new(response::INVALID_PARAMETER, remark))
+}
+
+/// The dead letter topic, when a consumer that sends to a retry topic itself has tried often enough, or consumes in order.
+#[doc(alias = "handleRetryAndDLQ")]
+fn dead_letters(broker: &Broker, call: &Call<SendMessage>) -> Result<Option<String>, Reject> {
+    let request = &call.request;
+    let Some(group) = request.topic.strip_prefix(RETRY_PREFIX) else { return Ok(None) };
+    let now = crate::now_millis();
+    let config = broker.groups.get_or_create(group, now).ok_or_else(|| no_such_group(group))?;
+    let max = retry::attempts_max(&config, call.version, request.max_reconsume_times);
+    if request.reconsume_times.unwrap_or(0) <= max && !broker.locks.lock().any_held(group, Instant::now()) {
+        return Ok(None);
+    }
+    let topic = dead_letter_topic(group);
+    let ensured = broker.topics.ensure(&topic, retry::DEAD_LETTER_QUEUES, PERM_READ | PERM_WRITE, now);
+    ensured.map_err(|error| Reject::system_error(error.to_string()))?;
+    Ok(Some(topic))
+}
+
+fn check_batch(broker: &Broker, request: &SendMessage, asked: &Asked<'_>, body: &[u8]) -> Result<(), Reject> {
+    let illegal = |remark: String| Err(Reject::new(response::MESSAGE_ILLEGAL, remark));
+    let topic = short(&request.topic);
+    if request.topic.starts_with(RETRY_PREFIX) || request.topic.starts_with(DLQ_PREFIX) {
+        return illegal(format!(
+            "batch request does not support retry group: topic[{topic}]; send its messages one by one"
+        ));
+    }
+    if asked.delay_level > 0 {
+        return illegal(format!("a batch for topic[{topic}] has a delay level; send delayed messages one by one"));
+    }
+    let max = broker.config.max_message_size;
+    if body.len() > max {
+        return illegal(format!(
+            "the message is illegal: the batch for topic[{topic}] has {} bytes; msg body length limit {max} B \
+             (maxMessageSize): split it",
+            body.len()
+        ));
+    }
+    for entry in BatchEntries::new(body) {
+        // What can't be read is refused by the store, which says where.
+        let Ok(entry) = entry else { break };
+        let entry = Asked::read(entry.properties)?;
+        if let Some(feature) = entry.not_brought {
+            return Err(Reject::not_supported(format!(
+                "a message in the batch for topic[{topic}] asks for {feature}, which is not possible in a batch; none was stored"
+            )));
+        }
+        if entry.delay_level > 0 {
+            return illegal(format!(
+                "a message in the batch for topic[{topic}] has a delay level; send delayed messages one by one"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The properties with what a broker adds, and without what it strips.
+fn complete(broker: &Broker, properties: &[u8], asked: &Asked<'_>, unique_key: &str) -> Vec<u8> {
+    let config = &broker.config;
+    let trace_on = if config.trace_on { "true" } else { "false" };
+    if asked.rewrite {
+        return edit_properties(
+            properties,
+            &[
+                (property::POP_CK, None),
+                (property::UNIQ_KEY, Some(unique_key)),
+                (property::MSG_REGION, Some(&config.region_id)),
+                (property::TRACE_ON, Some(trace_on)),
+                (property::CLUSTER, Some(&config.cluster_name)),
+            ],
+        );
+    }
+    const NAMES: usize = 1 + "MSG_REGION".len() + "TRACE_ON".len() + "CLUSTER".len() + 3 * 2 + "false".len();
+    let key = if asked.unique_key.is_none() { "UNIQ_KEY".len() + 2 + unique_key.len() } else { 0 };
+    let size = properties.len() + NAMES + config.region_id.len() + config.cluster_name.len() + key;
+    let mut complete = Vec::with_capacity(size);
+    complete.extend_from_slice(properties);
+    if asked.unique_key.is_none() {
+        push_property(&mut complete, property::UNIQ_KEY, unique_key);
+    }
+    push_property(&mut complete, property::MSG_REGION, &config.region_id);
+    push_property(&mut complete, property::TRACE_ON, trace_on);
+    push_property(&mut complete, property::CLUSTER, &config.cluster_name);
+    complete
+}
+
+/// A key as clients make them, for a message whose client made none: address, process, time, counter.
+#[doc(alias = "MessageClientIDSetter.createUniqID")]
+fn new_unique_key(ip: IpAddr, born_timestamp: i64) -> String {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    let ip = match ip {
+        IpAddr::V4(ip) => u32::from(ip),
+        IpAddr::V6(ip) => u128::from(ip) as u32,
+    };
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    // The counter's high half takes the place of the class loader's hash.
+    format!(
+        "{ip:08X}{:04X}{:08X}{:08X}{:04X}",
+        std::process::id() as u16,
+        count >> 16,
+        born_timestamp as u32,
+        count as u16
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_say_what_is_asked() {
+        let asked =
+            Asked::read(b"KEYS\x01k\x02UNIQ_KEY\x01ID\x02DELAY\x013\x02WAIT\x01false\x02TIMER_DELAY_SEC\x0110\x02")
+                .unwrap();
+        assert_eq!((asked.unique_key, asked.delay_level, asked.wait, asked.rewrite), (Some("ID"), 3, false, false));
+        assert!(asked.not_brought.is_none(), "a delay level counts for more than a timer");
+        assert!(Asked::read(b"TIMER_DELAY_SEC\x0110\x02").unwrap().not_brought.is_some());
+        assert!(Asked::read(b"TRAN_MSG\x01true\x02").unwrap().not_brought.is_some());
+        assert!(Asked::read(b"TRAN_MSG\x01false\x02").unwrap().not_brought.is_none());
+        assert!(Asked::read(b"DELAY\x01soon\x02").is_err());
+    }
+
+    #[test]
+    fn a_key_that_the_client_left_out_is_made() {
+        let ip = "10.0.0.1".parse().unwrap();
+        let key = new_unique_key(ip, 1_700_000_000_000);
+        assert!(key.len() == 32 && key.starts_with("0A000001"), "{key}");
+        assert_ne!(key, new_unique_key(ip, 1_700_000_000_000));
+    }
+}

@@ -1,0 +1,124 @@
+//! Topics that clients create.
+
+use super::short;
+use crate::Broker;
+use protocol::code::response;
+use protocol::request::Empty;
+use protocol::request::topic::CreateTopic;
+use protocol::topic::{QUEUES_MAX, TopicConfig, check_topic_name, is_system_topic};
+use remoting::{Answer, Call, Reject};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the answer waits for name servers. The topic is there without them; they hear of it later.
+const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// UPDATE_AND_CREATE_TOPIC (17).
+pub(super) async fn create(broker: Arc<Broker>, call: Call<CreateTopic>) -> Result<Answer<Empty>, Reject> {
+    let request = call.request;
+    let invalid = |remark: String| Reject::new(response::INVALID_PARAMETER, remark);
+    check_topic_name(&request.topic).map_err(|bad| invalid(bad.to_string()))?;
+    if is_system_topic(&request.topic) || broker.is_own_topic(&request.topic) {
+        return Err(invalid(format!("The topic[{}] is conflict with system topic.", request.topic)));
+    }
+    if request.read_queue_nums.max(request.write_queue_nums) > QUEUES_MAX {
+        return Err(invalid(format!(
+            "topic[{}] would have {} queues to read from and {} to write to; {QUEUES_MAX} is the most that a topic can have here",
+            request.topic, request.read_queue_nums, request.write_queue_nums
+        )));
+    }
+    if !(0..=0xf).contains(&request.perm) {
+        return Err(invalid(format!(
+            "topic[{}] would have perm {}; it is made of 4 (read), 2 (write) and 1 (inherit)",
+            request.topic, request.perm
+        )));
+    }
+    let known = broker.topics.get(&request.topic);
+    let attributes = known.as_ref().map(|known| known.attributes.clone()).unwrap_or_default();
+    let attributes = change_attributes(attributes, request.attributes.as_deref().unwrap_or(""), known.is_some())
+        .map_err(Reject::system_error)?;
+    let config = TopicConfig {
+        attributes,
+        order: request.order.unwrap_or(false),
+        perm: request.perm,
+        read_queue_nums: request.read_queue_nums,
+        topic_filter_type: match request.topic_filter_type.as_deref() {
+            Some("MULTI_TAG") => "MULTI_TAG".into(),
+            _ => "SINGLE_TAG".into(),
+        },
+        topic_name: request.topic,
+        topic_sys_flag: request.topic_sys_flag.unwrap_or(0),
+        write_queue_nums: request.write_queue_nums,
+    };
+    tracing::info!(topic = config.topic_name, by = ?call.peer, "created or changed");
+    let counter =
+        broker.topics.put(config, crate::now_millis()).map_err(|error| Reject::system_error(error.to_string()))?;
+    broker.topic_saved(counter).await?;
+    if !broker.config.namesrv_addr.is_empty() {
+        let _ = tokio::time::timeout(REGISTRATION_TIMEOUT, broker.topics.registered(counter)).await;
+    }
+    Ok(Empty {}.into())
+}
+
+/// Attributes that a topic may have: name, values (none: any number), may it change later.
+const ATTRIBUTES: [(&str, &[&str], bool); 4] = [
+    ("queue.type", &["SimpleCQ"], false),
+    ("cleanup.policy", &["DELETE"], false),
+    ("message.type", &["UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION", "MIXED"], true),
+    ("reserve.time", &[], true),
+];
+
+/// Applies `+name=value,-name`.
+fn change_attributes(
+    mut attributes: BTreeMap<String, String>,
+    changes: &str,
+    exists: bool,
+) -> Result<BTreeMap<String, String>, String> {
+    for change in changes.split(',').filter(|change| !change.trim().is_empty()) {
+        let change = change.trim();
+        let (name, value) = match (change.strip_prefix('+'), change.strip_prefix('-')) {
+            (Some(set), _) => match set.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => return Err(format!("attribute `{}` has no value; write +name=value", short(set))),
+            },
+            (None, Some(name)) => (name, None),
+            _ => return Err(format!("attribute `{}` begins with neither + nor -", short(change))),
+        };
+        let Some((name, values, changeable)) = ATTRIBUTES.iter().find(|(known, ..)| *known == name) else {
+            return Err(format!("unsupported key: {}", short(name)));
+        };
+        if exists && !changeable && value != attributes.get(*name).map(String::as_str) {
+            return Err(format!("attempt to update an unchangeable attribute. key: {name}"));
+        }
+        match value {
+            None => {
+                attributes.remove(*name);
+            }
+            Some(value) if values.contains(&value) || values.is_empty() && value.parse::<i64>().is_ok() => {
+                attributes.insert((*name).into(), value.into());
+            }
+            Some(value) => {
+                let allowed = if values.is_empty() { "a number".into() } else { values.join(", ") };
+                return Err(format!("attribute {name} can't be `{}` here; it can be {allowed}", short(value)));
+            }
+        }
+    }
+    Ok(attributes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_set_and_removed() {
+        let fifo = change_attributes(BTreeMap::new(), "+message.type=FIFO, +reserve.time=5", false).unwrap();
+        assert_eq!(fifo["message.type"], "FIFO");
+        let less = change_attributes(fifo.clone(), "-reserve.time", true).unwrap();
+        assert_eq!(less.len(), 1);
+        for bad in ["message.type=FIFO", "+message.type", "+colour=red", "+reserve.time=x", "+queue.type=SimpleCQ"] {
+            assert!(change_attributes(fifo.clone(), bad, true).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Who sends: the members of producer groups, as their heartbeats tell.
+
+use crate::consumers::Member;
+use remoting::Peer;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// All producer groups and their members.
+#[doc(alias = "ProducerManager")]
+#[derive(Debug)]
+pub struct Producers<P = Peer> {
+    /// Group → client id → member.
+    groups: HashMap<String, HashMap<String, Member<P>>>,
+}
+
+impl<P> Default for Producers<P> {
+    fn default() -> Producers<P> {
+        Producers { groups: HashMap::new() }
+    }
+}
+
+impl<P: Clone + Eq> Producers<P> {
+    /// A heartbeat of `client` for `group`.
+    pub fn heartbeat(&mut self, group: &str, client: &str, member: Member<P>) {
+        if let Some(known) = self.groups.get_mut(group).and_then(|members| members.get_mut(client)) {
+            *known = member;
+            return;
+        }
+        self.groups.entry(group.to_owned()).or_default().insert(client.to_owned(), member);
+    }
+
+    /// `client` leaves `group`.
+    pub fn leave(&mut self, group: &str, client: &str) {
+        if let Some(members) = self.groups.get_mut(group) {
+            members.remove(client);
+            if members.is_empty() {
+                self.groups.remove(group);
+            }
+        }
+    }
+
+    /// A connection is gone, and with it all who were reached over it.
+    pub fn close(&mut self, peer: &P) {
+        self.retain(|member| member.peer != *peer);
+    }
+
+    /// Removes who has been silent for `timeout`.
+    pub fn expire(&mut self, now: Instant, timeout: Duration) {
+        self.retain(|member| now.saturating_duration_since(member.seen) <= timeout);
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Member<P>) -> bool) {
+        self.groups.retain(|_, members| {
+            members.retain(|_, member| keep(member));
+            !members.is_empty()
+        });
+    }
+
+    /// One of the group's members.
+    #[doc(alias = "getAvailableChannel")]
+    pub fn any(&self, group: &str) -> Option<&Member<P>> {
+        self.groups.get(group)?.values().next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn producers_come_and_go_with_heartbeats_and_connections() {
+        let start = Instant::now();
+        let mut producers = Producers::<u32>::default();
+        producers.heartbeat("g", "a", Member::new(1, start));
+        producers.heartbeat("g", "b", Member::new(2, start));
+        producers.close(&1);
+        assert_eq!(producers.any("g").unwrap().peer, 2);
+        producers.heartbeat("g", "b", Member::new(2, start + Duration::from_secs(100)));
+        producers.expire(start + Duration::from_secs(200), Duration::from_secs(120));
+        assert!(producers.any("g").is_some());
+        producers.leave("g", "b");
+        assert!(producers.any("g").is_none());
+    }
+}

@@ -1,0 +1,110 @@
+//! What a broker does by the clock.
+
+use crate::table::save_or_tell;
+use crate::{Broker, delay, table};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How often silent clients are looked for.
+const EXPIRY_PERIOD: Duration = Duration::from_secs(10);
+
+/// How often the progress of delayed messages is saved.
+const DELAY_SAVE_PERIOD: Duration = Duration::from_secs(10);
+
+/// How often old files are looked for.
+const CLEAN_PERIOD: Duration = Duration::from_secs(10);
+
+impl Broker {
+    /// Delivers delayed messages, saves tables, drops silent clients and old files, until `shutdown` is ready.
+    ///
+    /// Runs on any runtime with timers; the data threads are better left alone.
+    pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()>) {
+        let mut tasks = JoinSet::new();
+        for level in self.delay.levels() {
+            tasks.spawn(delay::deliver(self.clone(), level));
+        }
+        tasks.spawn(save_changes(self.clone()));
+        tasks.spawn(save_offsets(self.clone()));
+        tasks.spawn(save_delay(self.clone()));
+        tasks.spawn(expire_clients(self.clone()));
+        tasks.spawn(clean_store(self.clone()));
+        shutdown.await;
+        tasks.shutdown().await;
+    }
+
+    /// Drops clients that have been silent for too long.
+    pub(crate) fn expire(&self, now: Instant) {
+        let timeout = self.config.channel_expired_timeout;
+        self.producers.lock().expire(now, timeout);
+        let gone = self.consumers.write().expire(now, timeout);
+        self.lost(&gone);
+        self.locks.lock().expire(now);
+    }
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Saving blocks, and so is not done on the runtime's own threads.
+async fn save(broker: &Arc<Broker>, file: &'static str, table: fn(&Broker) -> &dyn table::Table) {
+    let broker = broker.clone();
+    let saved = spawn_blocking(move || save_or_tell(table(&broker), file, &broker.config.store_root)).await;
+    if let Err(error) = saved {
+        tracing::error!(file, %error, "can't save");
+    }
+}
+
+/// Topics and groups, as soon as they change.
+async fn save_changes(broker: Arc<Broker>) {
+    let (mut topics, mut groups) = (broker.topics.changed(), broker.groups.changed());
+    loop {
+        save(&broker, "topics.json", |broker| &broker.topics).await;
+        save(&broker, "subscriptionGroup.json", |broker| &broker.groups).await;
+        tokio::select! {
+            _ = topics.changed() => {}
+            _ = groups.changed() => {}
+        }
+    }
+}
+
+async fn save_offsets(broker: Arc<Broker>) {
+    let mut ticks = every(broker.config.flush_consumer_offset_interval);
+    loop {
+        ticks.tick().await;
+        save(&broker, "consumerOffset.json", |broker| &broker.offsets).await;
+    }
+}
+
+async fn save_delay(broker: Arc<Broker>) {
+    let mut ticks = every(DELAY_SAVE_PERIOD);
+    loop {
+        ticks.tick().await;
+        save(&broker, "delayOffset.json", |broker| &broker.delay.earlier).await;
+    }
+}
+
+async fn expire_clients(broker: Arc<Broker>) {
+    let mut ticks = every(EXPIRY_PERIOD);
+    loop {
+        ticks.tick().await;
+        broker.expire(Instant::now());
+    }
+}
+
+async fn clean_store(broker: Arc<Broker>) {
+    let mut ticks = every(CLEAN_PERIOD);
+    loop {
+        ticks.tick().await;
+        let store = broker.store.clone();
+        match spawn_blocking(move || store.clean_expired(SystemTime::now())).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "can't delete old files"),
+            Err(error) => tracing::error!(%error, "can't delete old files"),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Tables that are kept as a JSON file of Apache's shape each, and saved whole.
+
+use protocol::json;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A table that can be saved.
+pub(crate) trait Table: Send + Sync {
+    /// Brings the table to disk, if it changed since the last time. Blocks.
+    fn save(&self) -> io::Result<()>;
+}
+
+/// A table is there, but can't be read.
+pub type OpenError = store::table::LoadError;
+
+/// Reads the newest state that can be read. `None`: it was never saved.
+pub(crate) fn open<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, OpenError> {
+    Ok(store::table::load(file, json::read::<T>)?.map(|loaded| loaded.table))
+}
+
+/// Saves `table`, indented by tabs as Apache's brokers do.
+pub(crate) fn save<T: Serialize>(file: &Path, table: &T) -> io::Result<()> {
+    let mut text = Vec::new();
+    let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+    table.serialize(&mut serde_json::Serializer::with_formatter(&mut text, tabs)).map_err(io::Error::other)?;
+    store::table::save(file, &text)
+}
+
+/// Saves `table`; says so in the log if that fails, and how to help.
+pub(crate) fn save_or_tell(table: &dyn Table, file: &str, root: &Path) {
+    if let Err(error) = table.save() {
+        let file: PathBuf = root.join("config").join(file);
+        tracing::error!(file = %file.display(), %error, "can't save; changes since the last time are lost if the broker \
+            stops now: check the disk and the directory's permissions");
+    }
+}

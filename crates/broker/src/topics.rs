@@ -1,0 +1,363 @@
+//! The topics of this broker: `config/topics.json`.
+//!
+//! A change is in force at once, in memory. `Broker::run` brings it to disk, and name servers hear of it; who must not
+//! answer before that awaits [`Topics::saved`] and [`Topics::registered`].
+
+use crate::config::Config;
+use crate::table::{self, Table};
+use parking_lot::RwLock;
+use protocol::topic::{
+    self, BENCHMARK_TOPIC, DEFAULT_TOPIC, DataVersion, OFFSET_MOVED_TOPIC, PERM_INHERIT, PERM_READ, PERM_WRITE,
+    SCHEDULE_TOPIC, SELF_TEST_TOPIC, TIMER_TOPIC, TRANSACTION_HALF_TOPIC, TRANSACTION_OP_TOPIC, TopicConfig,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// So many topics, and no more: each is held in memory, here and on every name server.
+pub const TOPICS_MAX: usize = 200_000;
+
+/// All topics, by name.
+#[doc(alias = "TopicConfigManager")]
+pub struct Topics {
+    table: RwLock<Inner>,
+    /// The version's counter, told to whoever watches for changes.
+    changed: watch::Sender<i64>,
+    saved: watch::Sender<i64>,
+    registered: watch::Sender<i64>,
+    file: PathBuf,
+}
+
+struct Inner {
+    topics: HashMap<String, Arc<TopicConfig>>,
+    version: DataVersion,
+}
+
+/// What sending and pulling need to know of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queues {
+    /// Queues to read from.
+    pub read: i32,
+    /// Queues to write to.
+    pub write: i32,
+    /// Bits: 4 read, 2 write, 1 inherit.
+    pub perm: i32,
+    /// Messages have several tags.
+    pub multi_tags: bool,
+}
+
+impl Queues {
+    fn of(config: &TopicConfig) -> Queues {
+        Queues {
+            read: config.read_queue_nums,
+            write: config.write_queue_nums,
+            perm: config.perm,
+            multi_tags: config.topic_filter_type == "MULTI_TAG",
+        }
+    }
+
+    /// How many queues there are, to read from or to write to.
+    pub fn all(self) -> i32 {
+        self.read.max(self.write)
+    }
+}
+
+/// Why there is no such topic, and none was made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CreateError {
+    /// Nobody may make one by sending to it.
+    #[error("topic[{0}] not exist, apply first please! Create it, or set autoCreateTopicEnable=true on this broker")]
+    AutoCreateOff(String),
+    /// The topic that it should take after is not there, or does not pass itself on.
+    #[error(
+        "topic[{topic}] not exist, apply first please! It can't be made after topic[{template}], which this broker \
+        does not have or which does not allow it; create it"
+    )]
+    Template {
+        /// The topic.
+        topic: String,
+        /// The topic that it should take after.
+        template: String,
+    },
+    /// [`TOPICS_MAX`] is reached.
+    #[error("topic[{0}] not exist, and this broker holds {TOPICS_MAX} topics, which is as many as it may; delete some")]
+    TooMany(String),
+}
+
+/// `topics.json`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct File {
+    data_version: DataVersion,
+    topic_config_table: BTreeMap<String, TopicConfig>,
+}
+
+impl Topics {
+    /// Reads the table, and adds the system's own topics.
+    pub fn open(config: &Config, now: i64) -> Result<Topics, table::OpenError> {
+        let file = config.store_root.join("config/topics.json");
+        let mut read: File = table::open(&file)?.unwrap_or_default();
+        for (name, topic) in &mut read.topic_config_table {
+            topic.topic_name.clone_from(name);
+        }
+        let mut added = false;
+        for system in system_topics(config) {
+            read.topic_config_table.entry(system.topic_name.clone()).or_insert_with(|| {
+                added = true;
+                system
+            });
+        }
+        let before = read.data_version.counter;
+        if added {
+            read.data_version.advance(now);
+        }
+        let counter = read.data_version.counter;
+        Ok(Topics {
+            table: RwLock::new(Inner {
+                topics: read.topic_config_table.into_iter().map(|(name, topic)| (name, Arc::new(topic))).collect(),
+                version: read.data_version,
+            }),
+            changed: watch::Sender::new(counter),
+            saved: watch::Sender::new(before),
+            registered: watch::Sender::new(0),
+            file,
+        })
+    }
+
+    /// The topic's settings.
+    pub fn get(&self, name: &str) -> Option<Arc<TopicConfig>> {
+        self.table.read().topics.get(name).cloned()
+    }
+
+    /// What sending and pulling need of it.
+    pub fn queues(&self, name: &str) -> Option<Queues> {
+        self.table.read().topics.get(name).map(|config| Queues::of(config))
+    }
+
+    /// Creates or replaces a topic. Answers with the version in which it is so.
+    #[doc(alias = "updateTopicConfig")]
+    pub fn put(&self, config: TopicConfig, now: i64) -> Result<i64, CreateError> {
+        let mut table = self.table.write();
+        if table.topics.get(&config.topic_name).is_some_and(|known| **known == config) {
+            return Ok(table.version.counter);
+        }
+        self.insert(&mut table, config, now)
+    }
+
+    /// Creates a topic unless it is there. Answers with its queues.
+    #[doc(alias = "createTopicInSendMessageBackMethod")]
+    pub fn ensure(&self, name: &str, queues: i32, perm: i32, now: i64) -> Result<Queues, CreateError> {
+        if let Some(queues) = self.queues(name) {
+            return Ok(queues);
+        }
+        let mut table = self.table.write();
+        if let Some(config) = table.topics.get(name) {
+            return Ok(Queues::of(config));
+        }
+        let config = TopicConfig::new(name, queues, perm);
+        let queues = Queues::of(&config);
+        self.insert(&mut table, config, now)?;
+        Ok(queues)
+    }
+
+    /// Creates the unknown topic `name`, to which someone sends, after the topic `template`.
+    #[doc(alias = "createTopicInSendMessageMethod")]
+    pub fn auto_create(
+        &self,
+        name: &str,
+        template: &str,
+        queues_wished: i32,
+        config: &Config,
+        now: i64,
+    ) -> Result<Queues, CreateError> {
+        if !config.auto_create_topic && template == DEFAULT_TOPIC {
+            return Err(CreateError::AutoCreateOff(name.into()));
+        }
+        let mut table = self.table.write();
+        if let Some(config) = table.topics.get(name) {
+            return Ok(Queues::of(config));
+        }
+        let heritage = table.topics.get(template).filter(|template| template.perm & PERM_INHERIT != 0);
+        let Some(heritage) = heritage else {
+            return Err(match config.auto_create_topic {
+                true => CreateError::Template { topic: name.into(), template: template.into() },
+                false => CreateError::AutoCreateOff(name.into()),
+            });
+        };
+        let queues = queues_wished.min(heritage.write_queue_nums).max(0);
+        let mut created = TopicConfig::new(name, queues, heritage.perm & !PERM_INHERIT);
+        created.topic_filter_type.clone_from(&heritage.topic_filter_type);
+        let queues = Queues::of(&created);
+        self.insert(&mut table, created, now)?;
+        tracing::info!(topic = name, queues = queues.write, "created by a message that was sent to it");
+        Ok(queues)
+    }
+
+    fn insert(&self, table: &mut Inner, config: TopicConfig, now: i64) -> Result<i64, CreateError> {
+        if table.topics.len() >= TOPICS_MAX && !table.topics.contains_key(&config.topic_name) {
+            return Err(CreateError::TooMany(config.topic_name));
+        }
+        table.topics.insert(config.topic_name.clone(), Arc::new(config));
+        table.version.advance(now);
+        self.changed.send_replace(table.version.counter);
+        Ok(table.version.counter)
+    }
+
+    /// Removes a topic.
+    pub fn delete(&self, name: &str, now: i64) -> Option<Arc<TopicConfig>> {
+        let mut table = self.table.write();
+        let removed = table.topics.remove(name)?;
+        table.version.advance(now);
+        self.changed.send_replace(table.version.counter);
+        Some(removed)
+    }
+
+    /// All topics, and the version in which they are so.
+    pub fn all(&self) -> (Vec<Arc<TopicConfig>>, DataVersion) {
+        let table = self.table.read();
+        (table.topics.values().cloned().collect(), table.version.clone())
+    }
+
+    /// Tells of each change; its value is the version's counter. Name servers are told of the table when it moves.
+    pub fn changed(&self) -> watch::Receiver<i64> {
+        self.changed.subscribe()
+    }
+
+    /// To be called when all name servers that can be reached know the table of this version.
+    pub fn set_registered(&self, counter: i64) {
+        self.registered.send_if_modified(|known| {
+            counter > *known && {
+                *known = counter;
+                true
+            }
+        });
+    }
+
+    /// Waits until name servers know this version.
+    pub async fn registered(&self, counter: i64) {
+        let _ = self.registered.subscribe().wait_for(|known| *known >= counter).await;
+    }
+
+    /// Waits until this version is on disk.
+    pub async fn saved(&self, counter: i64) {
+        let _ = self.saved.subscribe().wait_for(|saved| *saved >= counter).await;
+    }
+}
+
+impl Table for Topics {
+    /// Saves the table if it changed.
+    fn save(&self) -> std::io::Result<()> {
+        let file = {
+            let table = self.table.read();
+            if *self.saved.borrow() >= table.version.counter {
+                return Ok(());
+            }
+            File {
+                data_version: table.version.clone(),
+                topic_config_table: table
+                    .topics
+                    .iter()
+                    .map(|(name, topic)| (name.clone(), (**topic).clone()))
+                    .collect(),
+            }
+        };
+        table::save(&self.file, &file)?;
+        self.saved.send_replace(file.data_version.counter);
+        Ok(())
+    }
+}
+
+/// The topics that every broker has.
+fn system_topics(config: &Config) -> Vec<TopicConfig> {
+    const RW: i32 = PERM_READ | PERM_WRITE;
+    let inherit = |on: bool| if on { RW | PERM_INHERIT } else { RW };
+    let cluster = &config.cluster_name;
+    let mut topics = vec![
+        TopicConfig::new(SELF_TEST_TOPIC, 1, RW),
+        TopicConfig::new(BENCHMARK_TOPIC, 1024, RW),
+        TopicConfig::new(cluster.as_str(), 16, inherit(config.cluster_topic)),
+        TopicConfig::new(config.name.as_str(), 1, inherit(config.broker_topic)),
+        TopicConfig::new(OFFSET_MOVED_TOPIC, 1, RW),
+        TopicConfig::new(SCHEDULE_TOPIC, config.delay_levels.max().max(18) as i32, RW),
+        TopicConfig::new(format!("{cluster}_REPLY_TOPIC"), 1, RW),
+        TopicConfig::new(TRANSACTION_HALF_TOPIC, 1, RW),
+        TopicConfig::new(TRANSACTION_OP_TOPIC, 1, RW),
+        TopicConfig::new(TIMER_TOPIC, 1, RW),
+    ];
+    if config.auto_create_topic {
+        topics.push(TopicConfig::new(DEFAULT_TOPIC, config.default_topic_queue_nums, RW | PERM_INHERIT));
+    }
+    if config.trace_topic {
+        topics.push(TopicConfig::new(config.trace_topic_name.as_str(), 1, RW));
+    }
+    // A cluster or a broker may have a name that no topic can have.
+    topics.retain(|topic| topic::check_topic_name(&topic.topic_name).is_ok());
+    topics
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(config: &Config) -> Topics {
+        Topics::open(config, 1).unwrap()
+    }
+
+    fn config(dir: &tempfile::TempDir) -> Config {
+        Config { store_root: dir.path().into(), ..Config::default() }
+    }
+
+    #[test]
+    fn a_topic_takes_after_tbw102_with_the_fewer_queues() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(&dir);
+        let topics = open(&config);
+        let created = topics.auto_create("orders", DEFAULT_TOPIC, 4, &config, 2).unwrap();
+        assert_eq!(created, Queues { read: 4, write: 4, perm: 6, multi_tags: false });
+        assert_eq!(topics.auto_create("more", DEFAULT_TOPIC, 99, &config, 2).unwrap().write, 8);
+        let no_heir = topics.auto_create("x", "orders", 4, &config, 2);
+        assert!(matches!(no_heir, Err(CreateError::Template { .. })), "{no_heir:?}");
+    }
+
+    #[test]
+    fn without_auto_create_nothing_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { auto_create_topic: false, ..config(&dir) };
+        let topics = open(&config);
+        assert_eq!(topics.get(DEFAULT_TOPIC), None);
+        let refused = topics.auto_create("orders", DEFAULT_TOPIC, 4, &config, 2);
+        assert_eq!(refused, Err(CreateError::AutoCreateOff("orders".into())));
+    }
+
+    #[test]
+    fn topics_are_there_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(&dir);
+        let topics = open(&config);
+        let (_, before) = topics.all();
+        topics.ensure("%RETRY%g", 1, 6, 5).unwrap();
+        topics.ensure("%RETRY%g", 7, 6, 6).unwrap();
+        assert_eq!(topics.all().1, DataVersion { counter: before.counter + 1, state_version: 0, timestamp: 5 });
+        topics.save().unwrap();
+        let topics = open(&config);
+        assert_eq!(topics.queues("%RETRY%g").unwrap().read, 1);
+        assert_eq!(topics.all().1.counter, before.counter + 1);
+    }
+
+    #[test]
+    fn a_table_of_apaches_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(&dir);
+        let text = "{\n\t\"dataVersion\":{\n\t\t\"counter\":3,\n\t\t\"timestamp\":1700000000000\n\t},\n\t\
+            \"topicConfigTable\":{\n\t\t\"T\":{\n\t\t\t\"order\":true,\n\t\t\t\"perm\":6,\n\t\t\t\"readQueueNums\":3,\n\t\t\t\
+            \"topicFilterType\":\"SINGLE_TAG\",\n\t\t\t\"topicName\":\"T\",\n\t\t\t\"topicSysFlag\":0,\n\t\t\t\"writeQueueNums\":2\n\t\t}\n\t}\n}";
+        std::fs::create_dir_all(dir.path().join("config")).unwrap();
+        std::fs::write(dir.path().join("config/topics.json"), text).unwrap();
+        let topics = open(&config);
+        let topic = topics.get("T").unwrap();
+        assert!(topic.order && topic.read_queue_nums == 3 && topic.write_queue_nums == 2);
+        assert_eq!(topics.all().1.counter, 4, "system topics were added");
+    }
+}

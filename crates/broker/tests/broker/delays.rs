@@ -1,0 +1,66 @@
+use crate::Running;
+use crate::client::{Pull, bodies, config, messages, properties};
+use broker::Config;
+use broker::config::DelayLevels;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_delayed_message_comes_when_it_is_due() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    let (mut producer, mut consumer) = (running.client(), running.client());
+    producer.send_message("T", 1, "", b"makes the topic");
+    for n in 0..3 {
+        let began = Instant::now();
+        let sent = producer.send_message("T", 0, &properties("DELAY=1;TAGS=A;UNIQ_KEY=ID;"), b"later");
+        assert_eq!((sent.code, sent.ext.get("queueId")), (0, Some("0")));
+        let answer = consumer.pull(Pull { tags: "A", offset: n, hold_millis: 5000, ..Pull::of("T") });
+        let took = began.elapsed();
+        assert!((1000..1100).contains(&took.as_millis()), "{took:?}");
+        let (body, text) = messages(&answer).remove(0);
+        assert_eq!(body, "later");
+        assert!(text.contains("UNIQ_KEY=ID;") && text.contains("REAL_TOPIC=T;REAL_QID=0;"), "{text}");
+    }
+}
+
+#[test]
+fn delayed_messages_are_kept_over_a_restart_and_come_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config { delay_levels: DelayLevels::read("1s 2s").unwrap(), ..config(dir.path()) };
+    let running = Running::start(config());
+    let mut client = running.client();
+    client.send_message("T", 0, &properties("DELAY=1;"), b"first");
+    let began = Instant::now();
+    client.send_message("T", 0, &properties("DELAY=99;"), b"second");
+    assert_eq!(bodies(&client.pull(Pull { hold_millis: 5000, ..Pull::of("T") })), ["first"]);
+    running.stop();
+
+    let running = Running::start(config());
+    let mut client = running.client();
+    assert_eq!(bodies(&client.pull(Pull { offset: 1, hold_millis: 5000, ..Pull::of("T") })), ["second"]);
+    let took = began.elapsed();
+    assert!((2000..2150).contains(&took.as_millis()), "{took:?}");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(client.pull(Pull { offset: 2, ..Pull::of("T") }).code, 19, "neither came twice");
+    running.stop();
+    let text = std::fs::read_to_string(dir.path().join("config/delayOffset.json")).unwrap();
+    assert!(text.contains("\"1\": 1") && text.contains("\"2\": 1"), "{text}");
+}
+
+#[test]
+fn many_delayed_messages_keep_their_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    let mut client = running.client();
+    let sent: Vec<String> = (0..1000).map(|n| format!("m{n}")).collect();
+    for body in &sent {
+        client.send_message("T", 0, &properties("DELAY=1;"), body.as_bytes());
+    }
+    let mut got: Vec<String> = Vec::new();
+    while got.len() < sent.len() {
+        let answer = client.pull(Pull { offset: got.len() as i64, hold_millis: 5000, ..Pull::of("T") });
+        assert_eq!(answer.code, 0);
+        got.extend(bodies(&answer));
+    }
+    assert_eq!(got, sent);
+}

@@ -1,0 +1,10 @@
+//! A broker on loopback, asked with frames as clients write them.
+
+mod client;
+mod consuming;
+mod delays;
+mod groups;
+mod refusals;
+mod sending;
+
+use client::{Client, Running};

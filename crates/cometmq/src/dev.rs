@@ -1,0 +1,48 @@
+//! Everything in one process: a name server, and a broker that registers with it. The banner comes when it has.
+
+use crate::banner::{self, Banner};
+use crate::environment::Environment;
+use crate::listen;
+use crate::options::DevSettings;
+use crate::serve::{Advertised, RunningBroker, StartError, Unset, data_threads};
+use crate::shutdown::Shutdown;
+use namesrv::Namesrv;
+use namesrv::config::NamesrvConfig;
+use std::time::Instant;
+
+/// `cometmq dev`.
+pub async fn serve(
+    settings: DevSettings,
+    environment: &Environment,
+    started: Instant,
+    shutdown: Shutdown,
+) -> Result<(), StartError> {
+    let DevSettings { namesrv_port, broker: mut settings } = settings;
+    let server = data_threads()?;
+    let config = NamesrvConfig::default();
+    let listener = listen::on(config.bind_address, namesrv_port, "--namesrv-port")?;
+    let namesrv = Namesrv::new(config);
+    let namesrv_address = server.listen(listener, namesrv.router()).map_err(StartError::Threads)?;
+
+    settings.config.namesrv_addr = vec![format!("127.0.0.1:{}", namesrv_address.port())];
+    let broker = RunningBroker::start(settings, environment.language, &server, Unset::AsReached)?;
+    let facts = broker.facts();
+    if facts.advertised == Advertised::AsReached {
+        namesrv.advertise_as_reached(facts.address.clone());
+    } else {
+        broker.warn_unless_reachable(environment.language);
+    }
+
+    let mut registered = broker.registration.count();
+    let language = environment.language;
+    let announce = async move {
+        // An error means that the broker has stopped before it was registered: then it is not ready.
+        if registered.wait_for(|count| *count > 0).await.is_ok() {
+            let namesrv = Some(banner::reachable(namesrv_address));
+            Banner { ready_after: started.elapsed(), namesrv, broker: Some(facts) }.print(language);
+        }
+    };
+    tokio::spawn(announce);
+    tokio::spawn(namesrv.run(shutdown.clone().requested()));
+    broker.run(shutdown, server).await
+}

@@ -1,0 +1,37 @@
+//! What the environment says. Nothing else reads it.
+
+use crate::text::Language;
+use std::path::PathBuf;
+use tracing::level_filters::LevelFilter;
+
+/// The variables that count.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// `LC_ALL`, `LC_MESSAGES`, `LANG`: the first that is set.
+    pub language: Language,
+    /// `HOME`.
+    pub home: Option<PathBuf>,
+    /// `NAMESRV_ADDR`: for brokers and clients to which nobody named a name server.
+    pub namesrv_addr: Option<String>,
+    /// `COMETMQ_LOG`: off, error, warn, info, debug or trace.
+    pub log_level: LevelFilter,
+}
+
+impl Environment {
+    /// The name servers of a client that was given these, or none.
+    pub fn namesrv(&self, given: &Option<String>) -> String {
+        given.clone().or_else(|| self.namesrv_addr.clone()).unwrap_or_else(|| "127.0.0.1:9876".to_owned())
+    }
+
+    /// Reads it.
+    pub fn read() -> Environment {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(set);
+        Environment {
+            language: Language::of_locale(locale.as_deref().unwrap_or_default()),
+            home: set("HOME").map(PathBuf::from),
+            namesrv_addr: set("NAMESRV_ADDR"),
+            log_level: set("COMETMQ_LOG").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! A name server, a broker: how each starts, runs and stops.
+//!
+//! A broker starts in this order: its ports are taken, its address is chosen, its store is opened, its ports accept,
+//! it registers. It stops the other way round: it unregisters, its connections end, what is pending goes to disk.
+
+use crate::banner::{self, Banner};
+use crate::environment::Environment;
+use crate::listen;
+use crate::options::{BrokerSettings, NamesrvSettings};
+use crate::shutdown::Shutdown;
+use crate::text::{self, Language};
+use ::namesrv::Namesrv;
+use broker::registration::{self, Chosen, Registration};
+use broker::{Broker, OpenError};
+use remoting::Server;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+/// Why a process does not start, or does not stop in peace.
+#[derive(Debug)]
+pub enum StartError {
+    /// A port is not to be had.
+    Listen {
+        /// On which address.
+        address: IpAddr,
+        /// Which port.
+        port: u16,
+        /// How to choose another.
+        flag: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// `broker.conf` can't be used.
+    BrokerConfig(broker::config::ConfigError),
+    /// `namesrv.conf` can't be used.
+    NamesrvConfig(::namesrv::config::ConfigError),
+    /// A list of name servers can't be used.
+    NamesrvAddr {
+        /// The flag or variable.
+        given: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// What is to be advertised is no host.
+    Advertise(String),
+    /// `bindAddress` is no address.
+    BindAddress(String),
+    /// The broker's data can't be opened.
+    Open(OpenError),
+    /// The broker's data could not be brought to disk.
+    Close(io::Error),
+    /// The system gives no threads or signals.
+    Threads(io::Error),
+}
+
+impl StartError {
+    /// What happened, and what helps.
+    pub fn text(&self, language: Language) -> String {
+        text::start_error(self, language)
+    }
+}
+
+impl From<broker::config::ConfigError> for StartError {
+    fn from(error: broker::config::ConfigError) -> StartError {
+        StartError::BrokerConfig(error)
+    }
+}
+
+impl From<::namesrv::config::ConfigError> for StartError {
+    fn from(error: ::namesrv::config::ConfigError) -> StartError {
+        StartError::NamesrvConfig(error)
+    }
+}
+
+/// One data thread for each processor.
+pub fn data_threads() -> Result<Server, StartError> {
+    let threads = std::thread::available_parallelism().map_or(1, |processors| processors.get());
+    Server::start(threads).map_err(StartError::Threads)
+}
+
+/// `cometmq namesrv`.
+pub async fn namesrv(
+    settings: NamesrvSettings,
+    environment: &Environment,
+    started: Instant,
+    shutdown: Shutdown,
+) -> Result<(), StartError> {
+    let NamesrvSettings { config, file } = settings;
+    if let Some((path, ignored)) = file.filter(|(_, ignored)| !ignored.is_empty()) {
+        eprintln!("{}", text::ignored_in_namesrv_conf(&path, &ignored, environment.language));
+    }
+    let server = data_threads()?;
+    let listener = listen::on(config.bind_address, config.listen_port, "--port")?;
+    let namesrv = Namesrv::new(config);
+    let address = server.listen(listener, namesrv.router()).map_err(StartError::Threads)?;
+    Banner { ready_after: started.elapsed(), namesrv: Some(banner::reachable(address)), broker: None }
+        .print(environment.language);
+    namesrv.run(shutdown.requested()).await;
+    stop(server).await;
+    Ok(())
+}
+
+/// `cometmq broker`.
+pub async fn broker(
+    settings: BrokerSettings,
+    environment: &Environment,
+    started: Instant,
+    shutdown: Shutdown,
+) -> Result<(), StartError> {
+    let server = data_threads()?;
+    let broker = RunningBroker::start(settings, environment.language, &server, Unset::Choose)?;
+    Banner { ready_after: started.elapsed(), namesrv: None, broker: Some(broker.facts()) }.print(environment.language);
+    broker.warn_unless_reachable(environment.language);
+    broker.run(shutdown, server).await
+}
+
+/// Waits for the data threads without holding up what else runs here.
+pub async fn stop(server: Server) {
+    // It fails only if a data thread has panicked while it stopped: they are gone either way.
+    let _ = tokio::task::spawn_blocking(move || server.stop()).await;
+}
+
+/// What to do about an address that nobody set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Unset {
+    /// Choose one, and tell it to everybody.
+    Choose,
+    /// Tell everybody the one by which they came, as far as the name server is asked in this process.
+    AsReached,
+}
+
+/// How the advertised address came about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Advertised {
+    /// By `brokerIP1` or `--advertise`.
+    Set,
+    /// By the machine's network.
+    Chosen(Chosen),
+    /// Each client is told the one by which it came.
+    AsReached,
+}
+
+/// A broker whose ports accept.
+pub struct RunningBroker {
+    broker: Arc<Broker>,
+    /// Its registration.
+    pub registration: Arc<Registration>,
+    advertised: Advertised,
+    vip_port: Option<u16>,
+}
+
+impl RunningBroker {
+    /// Takes the ports, opens the store, accepts.
+    pub fn start(
+        settings: BrokerSettings,
+        language: Language,
+        server: &Server,
+        unset: Unset,
+    ) -> Result<RunningBroker, StartError> {
+        let BrokerSettings { mut config, file, port_flag } = settings;
+        if let Some((path, notes)) = file {
+            for line in text::notes(&path, &notes, language) {
+                eprintln!("{line}");
+            }
+        }
+        let bind = config.bind_address.parse().map_err(|_| StartError::BindAddress(config.bind_address.clone()))?;
+        let listen::Pair { main, port, vip } = listen::on_pair(bind, config.listen_port, port_flag)?;
+        config.listen_port = port;
+        let (host, advertised) = match (&config.ip1, unset) {
+            (Some(host), _) => (host.clone(), Advertised::Set),
+            (None, Unset::AsReached) => (registration::choose_host(&[]).ip.to_string(), Advertised::AsReached),
+            (None, Unset::Choose) => {
+                let host = registration::choose_host(&config.namesrv_addr);
+                let ip = host.ip.to_string();
+                config.ip1 = Some(ip.clone());
+                (ip, Advertised::Chosen(host.chosen))
+            }
+        };
+        let broker = Broker::open(config).map_err(StartError::Open)?;
+        server.listen(main, broker.router()).map_err(StartError::Threads)?;
+        let vip_port = match vip {
+            Ok(vip) => Some(server.listen(vip, broker.vip_router()).map_err(StartError::Threads)?.port()),
+            Err(error) => {
+                eprintln!("{}", text::no_vip_port(&error, language));
+                None
+            }
+        };
+        let registration = Registration::new(broker.clone(), &host);
+        Ok(RunningBroker { broker, registration, advertised, vip_port })
+    }
+
+    /// What the banner says of it.
+    pub fn facts(&self) -> banner::BrokerFacts {
+        banner::BrokerFacts {
+            name: self.broker.config.name.clone(),
+            address: self.registration.broker_addr().to_owned(),
+            advertised: self.advertised.clone(),
+            vip_port: self.vip_port,
+            namesrv_addr: self.broker.config.namesrv_addr.clone(),
+            data: self.broker.config.store_root.clone(),
+        }
+    }
+
+    /// Dials the address that clients are told, beside everything else, and says what to do if that fails.
+    pub fn warn_unless_reachable(&self, language: Language) {
+        let address = self.registration.broker_addr().to_owned();
+        tokio::spawn(async move {
+            if let Err(error) = registration::check_reachable(&address).await {
+                eprintln!("{}", text::unreachable(&address, &error, language));
+            }
+        });
+    }
+
+    /// Registers and works until `shutdown`, then ends everything that `server` serves, and closes.
+    pub async fn run(self, shutdown: Shutdown, server: Server) -> Result<(), StartError> {
+        let (end, ended) = oneshot::channel::<()>();
+        let background = tokio::spawn(self.broker.clone().run(async move { drop(ended.await) }));
+        self.registration.run(shutdown.requested()).await;
+        stop(server).await;
+        drop(end);
+        if let Err(error) = background.await {
+            tracing::error!(%error, "the broker's own work ended early");
+        }
+        self.broker.close().map_err(StartError::Close)
+    }
+}

@@ -1,0 +1,256 @@
+//! What people read at start, in English and Chinese. Logs are in English.
+
+use crate::listen::VipError;
+use crate::serve::{Advertised, StartError};
+use broker::config::Notes;
+use broker::registration::Chosen;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// The reader's language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// For everybody.
+    English,
+    /// For locales that begin with `zh`.
+    Chinese,
+}
+
+impl Language {
+    /// The language of a locale such as `zh_CN.UTF-8`.
+    pub fn of_locale(locale: &str) -> Language {
+        if locale.to_ascii_lowercase().starts_with("zh") { Language::Chinese } else { Language::English }
+    }
+
+    /// The text in this language.
+    pub fn pick<'a>(self, english: &'a str, chinese: &'a str) -> &'a str {
+        match self {
+            Language::English => english,
+            Language::Chinese => chinese,
+        }
+    }
+}
+
+use Language::{Chinese, English};
+
+/// The banner's first line.
+pub fn ready(after: Duration, language: Language) -> String {
+    let (version, millis) = (env!("CARGO_PKG_VERSION"), after.as_millis());
+    match language {
+        English => format!("CometMQ {version} is ready, after {millis} ms"),
+        Chinese => format!("CometMQ {version} 已就绪，用时 {millis} 毫秒"),
+    }
+}
+
+/// The banner's last line.
+pub fn stop(language: Language) -> String {
+    language.pick("Stop it with Ctrl-C.", "按 Ctrl-C 停止。").to_owned()
+}
+
+/// How the advertised address was chosen.
+pub fn advertised(advertised: &Advertised, language: Language) -> String {
+    match (advertised, language) {
+        (Advertised::Set, English) => "as set by --advertise or brokerIP1".into(),
+        (Advertised::Set, Chinese) => "由 --advertise 或 brokerIP1 指定".into(),
+        (Advertised::AsReached, English) => "each client is told the address by which it reached the name server \
+            (to fix one: --advertise, brokerIP1)"
+            .into(),
+        (Advertised::AsReached, Chinese) => {
+            "客户端用哪个地址连上名字服务器，就告诉它哪个地址（要固定地址：--advertise 或 brokerIP1）".into()
+        }
+        (Advertised::Chosen(Chosen::ReachesNamesrv(namesrv)), English) => {
+            format!("this machine reaches the name server {namesrv} by it (to fix another: brokerIP1)")
+        }
+        (Advertised::Chosen(Chosen::ReachesNamesrv(namesrv)), Chinese) => {
+            format!("本机用它连接名字服务器 {namesrv}（要固定其他地址：brokerIP1）")
+        }
+        (Advertised::Chosen(Chosen::GoesOut), English) => {
+            "this machine goes out into its network by it (to fix another: brokerIP1)".into()
+        }
+        (Advertised::Chosen(Chosen::GoesOut), Chinese) => "本机用它访问网络（要固定其他地址：brokerIP1）".into(),
+        (Advertised::Chosen(Chosen::Loopback), English) => {
+            "this machine has no network; only clients on it get here (to fix another: brokerIP1)".into()
+        }
+        (Advertised::Chosen(Chosen::Loopback), Chinese) => {
+            "本机没有网络，只有本机的客户端能连上（要固定其他地址：brokerIP1）".into()
+        }
+    }
+}
+
+/// In place of the list of name servers.
+pub fn no_namesrv(language: Language) -> String {
+    let english = "none: no client finds this broker; name one with -n or namesrvAddr";
+    language.pick(english, "无：客户端找不到这个 Broker，请用 -n 或 namesrvAddr 指定").to_owned()
+}
+
+/// The VIP port is taken.
+pub fn no_vip_port(error: &VipError, language: Language) -> String {
+    let VipError { port, source } = error;
+    match language {
+        English => format!(
+            "warning: no VIP port {port}: {source}. Clients that use it (Java before 4.5, vipChannelEnabled=true) can't \
+             send; free the port, or choose another broker port"
+        ),
+        Chinese => format!(
+            "警告：VIP 端口 {port} 不可用：{source}。使用它的客户端（4.5 之前的 Java 客户端，或 vipChannelEnabled=true）\
+             将无法发送消息；请释放该端口，或换一个 Broker 端口"
+        ),
+    }
+}
+
+/// The broker does not reach itself.
+pub fn unreachable(address: &str, error: &io::Error, language: Language) -> String {
+    match language {
+        English => format!(
+            "warning: clients are told to reach this broker at {address}, and this machine itself can't: {error}. \
+             Set brokerIP1 (or --advertise) to an address that clients reach, and open the port in the firewall. If \
+             clients reach it from outside, all is well"
+        ),
+        Chinese => format!(
+            "警告：客户端会得到地址 {address}，但本机自己连不上它：{error}。请把 brokerIP1（或 --advertise）设为客户端\
+             能连上的地址，并在防火墙中放行该端口。如果客户端能从外部连上，可以忽略"
+        ),
+    }
+}
+
+/// What is to be said about a `broker.conf` that was read, a line each.
+pub fn notes(path: &Path, notes: &Notes, language: Language) -> Vec<String> {
+    let path = path.display();
+    let mut lines = Vec::new();
+    for unknown in &notes.unknown {
+        let meant = match (unknown.nearest, language) {
+            (Some(nearest), English) => format!("; did you mean {nearest}?"),
+            (Some(nearest), Chinese) => format!("，是否想写 {nearest}？"),
+            (None, _) => String::new(),
+        };
+        let (line, key) = (unknown.line, &unknown.key);
+        lines.push(match language {
+            English => format!("warning: {path}:{line}: nobody knows the key {key}{meant}"),
+            Chinese => format!("警告：{path}:{line}：未知的配置项 {key}{meant}"),
+        });
+    }
+    for repeated in &notes.repeated {
+        let (line, earlier, key) = (repeated.line, repeated.earlier, &repeated.key);
+        lines.push(match language {
+            English => format!("warning: {path}:{line}: {key} stands in line {earlier} already; this line holds"),
+            Chinese => format!("警告：{path}:{line}：{key} 在第 {earlier} 行已经出现过，以本行为准"),
+        });
+    }
+    let list = |differs: bool| {
+        let these = notes.not_honoured.iter().filter(|key| key.differs == differs);
+        these.map(|key| format!("{}={}", key.key, key.value)).collect::<Vec<_>>().join(", ")
+    };
+    let (changed, at_default) = (list(true), list(false));
+    if !changed.is_empty() {
+        lines.push(match language {
+            English => format!("warning: {path}: not honoured yet: {changed}"),
+            Chinese => format!("警告：{path}：以下配置项暂不支持：{changed}"),
+        });
+    }
+    if !at_default.is_empty() {
+        lines.push(match language {
+            English => format!("{path}: not honoured yet, and at Apache's default anyway: {at_default}"),
+            Chinese => format!("{path}：以下配置项暂不支持，且与 Apache 的默认值相同：{at_default}"),
+        });
+    }
+    lines
+}
+
+/// Keys of a `namesrv.conf` that change nothing.
+pub fn ignored_in_namesrv_conf(path: &Path, ignored: &[String], language: Language) -> String {
+    let (path, ignored) = (path.display(), ignored.join(", "));
+    match language {
+        English => format!("{path}: these change nothing here: {ignored}"),
+        Chinese => format!("{path}：以下配置项在这里不起作用：{ignored}"),
+    }
+}
+
+/// Why a process does not start.
+pub fn start_error(error: &StartError, language: Language) -> String {
+    match (error, language) {
+        (StartError::Listen { address, port, flag, source }, English) if source.kind() == io::ErrorKind::AddrInUse => {
+            format!(
+                "port {port} on {address} is in use by another process; stop that one, or choose another port with {flag}"
+            )
+        }
+        (StartError::Listen { address, port, flag, source }, Chinese) if source.kind() == io::ErrorKind::AddrInUse => {
+            format!("{address} 的端口 {port} 已被其他进程占用；请停止该进程，或用 {flag} 换一个端口")
+        }
+        (StartError::Listen { address, port, flag, source }, English) => {
+            format!("can't listen on port {port} of {address}: {source}; choose another port with {flag}")
+        }
+        (StartError::Listen { address, port, flag, source }, Chinese) => {
+            format!("无法监听 {address} 的端口 {port}：{source}；请用 {flag} 换一个端口")
+        }
+        (StartError::BrokerConfig(error), English) => error.to_string(),
+        (StartError::BrokerConfig(error), Chinese) => format!("配置文件有误：{error}"),
+        (StartError::NamesrvConfig(error), English) => error.to_string(),
+        (StartError::NamesrvConfig(error), Chinese) => format!("配置文件有误：{error}"),
+        (StartError::NamesrvAddr { given, value }, English) => {
+            format!("{given} is {value}, which are no addresses: host:port is, several parted by `;`")
+        }
+        (StartError::NamesrvAddr { given, value }, Chinese) => {
+            format!("{given} 的值 {value} 不是地址：应为 host:port，多个之间用 `;` 分隔")
+        }
+        (StartError::Advertise(value), English) => {
+            format!("--advertise is {value}; an address or a name is wanted, without port")
+        }
+        (StartError::Advertise(value), Chinese) => format!("--advertise 的值 {value} 有误：应为地址或域名，不带端口"),
+        (StartError::BindAddress(value), English) => format!("bindAddress is {value}, which is no IP address"),
+        (StartError::BindAddress(value), Chinese) => format!("bindAddress 的值 {value} 不是 IP 地址"),
+        (StartError::Open(error), English) => format!("can't open the broker's data: {error}"),
+        (StartError::Open(error), Chinese) => format!("无法打开 Broker 的数据：{error}"),
+        (StartError::Close(error), English) => format!("could not bring the broker's data to disk: {error}"),
+        (StartError::Close(error), Chinese) => format!("无法把 Broker 的数据写入磁盘：{error}"),
+        (StartError::Threads(error), English) => format!("the system gives no threads, sockets or signals: {error}"),
+        (StartError::Threads(error), Chinese) => format!("系统无法提供线程、套接字或信号：{error}"),
+    }
+}
+
+/// Why a client of a cluster did not do what it was asked for.
+pub fn client_error(error: &client::Error, language: Language) -> String {
+    use client::Error;
+    match (error, language) {
+        (_, English) => error.to_string(),
+        (Error::NoRoute { topic, namesrv }, Chinese) => format!(
+            "找不到主题 {topic} 的路由：名字服务器 {namesrv} 不知道它；请先创建主题，或在 Broker 上设置 \
+             autoCreateTopicEnable=true"
+        ),
+        (Error::NotWritable { topic }, Chinese) => format!("主题 {topic} 无法写入：没有可写的主 Broker"),
+        (Error::NoNameServer { namesrv, source }, Chinese) => format!("名字服务器 {namesrv} 没有应答：{source}"),
+        (Error::Message(reason), Chinese) => format!("消息无法发送：{reason}"),
+        (other, Chinese) => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use broker::config::Config;
+
+    #[test]
+    fn the_locale_chooses_the_language() {
+        let of = ["zh_CN.UTF-8", "zh", "ZH_TW", "en_US", "C", ""].map(Language::of_locale);
+        assert_eq!(of, [Chinese, Chinese, Chinese, English, English, English]);
+    }
+
+    #[test]
+    fn notes_about_a_file_name_it_and_list_what_is_not_honoured() {
+        let text = "brokerip1=a\nlistenPort=1\nlistenPort=2\ndiskMaxUsedSpaceRatio=88\nbrokerRole=ASYNC_MASTER\n";
+        let (_, found) = Config::default().parse_over(Path::new("b.conf"), text).unwrap();
+        assert_eq!(
+            notes(Path::new("b.conf"), &found, English),
+            [
+                "warning: b.conf:1: nobody knows the key brokerip1; did you mean brokerIP1?",
+                "warning: b.conf:3: listenPort stands in line 2 already; this line holds",
+                "warning: b.conf: not honoured yet: diskMaxUsedSpaceRatio=88",
+                "b.conf: not honoured yet, and at Apache's default anyway: brokerRole=ASYNC_MASTER",
+            ]
+        );
+        assert_eq!(
+            notes(Path::new("b.conf"), &found, Chinese)[0],
+            "警告：b.conf:1：未知的配置项 brokerip1，是否想写 brokerIP1？"
+        );
+    }
+}

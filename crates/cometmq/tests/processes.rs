@@ -1,0 +1,305 @@
+//! The binary as users start it: processes, ports, signals, exit codes.
+//!
+//! Every test waits for what it needs to see, and for no time.
+
+use protocol::code::response;
+use protocol::command::Command as Frame;
+use protocol::json;
+use protocol::request::Request;
+use protocol::request::route::GetRoute;
+use protocol::route::TopicRoute;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_cometmq");
+
+/// Far longer than anything here takes; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn command(home: &Path, program: impl AsRef<Path>, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program.as_ref());
+    command.args(arguments).env_clear().env("HOME", home).env("LANG", "C.UTF-8").stdin(Stdio::null());
+    command
+}
+
+/// A process of ours, killed at the end whatever happens.
+struct Process {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Process {
+    fn start(command: &mut Command) -> Process {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = mpsc::channel();
+        let outputs: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        for output in outputs {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    let _ = sender.send(line);
+                }
+            });
+        }
+        Process { child, lines, seen: Vec::new() }
+    }
+
+    /// The first line, said before or to come, that contains `text`.
+    fn line(&mut self, text: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(line) = self.seen.iter().find(|line| line.contains(text)) {
+                return line.clone();
+            }
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.seen.push(line),
+                Err(_) => panic!("it never said `{text}`, but:\n{}", self.seen.join("\n")),
+            }
+        }
+    }
+
+    /// The word behind a label of the banner.
+    fn banner(&mut self, label: &str) -> String {
+        let label = format!("  {label} ");
+        self.line(&label)[label.len()..].split_whitespace().next().unwrap().to_owned()
+    }
+
+    fn ends(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return status,
+                None if Instant::now() > until => panic!("it does not end; it said:\n{}", self.seen.join("\n")),
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn stop(mut self) {
+        self.signal(rustix::process::Signal::TERM);
+        let status = self.ends();
+        assert_eq!(status.code(), Some(0), "{}", self.seen.join("\n"));
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ask(address: &str, request: &impl Request) -> Frame {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut frame = Vec::new();
+    request.write().encode(&mut frame);
+    stream.write_all(&frame).unwrap();
+    let mut answer = bytes::BytesMut::new();
+    loop {
+        let mut some = [0; 4096];
+        let read = stream.read(&mut some).unwrap();
+        assert_ne!(read, 0, "the connection ended without an answer");
+        answer.extend_from_slice(&some[..read]);
+        if let Some(answer) = Frame::decode(&mut answer).unwrap() {
+            return answer;
+        }
+    }
+}
+
+/// The master's address in the route of a topic that every broker has.
+fn broker_of(namesrv: &str) -> Result<String, String> {
+    let answer = ask(namesrv, &GetRoute { topic: "TBW102".into(), accept_standard_json_only: None });
+    match answer.code {
+        response::SUCCESS => {
+            Ok(json::read::<TopicRoute>(&answer.body).unwrap().broker_datas[0].broker_addrs[&0].clone())
+        }
+        _ => Err(answer.remark.unwrap()),
+    }
+}
+
+fn port(address: &str) -> u16 {
+    address.rsplit_once(':').unwrap().1.parse().unwrap()
+}
+
+#[test]
+fn when_dev_says_that_it_is_ready_a_client_has_a_route_to_the_address_by_which_it_came() {
+    let home = TempDir::new().unwrap();
+    let arguments = ["dev", "--data", "here", "--namesrv-port", "0", "--broker-port", "0"];
+    let mut dev = Process::start(command(home.path(), BINARY, &arguments).current_dir(home.path()));
+    dev.line("is ready");
+    let namesrv = dev.banner("name server");
+    let broker = dev.banner("broker");
+    assert_eq!(dev.banner("data"), "here");
+    assert!(dev.line("  broker ").contains(&format!("VIP {}", port(&broker) - 2)));
+    for host in ["127.0.0.1", "127.0.0.2"] {
+        let expected = format!("{host}:{}", port(&broker));
+        assert_eq!(broker_of(&format!("{host}:{}", port(&namesrv))).unwrap(), expected);
+        TcpStream::connect(&expected).unwrap();
+        TcpStream::connect(format!("{host}:{}", port(&broker) - 2)).unwrap();
+    }
+    dev.stop();
+}
+
+#[test]
+fn an_advertised_host_is_told_to_everybody() {
+    let home = TempDir::new().unwrap();
+    let arguments = ["dev", "--namesrv-port", "0", "--broker-port", "0", "--advertise", "localhost"];
+    let mut dev = Process::start(&mut command(home.path(), BINARY, &arguments));
+    let namesrv = dev.banner("name server");
+    assert_eq!(broker_of(&namesrv).unwrap(), dev.banner("broker"));
+    assert!(dev.banner("broker").starts_with("localhost:"));
+    assert!(dev.banner("data").ends_with(".cometmq"), "in the home directory unless told otherwise");
+    dev.stop();
+}
+
+#[test]
+fn ctrl_c_ends_it_cleanly_and_a_successor_finds_the_ports_free() {
+    let home = TempDir::new().unwrap();
+    let arguments = ["dev", "--namesrv-port", "0", "--broker-port", "0"];
+    let mut dev = Process::start(&mut command(home.path(), BINARY, &arguments));
+    let namesrv_port = port(&dev.banner("name server")).to_string();
+    let broker_port = port(&dev.banner("broker")).to_string();
+    // An open connection does not hold it up.
+    let _open = TcpStream::connect(format!("127.0.0.1:{broker_port}")).unwrap();
+    dev.signal(rustix::process::Signal::INT);
+    assert_eq!(dev.ends().code(), Some(0));
+
+    let arguments = ["dev", "--namesrv-port", &namesrv_port, "--broker-port", &broker_port];
+    let mut dev = Process::start(&mut command(home.path(), BINARY, &arguments));
+    dev.line("is ready");
+    dev.stop();
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_flag_that_changes_it() {
+    let home = TempDir::new().unwrap();
+    let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for flags in [["--namesrv-port", "--broker-port"], ["--broker-port", "--namesrv-port"]] {
+        let arguments = ["dev", flags[0], &port, flags[1], "0"];
+        let mut dev = Process::start(&mut command(home.path(), BINARY, &arguments));
+        let said = dev.line("in use");
+        assert!(said.contains(&format!("port {port} ")) && said.contains(flags[0]), "{said}");
+        assert_eq!(dev.ends().code(), Some(1));
+    }
+}
+
+#[test]
+fn name_server_and_broker_start_apart_in_either_order() {
+    let home = TempDir::new().unwrap();
+    let namesrv = ["namesrv", "--port", "0"];
+    let conf = home.path().join("broker.conf");
+    fs::write(&conf, "listenPort=0\nbrokerName=broker-a\nbrokerIP1=localhost\n").unwrap();
+
+    let mut first = Process::start(&mut command(home.path(), BINARY, &namesrv));
+    let address = first.banner("name server");
+    assert!(broker_of(&address).unwrap_err().contains("no broker is registered here; start one"));
+    let broker = ["broker", "-c", conf.to_str().unwrap(), "-n", &address];
+    let mut broker = Process::start(&mut command(home.path(), BINARY, &broker));
+    broker.line("registered");
+    let broker_addr = broker.banner("broker");
+    assert_eq!(broker_of(&address).unwrap(), broker_addr);
+
+    // The name server goes and comes back; the broker finds it.
+    first.stop();
+    broker.line("not registered; trying on");
+    let namesrv = ["namesrv", "--port", &port(&address).to_string()];
+    let mut second = Process::start(&mut command(home.path(), BINARY, &namesrv));
+    second.line("broker registered");
+    assert_eq!(broker_of(&address).unwrap(), broker_addr);
+
+    // A broker that stops says so.
+    broker.stop();
+    second.line("broker unregistered");
+    assert!(broker_of(&address).unwrap_err().contains("it was stopped"));
+    second.stop();
+}
+
+#[test]
+fn a_broker_conf_that_can_not_be_stops_the_start_with_file_line_and_what_is_allowed() {
+    let home = TempDir::new().unwrap();
+    let conf = home.path().join("broker.conf");
+    fs::write(&conf, "brokerName=a\nflushDiskType=SYNC\n").unwrap();
+    for process in ["dev", "broker"] {
+        let arguments = [process, "-c", conf.to_str().unwrap()];
+        let mut broker = Process::start(&mut command(home.path(), BINARY, &arguments));
+        broker.line("broker.conf:2: flushDiskType=SYNC can't be: SYNC_FLUSH or ASYNC_FLUSH");
+        assert_eq!(broker.ends().code(), Some(1));
+    }
+    let mut missing = Process::start(&mut command(home.path(), BINARY, &["broker", "-c", "/no/such.conf"]));
+    missing.line("can't read /no/such.conf");
+    assert_eq!(missing.ends().code(), Some(1));
+}
+
+#[test]
+fn what_is_unknown_or_not_honoured_in_broker_conf_is_said_at_start_in_the_readers_language() {
+    let home = TempDir::new().unwrap();
+    let conf = home.path().join("broker.conf");
+    fs::write(&conf, "listenPort=0\nautoCreateTopicEnabel=true\ndiskMaxUsedSpaceRatio=88\n").unwrap();
+    let arguments = ["dev", "--namesrv-port", "0", "-c", conf.to_str().unwrap()];
+    let mut dev = Process::start(&mut command(home.path(), BINARY, &arguments));
+    dev.line("broker.conf:2: nobody knows the key autoCreateTopicEnabel; did you mean autoCreateTopicEnable?");
+    dev.line("not honoured yet: diskMaxUsedSpaceRatio=88");
+    dev.line("is ready");
+    dev.stop();
+    let mut dev = Process::start(command(home.path(), BINARY, &arguments).env("LC_ALL", "zh_CN.UTF-8"));
+    dev.line("未知的配置项 autoCreateTopicEnabel");
+    dev.line("已就绪");
+    dev.stop();
+}
+
+#[test]
+fn links_named_as_apaches_scripts_take_their_flags() {
+    let home = TempDir::new().unwrap();
+    let (mqbroker, mqnamesrv) = (home.path().join("mqbroker"), home.path().join("mqnamesrv"));
+    symlink(BINARY, &mqbroker).unwrap();
+    symlink(BINARY, &mqnamesrv).unwrap();
+    let output = |program: &Path, arguments: &[&str]| {
+        let output = command(home.path(), program, arguments).env("NAMESRV_ADDR", "ns:1").output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let all = output(&mqbroker, &["-p"]);
+    assert!(
+        all.contains("\nlistenPort=10911\n") && all.contains("\nnamesrvAddr=ns:1\n") && all.contains("shortPolling")
+    );
+    let important = output(&mqbroker, &["-m", "-n", "a:9876;b:9876"]);
+    assert!(important.contains("namesrvAddr=a:9876;b:9876\n") && !important.contains("shortPolling"));
+    assert!(output(&mqbroker, &["-h"]).contains("--namesrvAddr"));
+    assert!(output(&mqnamesrv, &["-p"]).contains("listenPort=9876\n"));
+
+    let mut namesrv = Process::start(&mut command(home.path(), &mqnamesrv, &["--port", "0"]));
+    let address = namesrv.banner("name server");
+    let conf = home.path().join("broker.conf");
+    fs::write(&conf, "listenPort=0\n").unwrap();
+    let arguments = ["-n", &address, "-c", conf.to_str().unwrap()];
+    let mut broker = Process::start(&mut command(home.path(), &mqbroker, &arguments));
+    broker.line("registered");
+    assert_eq!(broker_of(&address).unwrap(), broker.banner("broker"));
+    broker.stop();
+    namesrv.stop();
+}
+
+#[test]
+fn without_arguments_it_explains_itself() {
+    let home = TempDir::new().unwrap();
+    let help = command(home.path(), BINARY, &[]).output().unwrap();
+    let said = String::from_utf8([help.stdout, help.stderr].concat()).unwrap();
+    assert!(said.contains("dev") && said.contains("namesrv") && said.contains("broker"), "{said}");
+    let version = command(home.path(), BINARY, &["--version"]).output().unwrap();
+    assert_eq!(String::from_utf8(version.stdout).unwrap(), concat!("cometmq ", env!("CARGO_PKG_VERSION"), "\n"));
+}

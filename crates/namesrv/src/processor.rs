@@ -1,0 +1,118 @@
+//! What a name server answers: one function per request.
+
+use crate::Namesrv;
+use crate::routes::{BrokerKey, Registration};
+use protocol::code::response;
+use protocol::json;
+use protocol::request::Empty;
+use protocol::request::route::{
+    GetClusterInfo, GetRoute, GetTopicList, QueryDataVersion, QueryDataVersionReply, RegisterBroker,
+    RegisterBrokerReply, UnregisterBroker,
+};
+use protocol::route::{RegisterBrokerBody, TopicList};
+use protocol::topic::DataVersion;
+use remoting::{Answer, Call, Reject};
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// From this version on, clients read standard JSON (`V4_9_4`); before, Go clients cut bare integer keys apart by hand.
+const STANDARD_JSON: i32 = 401;
+
+/// REGISTER_BROKER: a broker and its topics.
+pub async fn register_broker(
+    namesrv: Arc<Namesrv>,
+    call: Call<RegisterBroker>,
+) -> Result<Answer<RegisterBrokerReply>, Reject> {
+    let RegisterBroker { broker_name, broker_addr, cluster_name, broker_id, .. } = call.request;
+    let announced = call.request.body_crc32.unwrap_or(0);
+    let checksum = RegisterBrokerBody::checksum(&call.body);
+    if announced != 0 && announced != checksum {
+        return Err(Reject::system_error(format!(
+            "crc32 not match: the registration of {broker_name} arrived damaged (announced {announced}, is {checksum})"
+        )));
+    }
+    let compressed = call.request.compressed.unwrap_or(false);
+    let body = RegisterBrokerBody::read(&call.body, compressed, call.version)
+        .map_err(|bad| Reject::system_error(format!("the registration of {broker_name} can't be read: {bad}")))?;
+    let timeout = call.request.heartbeat_timeout_millis.and_then(|millis| u64::try_from(millis).ok());
+    let registration = Registration {
+        key: BrokerKey { cluster: cluster_name, address: broker_addr.clone() },
+        name: broker_name.clone(),
+        id: broker_id,
+        ha_server_addr: call.request.ha_server_addr,
+        zone_name: None,
+        expiry: timeout.map(Duration::from_millis),
+        enable_acting_master: call.request.enable_acting_master,
+        topics: body.topic_config_serialize_wrapper,
+        peer: call.peer.address(),
+    };
+    let registered = namesrv.routes.write().register(registration, Instant::now()).map_err(|_| {
+        Reject::system_error(format!(
+            "register broker failed: {broker_name} is not registered here yet, and a first registration with a single \
+             topic is taken for a part; register all topics"
+        ))
+    })?;
+    if registered.is_new {
+        tracing::info!(broker = %broker_name, address = %broker_addr, id = broker_id, "broker registered");
+    }
+    Ok(RegisterBrokerReply { ha_server_addr: registered.ha_server_addr, master_addr: registered.master_addr }.into())
+}
+
+/// UNREGISTER_BROKER: a broker stops.
+pub async fn unregister_broker(namesrv: Arc<Namesrv>, call: Call<UnregisterBroker>) -> Result<Answer<Empty>, Reject> {
+    let UnregisterBroker { broker_name, broker_addr, cluster_name, .. } = call.request;
+    let key = BrokerKey { cluster: cluster_name, address: broker_addr };
+    if namesrv.routes.write().unregister(&key) {
+        tracing::info!(broker = %broker_name, address = %key.address, "broker unregistered");
+    }
+    Ok(Empty {}.into())
+}
+
+/// QUERY_DATA_VERSION: must a broker register again?
+pub async fn query_data_version(
+    namesrv: Arc<Namesrv>,
+    call: Call<QueryDataVersion>,
+) -> Result<Answer<QueryDataVersionReply>, Reject> {
+    let asked: DataVersion =
+        json::read(&call.body).map_err(|bad| Reject::system_error(format!("the body is no data version: {bad}")))?;
+    let key = BrokerKey { cluster: call.request.cluster_name, address: call.request.broker_addr };
+    let mut routes = namesrv.routes.write();
+    let known = routes.data_version(&key, Instant::now());
+    let answer = Answer::new(QueryDataVersionReply { changed: known != Some(&asked) });
+    Ok(match known {
+        Some(known) => answer.with_body(json::write(known)),
+        None => answer,
+    })
+}
+
+/// GET_ROUTEINFO_BY_TOPIC: where is this topic?
+pub async fn get_route(namesrv: Arc<Namesrv>, call: Call<GetRoute>) -> Result<Answer<Empty>, Reject> {
+    let topic = &call.request.topic;
+    let routes = namesrv.routes.read();
+    let Some(mut route) = routes.route(topic) else {
+        // Clients look for the first sentence.
+        let remark =
+            format!("No topic route info in name server for the topic: {topic}. {}", routes.why_no_route(topic));
+        return Err(Reject::new(response::TOPIC_NOT_EXIST, remark));
+    };
+    namesrv.advertise(&mut route.broker_datas, &call.peer);
+    let standard = call.version >= STANDARD_JSON || call.request.accept_standard_json_only == Some(true);
+    Ok(Answer::new(Empty {}).with_body(if standard { json::write(&route) } else { json::write_bare_keys(&route) }))
+}
+
+/// GET_BROKER_CLUSTER_INFO: all brokers.
+pub async fn get_cluster_info(namesrv: Arc<Namesrv>, call: Call<GetClusterInfo>) -> Result<Answer<Empty>, Reject> {
+    let mut info = namesrv.routes.read().cluster_info();
+    namesrv.advertise(info.broker_addr_table.values_mut(), &call.peer);
+    Ok(body(&info))
+}
+
+/// GET_ALL_TOPIC_LIST_FROM_NAMESERVER: all topics.
+pub async fn get_topic_list(namesrv: Arc<Namesrv>, _: Call<GetTopicList>) -> Result<Answer<Empty>, Reject> {
+    Ok(body(&TopicList { broker_addr: None, topic_list: namesrv.routes.read().topic_names() }))
+}
+
+fn body(of: &impl Serialize) -> Answer<Empty> {
+    Answer::new(Empty {}).with_body(json::write(of))
+}

@@ -1,0 +1,180 @@
+//! A name server over real connections, asked in frames.
+
+use super::*;
+use protocol::code::response;
+use protocol::command::Command;
+use protocol::json;
+use protocol::request::Request;
+use protocol::request::route::{GetClusterInfo, GetRoute, QueryDataVersion, RegisterBroker, UnregisterBroker};
+use protocol::route::{ClusterInfo, RegisterBrokerBody, RegisteredTopics, TopicRoute};
+use protocol::topic::{DataVersion, TopicConfig};
+use remoting::{Client, Server};
+use std::net::TcpListener;
+use std::time::Duration;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+struct Running {
+    namesrv: Arc<Namesrv>,
+    _server: Server,
+    port: u16,
+    client: Client,
+}
+
+fn start() -> Running {
+    let namesrv = Namesrv::new(NamesrvConfig::default());
+    let server = Server::start(1).unwrap();
+    let address = server.listen(TcpListener::bind("0.0.0.0:0").unwrap(), namesrv.router()).unwrap();
+    Running { namesrv, _server: server, port: address.port(), client: Client::default() }
+}
+
+impl Running {
+    async fn ask(&self, host: &str, version: i32, request: &impl Request, body: Vec<u8>) -> Command {
+        let mut command = request.write();
+        (command.version, command.body) = (version, body.into());
+        self.client.invoke(&format!("{host}:{}", self.port), command, TIMEOUT).await.unwrap()
+    }
+
+    async fn register(&self, client: &Client, header: &RegisterBroker, body: &[u8]) -> Command {
+        let mut command = header.write();
+        command.body = body.to_vec().into();
+        client.invoke(&format!("127.0.0.1:{}", self.port), command, TIMEOUT).await.unwrap()
+    }
+}
+
+fn header() -> RegisterBroker {
+    RegisterBroker {
+        broker_name: "broker-a".into(),
+        broker_addr: "10.1.2.3:10911".into(),
+        cluster_name: "DefaultCluster".into(),
+        ha_server_addr: Some("10.1.2.3:10912".into()),
+        ..RegisterBroker::default()
+    }
+}
+
+fn topics() -> Vec<u8> {
+    let topics = ["TBW102", "orders"].map(|topic| (topic.to_owned(), TopicConfig::new(topic, 4, 6)));
+    let topics = RegisteredTopics {
+        data_version: DataVersion { counter: 3, ..DataVersion::default() },
+        topic_config_table: topics.into(),
+        ..RegisteredTopics::default()
+    };
+    json::write(&RegisterBrokerBody { topic_config_serialize_wrapper: topics, ..RegisterBrokerBody::default() })
+}
+
+fn route(topic: &str) -> GetRoute {
+    GetRoute { topic: topic.into(), accept_standard_json_only: None }
+}
+
+#[tokio::test]
+async fn a_registered_topic_has_a_route_in_the_flavour_that_the_client_reads() {
+    let running = start();
+    let registered = running.register(&running.client, &header(), &topics()).await;
+    assert_eq!(registered.code, response::SUCCESS, "{registered:?}");
+
+    let old = running.ask("127.0.0.1", 317, &route("orders"), vec![]).await;
+    let text = String::from_utf8(old.body.to_vec()).unwrap();
+    assert!(text.contains(r#""brokerAddrs":{0:"10.1.2.3:10911"}"#) && text.contains(r#""filterServerTable":{}"#));
+    let new = running.ask("127.0.0.1", 401, &route("orders"), vec![]).await;
+    assert!(String::from_utf8(new.body.to_vec()).unwrap().contains(r#"{"0":"10.1.2.3:10911"}"#));
+    let standard = GetRoute { accept_standard_json_only: Some(true), ..route("orders") };
+    let asked = running.ask("127.0.0.1", 317, &standard, vec![]).await;
+    assert!(String::from_utf8(asked.body.to_vec()).unwrap().contains(r#"{"0":"10.1.2.3:10911"}"#));
+}
+
+#[tokio::test]
+async fn a_missing_route_keeps_apaches_first_sentence_and_adds_the_cause() {
+    let running = start();
+    running.register(&running.client, &header(), &topics()).await;
+    let answer = running.ask("127.0.0.1", 479, &route("order"), vec![]).await;
+    assert_eq!(answer.code, response::TOPIC_NOT_EXIST);
+    assert_eq!(
+        answer.remark.as_deref(),
+        Some(
+            "No topic route info in name server for the topic: order. no broker here (broker-a) has it; the first message \
+             sent to it creates it; did you mean orders?"
+        )
+    );
+}
+
+#[tokio::test]
+async fn damaged_and_partial_registrations_are_refused_with_a_sentence() {
+    let running = start();
+    let right = RegisterBroker { body_crc32: Some(RegisterBrokerBody::checksum(&topics())), ..header() };
+    let wrong = RegisterBroker { body_crc32: Some(1), ..header() };
+    let answer = running.register(&running.client, &wrong, &topics()).await;
+    assert_eq!((answer.code, &answer.remark.unwrap()[..15]), (response::SYSTEM_ERROR, "crc32 not match"));
+    let answer = running.register(&running.client, &header(), br#"{"topicConfigSerializeWrapper":{"topicConf"#).await;
+    assert!(answer.remark.unwrap().contains("can't be read"));
+    let one = br#"{"topicConfigSerializeWrapper":{"topicConfigTable":{"t":{"topicName":"t"}}}}"#;
+    assert!(running.register(&running.client, &header(), one).await.remark.unwrap().contains("register all topics"));
+    assert_eq!(running.register(&running.client, &right, &topics()).await.code, response::SUCCESS);
+}
+
+#[tokio::test]
+async fn a_broker_asks_whether_it_must_register_again() {
+    let running = start();
+    let ask = async |counter| {
+        let request = QueryDataVersion {
+            broker_name: "broker-a".into(),
+            broker_addr: "10.1.2.3:10911".into(),
+            cluster_name: "DefaultCluster".into(),
+            broker_id: 0,
+        };
+        let version = json::write(&DataVersion { counter, ..DataVersion::default() });
+        let answer = running.ask("127.0.0.1", 479, &request, version).await;
+        (answer.ext.get("changed").unwrap().to_owned(), json::read::<DataVersion>(&answer.body).ok().map(|v| v.counter))
+    };
+    assert_eq!(ask(3).await, ("true".into(), None));
+    running.register(&running.client, &header(), &topics()).await;
+    assert_eq!(ask(3).await, ("false".into(), Some(3)));
+    assert_eq!(ask(4).await, ("true".into(), Some(3)));
+}
+
+#[tokio::test]
+async fn a_broker_of_this_process_is_where_the_client_came() {
+    let running = start();
+    running.register(&running.client, &header(), &topics()).await;
+    running.namesrv.advertise_as_reached("10.1.2.3:10911".into());
+    for host in ["127.0.0.1", "127.0.0.2"] {
+        let expected = format!("{host}:10911");
+        let answer = running.ask(host, 479, &route("orders"), vec![]).await;
+        let route: TopicRoute = json::read(&answer.body).unwrap();
+        assert_eq!(route.broker_datas[0].broker_addrs[&0], expected);
+        let answer = running.ask(host, 479, &GetClusterInfo {}, vec![]).await;
+        let info: ClusterInfo = json::read(&answer.body).unwrap();
+        assert_eq!(info.broker_addr_table["broker-a"].broker_addrs[&0], expected);
+    }
+}
+
+#[tokio::test]
+async fn a_broker_is_forgotten_when_it_says_so_and_when_its_connection_closes() {
+    let running = start();
+    let broker = Client::default();
+    running.register(&broker, &header(), &topics()).await;
+    let request = UnregisterBroker {
+        broker_name: "broker-a".into(),
+        broker_addr: "10.1.2.3:10911".into(),
+        cluster_name: "DefaultCluster".into(),
+        broker_id: 0,
+    };
+    assert_eq!(running.ask("127.0.0.1", 479, &request, vec![]).await.code, response::SUCCESS);
+    let answer = running.ask("127.0.0.1", 479, &route("orders"), vec![]).await;
+    assert!(answer.remark.unwrap().contains("it was stopped"));
+
+    running.register(&broker, &header(), &topics()).await;
+    assert_eq!(running.ask("127.0.0.1", 479, &route("orders"), vec![]).await.code, response::SUCCESS);
+    broker.disconnect(&format!("127.0.0.1:{}", running.port));
+    drop(broker);
+    tokio::time::timeout(TIMEOUT, async {
+        loop {
+            let answer = running.ask("127.0.0.1", 479, &route("orders"), vec![]).await;
+            if answer.remark.is_some_and(|remark| remark.contains("its connection broke")) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+}

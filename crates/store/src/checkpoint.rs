@@ -1,0 +1,79 @@
+//! The file `checkpoint`: how far log, consume queues and index are known to be on disk.
+//!
+//! 4096 bytes, of which six big-endian 64-bit numbers are used, in the order of [`Checkpoint`]'s fields. All of them lie
+//! in one sector, so a write is there wholly or not at all. Every number is only raised after what it speaks of was
+//! brought to disk: an old checkpoint makes recovery longer, never wrong.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::segment::Segment;
+
+const SIZE: u64 = 4096;
+const USED: usize = 48;
+
+/// The numbers of the file.
+#[doc(alias = "StoreCheckpoint")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    /// Store timestamp of the last message that is on disk in the log.
+    pub log_timestamp: i64,
+    /// Store timestamp of the last message whose consume queue entry is on disk.
+    pub queue_timestamp: i64,
+    /// Store timestamp of the last entry of the last full index file that is on disk.
+    pub index_timestamp: i64,
+    /// Used by replication; kept as it is.
+    pub master_flushed: i64,
+    /// Used by replication; kept as it is.
+    pub confirmed: i64,
+    /// Commit log offset up to which all consume queue and index entries are on disk.
+    #[doc(alias = "logicsPhysicalOffset")]
+    pub dispatched: i64,
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(crate) struct CheckpointFile {
+    segment: Arc<Segment>,
+}
+
+impl CheckpointFile {
+    /// Opens or creates the file. What is missing from it reads as 0.
+    pub(crate) fn open(path: PathBuf) -> io::Result<(CheckpointFile, Checkpoint)> {
+        let size = fs::metadata(&path).map_or(0, |found| found.len());
+        let segment = Segment::create(path, 0, SIZE.max(size), None)?;
+        let mut bytes = [0; USED];
+        segment.read(&mut bytes, 0)?;
+        let mut numbers = bytes.as_chunks::<8>().0.iter().map(|number| i64::from_be_bytes(*number).max(0));
+        let mut next = || numbers.next().unwrap_or(0);
+        let checkpoint = Checkpoint {
+            log_timestamp: next(),
+            queue_timestamp: next(),
+            index_timestamp: next(),
+            master_flushed: next(),
+            confirmed: next(),
+            dispatched: next(),
+        };
+        Ok((CheckpointFile { segment }, checkpoint))
+    }
+
+    /// Writes the numbers and brings them to disk.
+    pub(crate) fn save(&self, checkpoint: &Checkpoint) -> io::Result<()> {
+        let mut bytes = [0; USED];
+        let numbers = [
+            checkpoint.log_timestamp,
+            checkpoint.queue_timestamp,
+            checkpoint.index_timestamp,
+            checkpoint.master_flushed,
+            checkpoint.confirmed,
+            checkpoint.dispatched,
+        ];
+        for (place, number) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(numbers) {
+            *place = number.to_be_bytes();
+        }
+        self.segment.write(&bytes, 0)?;
+        self.segment.sync()
+    }
+}

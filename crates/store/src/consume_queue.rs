@@ -1,0 +1,533 @@
+//! Per queue, 20-byte entries that point into the commit log.
+//!
+//! One entry, big-endian; entry n stands at byte 20·n, so a queue offset is an index:
+//!
+//! ```text
+//! | commit log offset: 8 | record size: 4 | tags code: 8 |
+//! ```
+//!
+//! New entries live in memory, readable at once, and are written behind: `dispatch` drains them into the files with one
+//! `pwrite` for a queue and a batch. The log is the truth; a lost entry is made again from it.
+//!
+//! A place without a message (before a queue's first, or where the log is damaged) holds an entry of size 0x7FFFFFFF.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::Waker;
+
+use parking_lot::{Mutex, RwLock};
+use protocol::message::{CommitLogOffset, JavaHash, QueueOffset};
+
+use crate::segment::{OpenFiles, Segment, Segments};
+
+/// Bytes of an entry.
+pub(crate) const ENTRY_LEN: usize = 20;
+/// Size in an entry that stands for no message.
+pub(crate) const NO_MESSAGE: i32 = i32::MAX;
+/// A longer gap between two messages of a queue is not believed.
+const GAP_MAX: i64 = 1_000_000;
+
+/// Where a message is.
+#[doc(alias = "CqUnit")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub at: i64,
+    pub size: i32,
+    pub tags_code: i64,
+}
+
+impl Entry {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.at.to_be_bytes());
+        out.extend_from_slice(&self.size.to_be_bytes());
+        out.extend_from_slice(&self.tags_code.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8; ENTRY_LEN]) -> Entry {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t] = *bytes;
+        Entry {
+            at: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            size: i32::from_be_bytes([i, j, k, l]),
+            tags_code: i64::from_be_bytes([m, n, o, p, q, r, s, t]),
+        }
+    }
+
+    /// Was this ever written?
+    pub(crate) fn is_there(&self) -> bool {
+        self.at >= 0 && self.size > 0
+    }
+
+    pub(crate) fn has_message(&self) -> bool {
+        self.size != NO_MESSAGE
+    }
+}
+
+/// One queue of a topic.
+#[doc(alias = "ConsumeQueue")]
+pub struct Queue {
+    topic: Box<str>,
+    queue_id: u32,
+    /// Hash of `topic#`, with which the hash of every index key of the topic begins.
+    topic_hash: JavaHash,
+    /// Queue offset of the next message. Touched only under the log's `appender`.
+    next: AtomicI64,
+    entries_per_file: i64,
+    files: Segments,
+    /// Held by who brings entries into the files.
+    drain: Mutex<()>,
+    state: Mutex<State>,
+}
+
+/// What readers, the publisher and the drain share. min ≤ written ≤ max; the tail holds written..max.
+#[derive(Default)]
+struct State {
+    min: i64,
+    written: i64,
+    max: i64,
+    tail: VecDeque<Entry>,
+    /// Listed as having something to drain.
+    dirty: bool,
+    deleted: bool,
+    waiters: Vec<Waiter>,
+    waiter_next: u64,
+}
+
+struct Waiter {
+    id: u64,
+    offset: i64,
+    waker: Waker,
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Queue({}, {})", self.topic, self.queue_id)
+    }
+}
+
+impl Queue {
+    fn new(topic: &str, queue_id: u32, entries_per_file: i64, files: Segments) -> Queue {
+        Queue {
+            topic: topic.into(),
+            queue_id,
+            topic_hash: JavaHash::new().update(topic).update("#"),
+            next: AtomicI64::new(0),
+            entries_per_file,
+            files,
+            drain: Mutex::new(()),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Topic of the queue.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Number of the queue in its topic.
+    pub fn queue_id(&self) -> u32 {
+        self.queue_id
+    }
+
+    /// Queue offset of the oldest message that can be read.
+    pub fn min_offset(&self) -> QueueOffset {
+        QueueOffset(self.state.lock().min)
+    }
+
+    /// Queue offset behind the newest message that can be read.
+    pub fn max_offset(&self) -> QueueOffset {
+        QueueOffset(self.state.lock().max)
+    }
+
+    pub(crate) fn topic_hash(&self) -> JavaHash {
+        self.topic_hash
+    }
+
+    /// The next queue offset. Only under the log's `appender`.
+    pub(crate) fn take_offset(&self) -> i64 {
+        let offset = self.next.load(Ordering::Relaxed);
+        self.next.store(offset + 1, Ordering::Relaxed);
+        offset
+    }
+
+    /// Both bounds at one moment.
+    pub(crate) fn bounds(&self) -> (i64, i64) {
+        let state = self.state.lock();
+        (state.min, state.max)
+    }
+
+    /// Up to `count` entries from queue offset `from` on. Fewer if there are no more.
+    pub(crate) fn entries(&self, from: i64, count: usize) -> io::Result<Vec<Entry>> {
+        let state = self.state.lock();
+        let from = from.max(state.min);
+        let end = from.saturating_add(count as i64).min(state.max);
+        if from >= end {
+            return Ok(Vec::new());
+        }
+        let in_files_end = state.written.clamp(from, end);
+        let mut entries = Vec::with_capacity((end - from) as usize);
+        if in_files_end < end {
+            let skip = (in_files_end - state.written) as usize;
+            entries.extend(state.tail.range(skip..(end - state.written) as usize));
+        }
+        drop(state);
+        if from < in_files_end {
+            let mut written = self.written_entries(from, in_files_end)?;
+            written.append(&mut entries);
+            return Ok(written);
+        }
+        Ok(entries)
+    }
+
+    pub(crate) fn entry(&self, offset: i64) -> io::Result<Option<Entry>> {
+        let (min, max) = self.bounds();
+        if offset < min || offset >= max {
+            return Ok(None);
+        }
+        Ok(self.entries(offset, 1)?.first().copied())
+    }
+
+    fn written_entries(&self, from: i64, end: i64) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::with_capacity((end - from) as usize);
+        let mut bytes = Vec::new();
+        let mut next = from;
+        while next < end {
+            let (segment, at) = self.place(next).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            let in_file = (end - next).min(self.entries_per_file - (at / ENTRY_LEN as u64) as i64);
+            bytes.resize(in_file as usize * ENTRY_LEN, 0);
+            segment.read(&mut bytes, at)?;
+            entries.extend(bytes.as_chunks::<ENTRY_LEN>().0.iter().map(Entry::decode));
+            next += in_file;
+        }
+        Ok(entries)
+    }
+
+    fn place(&self, offset: i64) -> Option<(Arc<Segment>, u64)> {
+        let byte = offset.checked_mul(ENTRY_LEN as i64)?;
+        let segment = self.files.holding(byte)?;
+        let at = (byte - segment.base) as u64;
+        Some((segment, at))
+    }
+
+    /// Makes a message readable, and hands out who waited for it. True if the queue now has something to drain.
+    ///
+    /// A queue offset that is there already is passed over, so a log may be dispatched twice.
+    pub(crate) fn publish(&self, offset: QueueOffset, entry: Entry, woken: &mut Vec<Waker>) -> bool {
+        let mut state = self.state.lock();
+        if offset.0 < state.max || state.deleted {
+            return false;
+        }
+        if offset.0 > state.max {
+            self.bridge_gap(&mut state, offset.0, entry.at);
+        }
+        state.tail.push_back(entry);
+        state.max += 1;
+        if !state.waiters.is_empty() {
+            let max = state.max;
+            woken.extend(state.waiters.extract_if(.., |waiter| waiter.offset < max).map(|waiter| waiter.waker));
+        }
+        !std::mem::replace(&mut state.dirty, true)
+    }
+
+    /// The queue goes on at `offset` and not at its end: it is new here, or messages between are damaged.
+    fn bridge_gap(&self, state: &mut State, offset: i64, at: i64) {
+        let gap = offset - state.max;
+        if state.max == 0 && offset < i64::MAX / 64 {
+            (state.min, state.written, state.max) = (offset, offset, offset);
+        } else if gap <= GAP_MAX {
+            tracing::warn!("{self:?} has no messages {} to {}", state.max, offset - 1);
+            state.tail.extend((0..gap).map(|_| Entry { at, size: NO_MESSAGE, tags_code: 0 }));
+            state.max = offset;
+        } else {
+            tracing::warn!("{self:?} goes on at {offset} behind {}; taken as the next message", state.max);
+        }
+        self.next.store(state.max.max(self.next.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// After recovery: the next message is the one behind the last that is there.
+    pub(crate) fn continue_behind_last(&self) {
+        let max = self.state.lock().max;
+        self.next.store(max, Ordering::Relaxed);
+    }
+
+    /// Brings the entries of the tail into files. Says how many, and adds the files to `touched`.
+    pub(crate) fn drain(&self, touched: &mut Vec<Arc<Segment>>) -> Result<usize, (PathBuf, io::Error)> {
+        let _one_at_a_time = self.drain.lock();
+        let mut bytes = Vec::new();
+        let (first, count) = {
+            let mut state = self.state.lock();
+            state.dirty = false;
+            if state.deleted {
+                return Ok(std::mem::take(&mut state.tail).len());
+            }
+            bytes.reserve(state.tail.len() * ENTRY_LEN);
+            state.tail.iter().for_each(|entry| entry.encode(&mut bytes));
+            (state.written, state.tail.len())
+        };
+        let mut next = first;
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (segment, at) = self.place_or_create(next)?;
+            let len = rest.len().min((segment.size - at) as usize);
+            segment.write(&rest[..len], at).map_err(|error| (segment.path.clone(), error))?;
+            rest = &rest[len..];
+            next += (len / ENTRY_LEN) as i64;
+            touched.push(segment);
+        }
+        let mut state = self.state.lock();
+        let drained = count.min(state.tail.len());
+        state.tail.drain(..drained);
+        state.tail.shrink_to(256);
+        state.written += count as i64;
+        Ok(count)
+    }
+
+    /// A first file that does not begin with the queue's first message says so with entries of no message.
+    fn place_or_create(&self, offset: i64) -> Result<(Arc<Segment>, u64), (PathBuf, io::Error)> {
+        if let Some(place) = self.place(offset) {
+            return Ok(place);
+        }
+        let first = offset - offset % self.entries_per_file;
+        let failed = |error| (self.files.dir().to_owned(), error);
+        let segment = self.files.add(first * ENTRY_LEN as i64).map_err(failed)?;
+        if offset > first {
+            let mut bytes = Vec::with_capacity((offset - first) as usize * ENTRY_LEN);
+            (first..offset).for_each(|_| Entry { at: 0, size: NO_MESSAGE, tags_code: 0 }.encode(&mut bytes));
+            segment.write(&bytes, 0).map_err(failed)?;
+        }
+        Ok((segment, ((offset - first) as usize * ENTRY_LEN) as u64))
+    }
+
+    /// Finds what the files hold: entries of records before `cut`, from the first that is not before `log_min`.
+    ///
+    /// What was written before the last checkpoint is there without a hole, so what counts is a prefix.
+    pub(crate) fn load(&self, cut: i64) -> io::Result<()> {
+        let files = self.files.all();
+        let mut state = State::default();
+        let mut end = None;
+        for segment in files.iter().rev() {
+            let first = segment.base / ENTRY_LEN as i64;
+            let counts = |n: i64| -> io::Result<bool> {
+                let entry = self.file_entry(segment, n)?;
+                Ok(entry.is_there() && entry.at < cut)
+            };
+            let count = partition_point(0, self.entries_per_file, counts)?;
+            if count > 0 {
+                end = Some(first + count);
+                break;
+            }
+            // Nothing in it counts: it was begun by what comes after the cut.
+            self.files.delete(segment)?;
+        }
+        if let (Some(end), Some(first)) = (end, files.first()) {
+            (state.written, state.max) = (end, end);
+            state.min = first.base / ENTRY_LEN as i64;
+            if let Some((segment, at)) = self.place(end)
+                && cut < i64::MAX
+            {
+                segment.zero_from(at)?;
+            }
+        }
+        self.next.store(state.max, Ordering::Relaxed);
+        *self.state.lock() = state;
+        Ok(())
+    }
+
+    fn file_entry(&self, segment: &Arc<Segment>, n: i64) -> io::Result<Entry> {
+        let mut bytes = [0; ENTRY_LEN];
+        segment.read(&mut bytes, n as u64 * ENTRY_LEN as u64)?;
+        Ok(Entry::decode(&bytes))
+    }
+
+    /// Moves the oldest readable offset to the first message that is not before `log_min`.
+    pub(crate) fn raise_min(&self, log_min: i64) -> io::Result<()> {
+        let (min, max) = self.bounds();
+        let gone = |offset: i64| -> io::Result<bool> {
+            Ok(self
+                .entries(offset, 1)?
+                .first()
+                .is_none_or(|entry| entry.at < log_min || (entry.at == 0 && !entry.has_message())))
+        };
+        if min == max || !gone(min)? {
+            return Ok(());
+        }
+        let raised = partition_point(min, max, gone)?;
+        let mut state = self.state.lock();
+        state.min = state.min.max(raised);
+        Ok(())
+    }
+
+    /// Deletes files all of whose messages are gone, but never the last. Says how many.
+    pub(crate) fn delete_files_before_min(&self) -> io::Result<usize> {
+        let min = self.bounds().0;
+        let files = self.files.all();
+        let mut deleted = 0;
+        for segment in files.iter().take(files.len().saturating_sub(1)) {
+            if segment.end() / ENTRY_LEN as i64 > min {
+                break;
+            }
+            self.files.delete(segment)?;
+            deleted += 1;
+        }
+        Ok(deleted)
+    }
+
+    /// End of the last record that the queue points to.
+    pub(crate) fn last_record_end(&self) -> io::Result<Option<i64>> {
+        let (min, max) = self.bounds();
+        for offset in (min..max).rev() {
+            match self.entry(offset)? {
+                Some(entry) if entry.has_message() => return Ok(Some(entry.at + i64::from(entry.size))),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes no more entries and forgets those it has.
+    pub(crate) fn mark_deleted(&self) {
+        let mut woken = Vec::new();
+        {
+            let mut state = self.state.lock();
+            state.deleted = true;
+            woken.extend(state.waiters.drain(..).map(|waiter| waiter.waker));
+        }
+        let _no_one_writes = self.drain.lock();
+        for segment in self.files.all() {
+            let _ = self.files.delete(&segment);
+        }
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Registers a waker to be woken when the readable end is behind `offset`. `None` if it is already.
+    pub(crate) fn wait(&self, offset: i64, known: Option<u64>, waker: &Waker) -> Option<u64> {
+        let mut state = self.state.lock();
+        if state.max > offset || state.deleted {
+            return None;
+        }
+        if let Some(waiter) = state.waiters.iter_mut().find(|waiter| Some(waiter.id) == known) {
+            waiter.waker.clone_from(waker);
+            return known;
+        }
+        let id = state.waiter_next;
+        state.waiter_next += 1;
+        state.waiters.push(Waiter { id, offset, waker: waker.clone() });
+        Some(id)
+    }
+
+    pub(crate) fn stop_waiting(&self, id: u64) {
+        let mut state = self.state.lock();
+        state.waiters.retain(|waiter| waiter.id != id);
+        state.waiters.shrink_to(16);
+    }
+}
+
+/// First number in `from..to` that `before` is false for; it is true for all smaller ones.
+pub(crate) fn partition_point<E>(from: i64, to: i64, before: impl Fn(i64) -> Result<bool, E>) -> Result<i64, E> {
+    let (mut low, mut high) = (from, to);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if before(middle)? {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+/// All queues, by topic and number.
+#[doc(alias = "ConsumeQueueStore")]
+#[derive(Debug)]
+pub(crate) struct Queues {
+    dir: PathBuf,
+    entries_per_file: i64,
+    open_files: Arc<OpenFiles>,
+    topics: RwLock<HashMap<Box<str>, Vec<Arc<Queue>>>>,
+}
+
+impl Queues {
+    pub(crate) fn new(dir: PathBuf, entries_per_file: i64, open_files: Arc<OpenFiles>) -> Queues {
+        Queues { dir, entries_per_file, open_files, topics: RwLock::default() }
+    }
+
+    /// Bytes of one file.
+    pub(crate) fn file_size(&self) -> u64 {
+        self.entries_per_file as u64 * ENTRY_LEN as u64
+    }
+
+    pub(crate) fn dir_of(&self, topic: &str) -> PathBuf {
+        self.dir.join(topic)
+    }
+
+    pub(crate) fn get(&self, topic: &str, queue_id: u32) -> Option<Arc<Queue>> {
+        let topics = self.topics.read();
+        let queues = topics.get(topic)?;
+        // Most topics have queues 0, 1, 2, … and nothing else.
+        match queues.get(queue_id as usize) {
+            Some(queue) if queue.queue_id == queue_id => Some(queue.clone()),
+            _ => {
+                let n = queues.binary_search_by_key(&queue_id, |queue| queue.queue_id).ok()?;
+                Some(queues[n].clone())
+            }
+        }
+    }
+
+    pub(crate) fn get_or_create(&self, topic: &str, queue_id: u32) -> Arc<Queue> {
+        if let Some(queue) = self.get(topic, queue_id) {
+            return queue;
+        }
+        let dir = self.dir_of(topic).join(queue_id.to_string());
+        let files = Segments::empty(dir, self.file_size(), Some(self.open_files.clone()));
+        self.insert(topic, queue_id, files)
+    }
+
+    /// The queue of `files`, unless there is one already.
+    pub(crate) fn insert(&self, topic: &str, queue_id: u32, files: Segments) -> Arc<Queue> {
+        let mut topics = self.topics.write();
+        if !topics.contains_key(topic) {
+            topics.insert(topic.into(), Vec::new());
+        }
+        let Some(queues) = topics.get_mut(topic) else {
+            return Arc::new(Queue::new(topic, queue_id, self.entries_per_file, files));
+        };
+        match queues.binary_search_by_key(&queue_id, |queue| queue.queue_id) {
+            Ok(n) => queues[n].clone(),
+            Err(n) => {
+                let queue = Arc::new(Queue::new(topic, queue_id, self.entries_per_file, files));
+                queues.insert(n, queue.clone());
+                queue
+            }
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Queue>> {
+        self.topics.read().values().flatten().cloned().collect()
+    }
+
+    /// Topics of which a queue has or had a message.
+    pub(crate) fn topics(&self) -> Vec<String> {
+        let topics = self.topics.read();
+        let known = topics.iter().filter(|(_, queues)| queues.iter().any(|queue| queue.bounds().1 > 0));
+        let mut names: Vec<String> = known.map(|(topic, _)| topic.to_string()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    pub(crate) fn remove(&self, topic: &str) -> Vec<Arc<Queue>> {
+        self.topics.write().remove(topic).unwrap_or_default()
+    }
+
+    pub(crate) fn open_files(&self) -> Arc<OpenFiles> {
+        self.open_files.clone()
+    }
+}
+
+impl From<&Entry> for CommitLogOffset {
+    fn from(entry: &Entry) -> CommitLogOffset {
+        CommitLogOffset(entry.at)
+    }
+}

@@ -1,0 +1,431 @@
+//! From the commit log to consume queues and index, and to whoever waits for a message.
+//!
+//! 1. a put leaves a [`Dispatch`] beside its staged bytes: what queue and index must know is in its registers anyway
+//! 2. once the bytes may be read, [`Inner::publish`] appends it to its queue in memory and wakes who waits there
+//! 3. the dispatch thread drains queues and index into their files, at most every 100 ms, and sleeps when nothing is left
+//! 4. and brings these files to disk, at most every second, before it raises the checkpoint
+//!
+//! After a crash, recovery makes the same [`Dispatch`]es from the records of the log.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use protocol::message::{CommitLogOffset, JavaHash, KEY_SEPARATOR, Properties, QueueOffset, SysFlag, TransactionType};
+
+use crate::config::StoreConfig;
+use crate::consume_queue::{Entry, Queue};
+use crate::flush::Bell;
+use crate::segment::Segment;
+use crate::{Inner, Store};
+
+/// Topic of messages that wait for their delay level.
+pub(crate) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+/// How long entries may wait in memory to be written together.
+const DRAIN_EVERY: Duration = Duration::from_millis(100);
+/// How long written entries may wait to be brought to disk together.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// More entries in memory than this are drained at once (about 24 bytes each).
+const BACKLOG_MAX: usize = 200_000;
+/// With more than this, whoever writes messages drains, too.
+const BACKLOG_LIMIT: usize = 2_000_000;
+
+/// What consume queue and index keep of a message, derived from its properties alone.
+///
+/// Both the write path and recovery go through here, so that a rebuilt queue is the queue that was lost.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    tags: Tags,
+    hashes: [u32; 8],
+    hash_count: usize,
+    more: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Tags {
+    Code(i64),
+    /// A delayed message: its queue is sorted by when it is due.
+    DueAfter(i64),
+}
+
+impl Keys {
+    pub(crate) fn derive(
+        config: &StoreConfig,
+        topic: &str,
+        topic_hash: JavaHash,
+        sys_flag: i32,
+        properties: &[u8],
+    ) -> Keys {
+        let (mut tags, mut keys, mut unique_key, mut delay) = (&b""[..], &b""[..], &b""[..], &b""[..]);
+        for (name, value) in Properties(properties).raw() {
+            match name {
+                b"TAGS" => tags = value,
+                b"KEYS" => keys = value,
+                b"UNIQ_KEY" => unique_key = value,
+                b"DELAY" => delay = value,
+                _ => {}
+            }
+        }
+        let tags_hash = i64::from(JavaHash::new().update_bytes(tags).finish());
+        let tags_of_queue = match delay_level(topic, delay) {
+            Some(level) => Tags::DueAfter(delay_of(config, level)),
+            None => Tags::Code(tags_hash),
+        };
+        let mut derived = Keys { tags: tags_of_queue, hashes: [0; 8], hash_count: 0, more: Vec::new() };
+        if config.index_enabled && SysFlag(sys_flag).transaction() != TransactionType::Rollback {
+            if !unique_key.is_empty() {
+                derived.push(topic_hash.update_bytes(unique_key));
+            }
+            for key in keys.split(|byte| *byte == KEY_SEPARATOR as u8).filter(|key| !key.is_empty()) {
+                derived.push(topic_hash.update_bytes(key));
+            }
+            if !tags.is_empty() {
+                derived.push(topic_hash.update("T#").update_bytes(tags));
+            }
+        }
+        derived
+    }
+
+    fn push(&mut self, hash: JavaHash) {
+        let hash = index_hash(hash);
+        if self.hash_count < self.hashes.len() && self.more.is_empty() {
+            self.hashes[self.hash_count] = hash;
+            self.hash_count += 1;
+            return;
+        }
+        if self.more.is_empty() {
+            self.more.extend_from_slice(&self.hashes);
+        }
+        self.more.push(hash);
+    }
+
+    /// The third field of the consume queue entry.
+    pub(crate) fn tags_code(&self, store_timestamp: i64) -> i64 {
+        match self.tags {
+            Tags::Code(code) => code,
+            Tags::DueAfter(delay) => store_timestamp + delay,
+        }
+    }
+
+    /// Hashes of all keys under which the index knows the message, in the order in which they are entered.
+    pub(crate) fn hashes(&self) -> &[u32] {
+        if self.more.is_empty() { &self.hashes[..self.hash_count] } else { &self.more }
+    }
+}
+
+/// How the index counts a hash: without sign; the one number whose sign cannot be taken off is 0.
+pub(crate) fn index_hash(hash: JavaHash) -> u32 {
+    hash.finish().checked_abs().map_or(0, i32::unsigned_abs)
+}
+
+fn delay_level(topic: &str, delay: &[u8]) -> Option<usize> {
+    if topic != SCHEDULE_TOPIC || delay.is_empty() {
+        return None;
+    }
+    std::str::from_utf8(delay).ok()?.parse().ok().filter(|level| *level > 0)
+}
+
+/// How long a level waits, in ms. A level beyond the last is the last.
+fn delay_of(config: &StoreConfig, level: usize) -> i64 {
+    let levels = &config.delay_levels;
+    let delay = levels.get(level - 1).or(levels.last()).copied().unwrap_or(Duration::from_secs(1));
+    delay.as_millis() as i64
+}
+
+/// What queue and index must learn of one record.
+#[doc(alias = "DispatchRequest")]
+#[derive(Debug)]
+pub(crate) struct Dispatch {
+    pub queue: Arc<Queue>,
+    pub queue_offset: QueueOffset,
+    /// Does it get an entry in the queue?
+    pub queued: bool,
+    pub at: CommitLogOffset,
+    pub size: i32,
+    pub tags_code: i64,
+    pub store_timestamp: i64,
+    /// How many of the pending hashes are its own.
+    pub hashes: u32,
+}
+
+/// Dispatches in the order of the log, with the hashes of their keys behind one another.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    list: Vec<Dispatch>,
+    hashes: Vec<u32>,
+}
+
+impl Pending {
+    pub(crate) fn push(&mut self, mut dispatch: Dispatch, hashes: &[u32]) {
+        dispatch.hashes = hashes.len() as u32;
+        self.hashes.extend_from_slice(hashes);
+        self.list.push(dispatch);
+    }
+}
+
+/// One key of one message, on its way into the index.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IndexItem {
+    pub hash: u32,
+    pub at: i64,
+    pub store_timestamp: i64,
+}
+
+/// What lies between the log and the files of queues and index.
+#[derive(Debug, Default)]
+pub(crate) struct Dispatcher {
+    /// Wakes the dispatch thread.
+    pub bell: Bell,
+    /// `SYNC_FLUSH`: written, not yet on disk.
+    unpublished: Mutex<VecDeque<(Pending, i64)>>,
+    index_items: Mutex<Vec<IndexItem>>,
+    dirty: Mutex<Vec<Arc<Queue>>>,
+    /// Entries and index items in memory.
+    backlog: AtomicUsize,
+    /// Entries of all records before this are in files.
+    drained: AtomicI64,
+    /// Store timestamp of the last published record, and of the last drained one.
+    published_timestamp: AtomicI64,
+    drained_timestamp: AtomicI64,
+    touched: Mutex<Vec<Arc<Segment>>>,
+    unsynced: AtomicBool,
+}
+
+impl Dispatcher {
+    pub(crate) fn publish_later(&self, pending: Pending, end: i64) {
+        self.unpublished.lock().push_back((pending, end));
+    }
+
+    /// Everything up to `end` is in files; `touched` are not yet brought to disk.
+    pub(crate) fn start(&self, end: i64, timestamp: i64, touched: Vec<Arc<Segment>>) {
+        self.drained.store(end, Ordering::SeqCst);
+        self.published_timestamp.store(timestamp, Ordering::SeqCst);
+        self.drained_timestamp.store(timestamp, Ordering::SeqCst);
+        self.unsynced.store(!touched.is_empty(), Ordering::SeqCst);
+        *self.touched.lock() = touched;
+    }
+
+    pub(crate) fn take_index_items(&self) -> Vec<IndexItem> {
+        let items = std::mem::take(&mut *self.index_items.lock());
+        self.backlog.fetch_sub(items.len(), Ordering::Relaxed);
+        items
+    }
+
+    fn has_work(&self) -> bool {
+        self.backlog.load(Ordering::SeqCst) > 0 || !self.dirty.lock().is_empty()
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.backlog.load(Ordering::Relaxed) > BACKLOG_MAX
+    }
+}
+
+impl Inner {
+    /// Makes all of `pending` readable, up to `end`, and empties it.
+    pub(crate) fn publish(&self, pending: &mut Pending, end: i64) {
+        let mut woken = Vec::new();
+        self.dispatch_all(pending, &mut woken);
+        self.log.set_published(end);
+        woken.into_iter().for_each(Waker::wake);
+        if self.dispatcher.is_urgent() {
+            self.dispatcher.bell.ring_urgently();
+        } else {
+            self.dispatcher.bell.ring();
+        }
+    }
+
+    /// `SYNC_FLUSH`: makes readable what is on disk.
+    pub(crate) fn publish_flushed(&self, flushed: i64) {
+        loop {
+            let next = {
+                let mut unpublished = self.dispatcher.unpublished.lock();
+                match unpublished.front() {
+                    Some((_, end)) if *end <= flushed => unpublished.pop_front(),
+                    _ => None,
+                }
+            };
+            match next {
+                Some((mut pending, end)) => self.publish(&mut pending, end),
+                None => return,
+            }
+        }
+    }
+
+    /// Appends to queues and index in memory.
+    pub(crate) fn dispatch_all(&self, pending: &mut Pending, woken: &mut Vec<Waker>) {
+        let dispatcher = &self.dispatcher;
+        let mut entries = 0;
+        let mut hashes = pending.hashes.iter();
+        let mut index_items = self.index.is_some().then(|| dispatcher.index_items.lock());
+        let mut dirty = Vec::new();
+        for dispatch in pending.list.drain(..) {
+            dispatcher.published_timestamp.store(dispatch.store_timestamp, Ordering::Relaxed);
+            for hash in hashes.by_ref().take(dispatch.hashes as usize) {
+                if let Some(items) = &mut index_items {
+                    items.push(IndexItem { hash: *hash, at: dispatch.at.0, store_timestamp: dispatch.store_timestamp });
+                    entries += 1;
+                }
+            }
+            if dispatch.queued {
+                let entry = Entry { at: dispatch.at.0, size: dispatch.size, tags_code: dispatch.tags_code };
+                entries += 1;
+                if dispatch.queue.publish(dispatch.queue_offset, entry, woken) {
+                    dirty.push(dispatch.queue);
+                }
+            }
+        }
+        drop(index_items);
+        pending.hashes.clear();
+        dispatcher.backlog.fetch_add(entries, Ordering::SeqCst);
+        if !dirty.is_empty() {
+            dispatcher.dirty.lock().append(&mut dirty);
+        }
+    }
+
+    /// A writer that is far faster than the dispatch thread helps it, so that memory stays bounded.
+    pub(crate) fn relieve_dispatch(&self) {
+        if self.dispatcher.backlog.load(Ordering::Relaxed) > BACKLOG_LIMIT && self.log.failure().is_none() {
+            self.drain();
+        }
+    }
+
+    /// The dispatch thread.
+    pub(crate) fn run_dispatch(&self) {
+        let dispatcher = &self.dispatcher;
+        let mut sync_at = Instant::now();
+        while !dispatcher.bell.is_stopped() {
+            if dispatcher.unsynced.load(Ordering::SeqCst) {
+                let wait = sync_at.saturating_duration_since(Instant::now());
+                dispatcher.bell.wait_for(wait, || dispatcher.has_work());
+            } else {
+                dispatcher.bell.wait(|| dispatcher.has_work());
+            }
+            if dispatcher.has_work() {
+                dispatcher.bell.wait_for_urgent(DRAIN_EVERY, || dispatcher.is_urgent());
+                self.drain();
+            }
+            if dispatcher.unsynced.load(Ordering::SeqCst) && Instant::now() >= sync_at {
+                let began = Instant::now();
+                self.sync_dispatched();
+                // Many queues take long: then it is done less often.
+                sync_at = Instant::now() + SYNC_EVERY.max(began.elapsed() * 10);
+            }
+        }
+    }
+
+    /// Writes all entries in memory into their files. If that fails the store takes no more messages, and reads on.
+    pub(crate) fn drain(&self) {
+        let dispatcher = &self.dispatcher;
+        let mut touched = dispatcher.touched.lock();
+        let published = self.log.published();
+        let timestamp = dispatcher.published_timestamp.load(Ordering::Relaxed);
+        let dirty = std::mem::take(&mut *dispatcher.dirty.lock());
+        let mut failed = None;
+        for queue in dirty {
+            match queue.drain(&mut touched) {
+                Ok(count) => _ = dispatcher.backlog.fetch_sub(count, Ordering::SeqCst),
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(index) = &self.index {
+            let mut index = index.lock();
+            let written = index.add(dispatcher.take_index_items()).and_then(|()| index.write(&mut touched));
+            if let Err(error) = written {
+                failed = Some((self.config.index_dir(), error));
+            }
+        }
+        touched.sort_by_key(|segment| Arc::as_ptr(segment) as usize);
+        touched.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        match failed {
+            Some((path, error)) => self.log.fail_dispatch(path, error),
+            None if self.log.failure().is_none() || self.log.flushed() == self.log.written() => {
+                dispatcher.drained.store(published, Ordering::SeqCst);
+                dispatcher.drained_timestamp.store(timestamp, Ordering::SeqCst);
+            }
+            None => {}
+        }
+        dispatcher.unsynced.store(true, Ordering::SeqCst);
+    }
+
+    /// Brings what was drained to disk and raises the checkpoint.
+    pub(crate) fn sync_dispatched(&self) {
+        if let Err((path, error)) = self.try_sync_dispatched() {
+            self.log.fail_dispatch(path, error);
+        }
+    }
+
+    pub(crate) fn try_sync_dispatched(&self) -> Result<(), (PathBuf, io::Error)> {
+        let dispatcher = &self.dispatcher;
+        dispatcher.unsynced.store(false, Ordering::SeqCst);
+        let drained = dispatcher.drained.load(Ordering::SeqCst);
+        let timestamp = dispatcher.drained_timestamp.load(Ordering::SeqCst);
+        let touched = std::mem::take(&mut *dispatcher.touched.lock());
+        for segment in touched {
+            match segment.sync() {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err((segment.path.clone(), error)),
+                _ => {} // deleted since: nothing to bring to disk
+            }
+        }
+        let mut saved = self.checkpoint.lock();
+        let (file, checkpoint) = &mut *saved;
+        let flushed = self.log.flushed();
+        checkpoint.dispatched = drained.min(flushed);
+        checkpoint.queue_timestamp = timestamp;
+        checkpoint.log_timestamp = self.flusher.flushed_timestamp().max(checkpoint.log_timestamp);
+        if let Some(index) = &self.index {
+            checkpoint.index_timestamp = checkpoint.index_timestamp.max(index.lock().full_files_timestamp());
+        }
+        if self.log.failure().is_some() {
+            return Ok(()); // what is known to be on disk is what the last checkpoint says
+        }
+        file.save(checkpoint).map_err(|error| (self.config.root.join("checkpoint"), error))
+    }
+
+    /// Store timestamp of the last readable record.
+    pub(crate) fn published_timestamp(&self) -> i64 {
+        self.dispatcher.published_timestamp.load(Ordering::Relaxed)
+    }
+}
+
+impl Store {
+    /// Resolves when the queue has a readable message at a queue offset greater than or equal to `offset`,
+    /// that is, when its readable end is behind `offset`. At once, if it has.
+    ///
+    /// Also when the topic is deleted. Dropping it costs nothing.
+    pub fn arrived(&self, queue: &Arc<Queue>, offset: QueueOffset) -> Arrived {
+        Arrived { queue: queue.clone(), offset, waiter: None }
+    }
+}
+
+/// See [`Store::arrived`].
+#[must_use = "it waits only while it is polled"]
+#[derive(Debug)]
+pub struct Arrived {
+    queue: Arc<Queue>,
+    offset: QueueOffset,
+    waiter: Option<u64>,
+}
+
+impl Future for Arrived {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.waiter = self.queue.wait(self.offset.0, self.waiter, context.waker());
+        if self.waiter.is_some() { Poll::Pending } else { Poll::Ready(()) }
+    }
+}
+
+impl Drop for Arrived {
+    fn drop(&mut self) {
+        if let Some(id) = self.waiter {
+            self.queue.stop_waiting(id);
+        }
+    }
+}

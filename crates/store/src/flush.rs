@@ -1,0 +1,271 @@
+//! Brings the commit log to disk, in one thread.
+//!
+//! `SYNC_FLUSH`: whenever something was written, one `fdatasync` for all of it; then it is published and whoever waits
+//! for it is woken. What is written meanwhile is the next round: no timer, no lingering.
+//! `ASYNC_FLUSH`: an `fdatasync` every `flush_interval` in which something was written.
+//!
+//! A failed `fdatasync` is not tried again: the kernel may have dropped the pages. The store takes no more messages.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use protocol::message::CommitLogOffset;
+
+use crate::commit_log::Failure;
+use crate::config::FlushDiskType;
+use crate::{Inner, Store};
+
+/// Wakes one thread that waits for work. Ringing costs a load if the thread is awake.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    thread: OnceLock<Thread>,
+    /// The thread waits for any ring, or for an urgent one only.
+    waiting: AtomicBool,
+    waiting_urgent: AtomicBool,
+    stopped: AtomicBool,
+}
+
+impl Bell {
+    /// There is work.
+    pub(crate) fn ring(&self) {
+        if self.waiting.load(Ordering::SeqCst) && self.waiting.swap(false, Ordering::SeqCst) {
+            self.unpark();
+        }
+    }
+
+    /// There is so much work that it should not wait.
+    pub(crate) fn ring_urgently(&self) {
+        self.ring();
+        if self.waiting_urgent.load(Ordering::SeqCst) && self.waiting_urgent.swap(false, Ordering::SeqCst) {
+            self.unpark();
+        }
+    }
+
+    /// The thread shall end.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.unpark();
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    fn unpark(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    /// Returns when there is work or the end has come.
+    pub(crate) fn wait(&self, has_work: impl Fn() -> bool) {
+        self.wait_until(None, &self.waiting, has_work);
+    }
+
+    /// The same, or after some time.
+    pub(crate) fn wait_for(&self, time: Duration, has_work: impl Fn() -> bool) {
+        self.wait_until(Some(Instant::now() + time), &self.waiting, has_work);
+    }
+
+    /// Waits some time, shorter only if work becomes urgent or the end has come.
+    pub(crate) fn wait_for_urgent(&self, time: Duration, is_urgent: impl Fn() -> bool) {
+        self.wait_until(Some(Instant::now() + time), &self.waiting_urgent, is_urgent);
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>, waiting: &AtomicBool, has_work: impl Fn() -> bool) {
+        let _ = self.thread.set(thread::current());
+        loop {
+            // Who brings work rings after it is there: either it is seen below, or the ring is heard.
+            waiting.store(true, Ordering::SeqCst);
+            if self.is_stopped() || has_work() {
+                break;
+            }
+            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => thread::park(),
+                Some(Duration::ZERO) => break,
+                Some(rest) => thread::park_timeout(rest),
+            }
+        }
+        waiting.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Who waits for the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Flusher {
+    /// Wakes the flush thread.
+    pub bell: Bell,
+    /// By position and a number that tells waiters for one position apart.
+    waiters: Mutex<BTreeMap<(i64, u64), Waker>>,
+    waiter_next: AtomicU64,
+    flushed_timestamp: AtomicI64,
+    /// Held by who flushes: what is flushed is published in order.
+    flushing: Mutex<()>,
+}
+
+impl Flusher {
+    /// The log is on disk up to the message stored at `timestamp`.
+    pub(crate) fn start(&self, timestamp: i64) {
+        self.flushed_timestamp.store(timestamp, Ordering::Relaxed);
+    }
+
+    /// Store timestamp up to which the log is on disk.
+    pub(crate) fn flushed_timestamp(&self) -> i64 {
+        self.flushed_timestamp.load(Ordering::Relaxed)
+    }
+
+    fn wake_all(&self) {
+        let waiters = std::mem::take(&mut *self.waiters.lock());
+        waiters.into_values().for_each(Waker::wake);
+    }
+
+    fn wake_up_to(&self, flushed: i64) {
+        let woken = {
+            let mut waiters = self.waiters.lock();
+            let rest = waiters.split_off(&(flushed + 1, 0));
+            std::mem::replace(&mut *waiters, rest)
+        };
+        woken.into_values().for_each(Waker::wake);
+    }
+}
+
+impl Inner {
+    /// The flush thread.
+    pub(crate) fn run_flush(&self) {
+        let bell = &self.flusher.bell;
+        loop {
+            bell.wait(|| self.has_unflushed());
+            if bell.is_stopped() {
+                return;
+            }
+            if self.config.flush == FlushDiskType::Async {
+                bell.wait_for_urgent(self.config.flush_interval, || false);
+            }
+            if self.flush().is_err() {
+                self.wake_hopeless();
+                return;
+            }
+        }
+    }
+
+    fn has_unflushed(&self) -> bool {
+        self.log.written() > self.log.flushed()
+    }
+
+    /// Wakes those whose bytes will never be on disk.
+    pub(crate) fn wake_hopeless(&self) {
+        if self.log.write_failure().is_some() || self.log.flush_failure().is_some() {
+            self.flusher.wake_all();
+        }
+    }
+
+    /// Brings to disk what is written by now.
+    pub(crate) fn flush(&self) -> Result<(), Failure> {
+        let _one_at_a_time = self.flusher.flushing.lock();
+        if let Some(failure) = self.log.flush_failure() {
+            return Err(failure.clone());
+        }
+        let (flushed, written) = (self.log.flushed(), self.log.written());
+        if flushed < written {
+            let timestamp = self.published_timestamp();
+            for segment in self.log.segments.all() {
+                if segment.end() > flushed && segment.base < written {
+                    segment.sync().map_err(|error| self.log.fail_flush(segment.path.clone(), error))?;
+                }
+            }
+            self.log.set_flushed(written);
+            if self.config.flush == FlushDiskType::Sync {
+                self.publish_flushed(written);
+            }
+            let timestamp =
+                if self.config.flush == FlushDiskType::Sync { self.published_timestamp() } else { timestamp };
+            self.flusher.flushed_timestamp.store(timestamp, Ordering::Relaxed);
+            self.flusher.wake_up_to(written);
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Resolves when the log is on disk up to `end`; in `ASYNC_FLUSH` at once.
+    ///
+    /// Someone must call [`Store::write_out`] after the put. Fails when the bytes cannot be brought to disk any more:
+    /// then the message must not be acknowledged.
+    pub fn flushed(&self, end: CommitLogOffset) -> Flushed {
+        let inner = (self.inner.config.flush == FlushDiskType::Sync || self.inner.log.failure().is_some())
+            .then(|| self.inner.clone());
+        Flushed { inner, end, waiter: None }
+    }
+}
+
+/// The message is not, and will not be, on disk.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the message is not known to be on disk: {cause}")]
+pub struct FlushError {
+    /// Why.
+    pub cause: Failure,
+}
+
+/// See [`Store::flushed`].
+#[must_use = "it waits only while it is polled"]
+#[derive(Debug)]
+pub struct Flushed {
+    /// `None`: nothing to wait for.
+    inner: Option<Arc<Inner>>,
+    end: CommitLogOffset,
+    waiter: Option<u64>,
+}
+
+impl Future for Flushed {
+    type Output = Result<(), FlushError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let Some(inner) = &this.inner else {
+            return Poll::Ready(Ok(()));
+        };
+        if let Some(done) = inner.is_flushed(this.end) {
+            return Poll::Ready(done);
+        }
+        let id = *this.waiter.get_or_insert_with(|| inner.flusher.waiter_next.fetch_add(1, Ordering::Relaxed));
+        inner.flusher.waiters.lock().insert((this.end.0, id), context.waker().clone());
+        // It may have come about before the waker was there.
+        match inner.is_flushed(this.end) {
+            Some(done) => Poll::Ready(done),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Flushed {
+    fn drop(&mut self) {
+        if let (Some(inner), Some(id)) = (&self.inner, self.waiter) {
+            inner.flusher.waiters.lock().remove(&(self.end.0, id));
+        }
+    }
+}
+
+impl Inner {
+    fn is_flushed(&self, end: CommitLogOffset) -> Option<Result<(), FlushError>> {
+        let log = &self.log;
+        let fail = |cause: &Failure| Some(Err(FlushError { cause: cause.clone() }));
+        if log.flushed() >= end.0 {
+            return Some(Ok(()));
+        }
+        if let Some(cause) = log.flush_failure() {
+            return fail(cause);
+        }
+        match log.write_failure() {
+            Some(cause) if log.written() < end.0 => fail(cause),
+            _ if self.config.flush == FlushDiskType::Async => Some(Ok(())),
+            _ => None,
+        }
+    }
+}

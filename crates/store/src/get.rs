@@ -1,0 +1,518 @@
+//! Read path: from a queue offset to records, as files or as bytes.
+//!
+//! 1. take entries from the queue, by tags code, up to the limits
+//! 2. join records that follow one another in the log to runs
+//! 3. hand out a run as a piece of its file, to be sent without a copy, or as checked bytes
+//!
+//! What this process wrote is known good and goes out as it is. Older records are compared with their checksums whenever
+//! they are read. A damaged record is never served, and never passed over in silence: reading stops before it, and a
+//! read that begins with it says what, where and why.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use protocol::message::{CommitLogOffset, QueueOffset};
+use protocol::record::{Record, RecordError};
+
+use crate::consume_queue::{Entry, Queue};
+use crate::segment::Segment;
+use crate::{Inner, Store};
+
+/// Queue entries looked at in one call, unless more messages are wanted.
+const SCAN_ENTRIES: usize = 800;
+/// Entries taken from a queue at a time.
+const SCAN_STEP: usize = 256;
+/// With more pieces than this, they are read into one.
+const PIECES_MAX: usize = 4;
+/// Reading over gaps is worth it while the span is at most this many times what is wanted.
+const SPAN_FACTOR: u64 = 4;
+/// Bytes of a record's beginning that say how long it is.
+const HEAD_LEN: usize = 8;
+
+/// What became of a [`Store::get_message`].
+#[doc(alias = "GetMessageStatus")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GetStatus {
+    /// Here are messages.
+    Found,
+    /// There is no such queue.
+    NoMatchedLogicQueue,
+    /// The queue never had a message.
+    NoMessageInQueue,
+    /// The queue begins behind the offset.
+    OffsetTooSmall,
+    /// The queue ends at the offset: the next message will be it.
+    OffsetOverflowOne,
+    /// The queue ends before the offset.
+    OffsetOverflowBadly,
+    /// No message that was looked at matches.
+    NoMatchedMessage,
+    /// The message was just removed, its time being over.
+    MessageWasRemoving,
+    /// The message is there but cannot be read.
+    Damaged(Box<Damage>),
+}
+
+/// A message that is there but cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Topic of the queue.
+    pub topic: String,
+    /// Queue of the topic.
+    pub queue_id: u32,
+    /// Place in the queue.
+    pub offset: QueueOffset,
+    /// Place in the commit log.
+    pub at: CommitLogOffset,
+    /// File of the commit log.
+    pub file: PathBuf,
+    /// Byte of that file.
+    pub position: u64,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "message {} of topic `{}` queue {} is damaged ({}, byte {}: {}); messages before and behind it are not affected",
+            self.offset,
+            self.topic,
+            self.queue_id,
+            self.file.display(),
+            self.position,
+            self.reason
+        )
+    }
+}
+
+/// A piece of a file.
+#[derive(Clone, Debug)]
+pub struct FileSlice {
+    /// The open file.
+    pub file: Arc<File>,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub len: usize,
+}
+
+/// Whole records, one behind the other.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// In a file.
+    File(FileSlice),
+    /// In memory.
+    Bytes(Bytes),
+}
+
+impl Part {
+    /// The records as bytes, read if they are in a file.
+    pub fn to_bytes(&self) -> io::Result<Bytes> {
+        match self {
+            Part::Bytes(bytes) => Ok(bytes.clone()),
+            Part::File(slice) => {
+                let mut bytes = vec![0; slice.len];
+                std::os::unix::fs::FileExt::read_exact_at(&*slice.file, &mut bytes, slice.offset)?;
+                Ok(Bytes::from(bytes))
+            }
+        }
+    }
+}
+
+/// What a [`Store::get_message`] got.
+#[doc(alias = "GetMessageResult")]
+#[derive(Clone, Debug)]
+pub struct Got {
+    /// Were there messages, and if not, why?
+    pub status: GetStatus,
+    /// The records, in their order.
+    pub parts: Vec<Part>,
+    /// Bytes of all parts.
+    pub bytes: usize,
+    /// Messages in all parts.
+    pub count: usize,
+    /// Where to go on.
+    pub next: QueueOffset,
+    /// Oldest offset of the queue.
+    pub min: QueueOffset,
+    /// Offset behind the newest of the queue.
+    pub max: QueueOffset,
+}
+
+/// Why a record could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// No sound record begins there.
+    #[error("no sound record begins at {at} of the commit log ({file}, byte {position}): {reason}", file = .file.display())]
+    Damaged {
+        /// Place in the commit log.
+        at: CommitLogOffset,
+        /// File of the commit log.
+        file: PathBuf,
+        /// Byte of that file.
+        position: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The file could not be read.
+    #[error("cannot read {file} at byte {position}: {error}", file = .file.display())]
+    Io {
+        /// File of the commit log.
+        file: PathBuf,
+        /// Byte of that file.
+        position: u64,
+        /// What the operating system said.
+        error: io::Error,
+    },
+}
+
+impl Store {
+    /// Messages of a queue from `from` on: at most `max_count`, and at most `max_bytes` but at least one.
+    ///
+    /// `filter` is asked with the tags code of each message (0: no tags) and says whether it is wanted.
+    pub fn get_message(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        from: QueueOffset,
+        max_count: usize,
+        max_bytes: usize,
+        filter: &dyn Fn(i64) -> bool,
+    ) -> Got {
+        let Some(queue) = self.inner.queues.get(topic, queue_id) else {
+            return nothing(GetStatus::NoMatchedLogicQueue, 0, (0, 0));
+        };
+        self.inner.get_message(&queue, from.0, max_count, max_bytes, filter)
+    }
+
+    /// The record at `at`, checked. `None` if the log begins behind it, or ends before it.
+    #[doc(alias = "lookMessageByOffset")]
+    pub fn read(&self, at: CommitLogOffset) -> Result<Option<Bytes>, ReadError> {
+        self.inner.read(at)
+    }
+}
+
+fn nothing(status: GetStatus, next: i64, (min, max): (i64, i64)) -> Got {
+    Got {
+        status,
+        parts: Vec::new(),
+        bytes: 0,
+        count: 0,
+        next: QueueOffset(next),
+        min: QueueOffset(min),
+        max: QueueOffset(max),
+    }
+}
+
+/// A message that is wanted.
+#[derive(Clone, Copy)]
+struct Wanted {
+    offset: i64,
+    entry: Entry,
+}
+
+impl Inner {
+    pub(crate) fn get_message(
+        &self,
+        queue: &Queue,
+        from: i64,
+        max_count: usize,
+        max_bytes: usize,
+        filter: &dyn Fn(i64) -> bool,
+    ) -> Got {
+        let (min, max) = queue.bounds();
+        let got = |status, next| nothing(status, next, (min, max));
+        if max == 0 {
+            return got(GetStatus::NoMessageInQueue, 0);
+        } else if from < min {
+            return got(GetStatus::OffsetTooSmall, min);
+        } else if from == max {
+            return got(GetStatus::OffsetOverflowOne, from);
+        } else if from > max {
+            return got(GetStatus::OffsetOverflowBadly, max);
+        }
+
+        let log_min = self.log.min();
+        let mut wanted: Vec<Wanted> = Vec::new();
+        let mut stopped = None;
+        let (mut next, mut bytes) = (from, 0);
+        let scan_end = max.min(from.saturating_add(SCAN_ENTRIES.max(max_count) as i64));
+        'scan: while next < scan_end && wanted.len() < max_count {
+            let step = if next == from { max_count.max(1) } else { SCAN_STEP };
+            let entries = match queue.entries(next, step.min((scan_end - next) as usize)) {
+                Ok(entries) if !entries.is_empty() => entries,
+                Ok(_) => break,
+                Err(error) => {
+                    stopped = Some(self.damage(queue, next, 0, format!("its queue entry cannot be read: {error}")));
+                    break;
+                }
+            };
+            for entry in entries {
+                if !entry.has_message() || !entry.is_there() {
+                    let reason = "the log has no readable record of it".to_owned();
+                    stopped = Some(self.damage(queue, next, entry.at, reason));
+                    break 'scan;
+                }
+                if !(is_extended(entry.tags_code) || filter(entry.tags_code)) {
+                    next += 1;
+                    continue;
+                }
+                let size = entry.size as usize;
+                if !wanted.is_empty() && bytes + size > max_bytes {
+                    break 'scan;
+                }
+                if entry.at < log_min {
+                    if wanted.is_empty() {
+                        return got(GetStatus::MessageWasRemoving, queue.bounds().0.max(next + 1));
+                    }
+                    break 'scan;
+                }
+                bytes += size;
+                wanted.push(Wanted { offset: next, entry });
+                next += 1;
+                if wanted.len() == max_count {
+                    break 'scan;
+                }
+            }
+        }
+
+        let (parts, count, bytes, damage) = self.fetch(queue, &wanted);
+        if let Some(damage) = damage {
+            next = damage.offset.0;
+            stopped = Some(damage);
+        }
+        let status = match stopped {
+            _ if count > 0 => GetStatus::Found,
+            Some(damage) if damage.offset.0 == next => {
+                next = damage.offset.0 + 1;
+                GetStatus::Damaged(Box::new(damage))
+            }
+            _ => GetStatus::NoMatchedMessage,
+        };
+        Got { status, parts, bytes, count, next: QueueOffset(next), min: QueueOffset(min), max: QueueOffset(max) }
+    }
+
+    /// Records of `wanted` up to the first that is damaged.
+    fn fetch(&self, queue: &Queue, wanted: &[Wanted]) -> (Vec<Part>, usize, usize, Option<Damage>) {
+        let mut runs: Vec<Run> = Vec::new();
+        let mut damage = None;
+        let (mut count, mut bytes) = (0, 0);
+        let mut rest = wanted;
+        while let Some(first) = rest.first() {
+            // Records that follow one another in one file, all old or all new.
+            let Some((segment, position)) = self.place(CommitLogOffset(first.entry.at)) else {
+                damage = Some(self.damage(queue, first.offset, first.entry.at, "its file is gone".to_owned()));
+                break;
+            };
+            let old = first.entry.at < self.log.opened_at;
+            let mut len = 0;
+            let mut end = first.entry.at;
+            let same_run = rest.iter().take_while(|wanted| {
+                let goes_on = wanted.entry.at == end
+                    && end + i64::from(wanted.entry.size) <= segment.end()
+                    && (wanted.entry.at < self.log.opened_at) == old;
+                if goes_on {
+                    end += i64::from(wanted.entry.size);
+                    len += wanted.entry.size as usize;
+                }
+                goes_on
+            });
+            let in_run = same_run.count();
+            if in_run == 0 {
+                let reason = format!("its queue entry says {} bytes, its file ends before", first.entry.size);
+                damage = Some(self.damage(queue, first.offset, first.entry.at, reason));
+                break;
+            }
+            let (run, after) = rest.split_at(in_run);
+            rest = after;
+            if old {
+                let (checked, sound, found) = self.read_checked(queue, run, &segment, position, len);
+                count += sound;
+                bytes += checked.len();
+                if !checked.is_empty() {
+                    runs.push(Run::Bytes(checked));
+                }
+                if found.is_some() {
+                    damage = found;
+                    break;
+                }
+            } else {
+                count += in_run;
+                bytes += len;
+                runs.push(Run::File { segment, position, len });
+            }
+        }
+        match join(&runs, bytes) {
+            Ok(parts) => (parts, count, bytes, damage),
+            Err(error) => {
+                let damage = wanted
+                    .first()
+                    .map(|first| self.damage(queue, first.offset, first.entry.at, format!("cannot read it: {error}")));
+                (Vec::new(), 0, 0, damage)
+            }
+        }
+    }
+
+    /// Reads a run of old records and checks each. Returns the bytes before the first damaged one.
+    fn read_checked(
+        &self,
+        queue: &Queue,
+        run: &[Wanted],
+        segment: &Arc<Segment>,
+        position: u64,
+        len: usize,
+    ) -> (Bytes, usize, Option<Damage>) {
+        let mut bytes = vec![0; len];
+        if let Err(error) = segment.read(&mut bytes, position) {
+            let damage = run
+                .first()
+                .map(|first| self.damage(queue, first.offset, first.entry.at, format!("cannot read it: {error}")));
+            return (Bytes::new(), 0, damage);
+        }
+        let mut sound_len = 0;
+        for (sound, wanted) in run.iter().enumerate() {
+            let size = wanted.entry.size as usize;
+            let record = &bytes[sound_len..sound_len + size];
+            if let Err(reason) = check(record, wanted.entry.at, Some(queue)) {
+                let damage = self.damage(queue, wanted.offset, wanted.entry.at, reason);
+                bytes.truncate(sound_len);
+                return (Bytes::from(bytes), sound, Some(damage));
+            }
+            sound_len += size;
+        }
+        (Bytes::from(bytes), run.len(), None)
+    }
+
+    fn damage(&self, queue: &Queue, offset: i64, at: i64, reason: String) -> Damage {
+        let place = self.place(CommitLogOffset(at));
+        Damage {
+            topic: queue.topic().to_owned(),
+            queue_id: queue.queue_id(),
+            offset: QueueOffset(offset),
+            at: CommitLogOffset(at),
+            position: place.as_ref().map_or(0, |(_, position)| *position),
+            file: place.map_or_else(|| self.log.segments.dir().to_owned(), |(segment, _)| segment.path.clone()),
+            reason,
+        }
+    }
+
+    pub(crate) fn read(&self, at: CommitLogOffset) -> Result<Option<Bytes>, ReadError> {
+        if at.0 < self.log.min() || at.0 >= self.log.published() {
+            return Ok(None);
+        }
+        let Some((segment, position)) = self.place(at) else { return Ok(None) };
+        read_record(&segment, position, at.0).map(Some)
+    }
+}
+
+/// Reads and checks the record that begins at byte `position` of `segment`, byte `at` of the log.
+pub(crate) fn read_record(segment: &Arc<Segment>, position: u64, at: i64) -> Result<Bytes, ReadError> {
+    let file = || segment.path.clone();
+    let failed = |error| ReadError::Io { file: file(), position, error };
+    let damaged = |reason: String| ReadError::Damaged { at: CommitLogOffset(at), file: file(), position, reason };
+    let rest = segment.size - position;
+    if rest < HEAD_LEN as u64 {
+        return Err(damaged("the file ends there".to_owned()));
+    }
+    let mut head = [0; HEAD_LEN];
+    segment.read(&mut head, position).map_err(failed)?;
+    let size = match Record::parse(&head) {
+        Err(RecordError::Truncated { need, .. }) => need as u64,
+        Err(error) => return Err(damaged(error.to_string())),
+        Ok(_) => return Err(damaged("a record cannot have 8 bytes".to_owned())),
+    };
+    if size > rest {
+        return Err(damaged(format!("it says it has {size} bytes, its file has {rest} from there")));
+    }
+    let mut bytes = vec![0; size as usize];
+    segment.read(&mut bytes, position).map_err(failed)?;
+    check(&bytes, at, None).map_err(damaged)?;
+    Ok(Bytes::from(bytes))
+}
+
+/// Is `bytes` one sound record, in its place, of its queue?
+fn check(bytes: &[u8], at: i64, queue: Option<&Queue>) -> Result<(), String> {
+    let record = Record::parse(bytes).map_err(|error| error.to_string())?;
+    if record.bytes.len() != bytes.len() {
+        return Err(format!("it has {} bytes, its queue entry says {}", record.bytes.len(), bytes.len()));
+    }
+    if record.commit_log_offset.0 != at {
+        return Err(format!("it says it belongs to {} of the commit log", record.commit_log_offset));
+    }
+    record.verify_crc().map_err(|error| error.to_string())?;
+    match queue {
+        // Several light queues may point to one record of another topic.
+        Some(queue) if !queue.topic().starts_with("%LMQ%") => {
+            if record.topic != queue.topic() || record.queue_id != queue.queue_id() as i32 {
+                return Err(format!("it says it is of topic `{}` queue {}", record.topic, record.queue_id));
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Does the tags code point into a consume queue extension, which this store does not read? The client filters then.
+fn is_extended(tags_code: i64) -> bool {
+    tags_code < i64::from(i32::MIN)
+}
+
+/// Records that follow one another.
+enum Run {
+    File { segment: Arc<Segment>, position: u64, len: usize },
+    Bytes(Bytes),
+}
+
+/// Runs as parts; many small runs are read into one.
+fn join(runs: &[Run], bytes: usize) -> io::Result<Vec<Part>> {
+    if runs.len() <= PIECES_MAX {
+        return runs
+            .iter()
+            .map(|run| match run {
+                Run::Bytes(bytes) => Ok(Part::Bytes(bytes.clone())),
+                Run::File { segment, position, len } => {
+                    Ok(Part::File(FileSlice { file: segment.file()?, offset: *position, len: *len }))
+                }
+            })
+            .collect();
+    }
+    let mut all = BytesMut::with_capacity(bytes);
+    let mut span = Vec::new();
+    let mut n = 0;
+    while n < runs.len() {
+        let Run::File { segment, position: first, len } = &runs[n] else {
+            if let Run::Bytes(bytes) = &runs[n] {
+                all.extend_from_slice(bytes);
+            }
+            n += 1;
+            continue;
+        };
+        // As many runs of this file as are close together are read at once.
+        let (mut useful, mut end, mut after) = (*len as u64, *first + *len as u64, n + 1);
+        while let Some(Run::File { segment: other, position, len }) = runs.get(after)
+            && Arc::ptr_eq(segment, other)
+            && *position >= end
+            && *position + *len as u64 - *first <= SPAN_FACTOR * (useful + *len as u64)
+        {
+            useful += *len as u64;
+            end = *position + *len as u64;
+            after += 1;
+        }
+        span.resize((end - *first) as usize, 0);
+        segment.read(&mut span, *first)?;
+        for run in &runs[n..after] {
+            if let Run::File { position, len, .. } = run {
+                let at = (*position - *first) as usize;
+                all.extend_from_slice(&span[at..at + *len]);
+            }
+        }
+        n = after;
+    }
+    Ok(vec![Part::Bytes(all.freeze())])
+}

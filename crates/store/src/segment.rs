@@ -1,0 +1,267 @@
+//! Files of one size that make up a longer sequence of bytes. The only code that touches message files.
+//!
+//! A [`Segment`] is one file: created sparse at its full size, read and written at a position, brought to disk, deleted.
+//! [`Segments`] are the files of one directory in order, named by the 20-digit position of their first byte.
+//!
+//! A store can have more files than a process may have open. Segments of consume queues are therefore opened when they
+//! are used, and [`OpenFiles`] closes the ones opened longest ago.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::SystemTime;
+
+use parking_lot::{Mutex, RwLock};
+
+/// One file of a sequence.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    /// Position of its first byte in the sequence.
+    pub base: i64,
+    /// Its size in bytes.
+    pub size: u64,
+    pub path: PathBuf,
+    handle: Mutex<Option<Arc<File>>>,
+    open_files: Option<Arc<OpenFiles>>,
+}
+
+impl Segment {
+    /// A new file of `size` bytes, all zero, that takes no room yet. Its directory is made and brought to disk.
+    pub(crate) fn create(
+        path: PathBuf,
+        base: i64,
+        size: u64,
+        open_files: Option<Arc<OpenFiles>>,
+    ) -> io::Result<Arc<Segment>> {
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir)?;
+        }
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        file.set_len(size)?;
+        if let Some(dir) = path.parent() {
+            File::open(dir)?.sync_all()?;
+        }
+        let segment = Arc::new(Segment { base, size, path, handle: Mutex::new(None), open_files });
+        segment.keep(Arc::new(file));
+        Ok(segment)
+    }
+
+    /// A file that is there.
+    pub(crate) fn existing(path: PathBuf, base: i64, size: u64, open_files: Option<Arc<OpenFiles>>) -> Arc<Segment> {
+        Arc::new(Segment { base, size, path, handle: Mutex::new(None), open_files })
+    }
+
+    /// The open file.
+    pub(crate) fn file(self: &Arc<Self>) -> io::Result<Arc<File>> {
+        if let Some(file) = &*self.handle.lock() {
+            return Ok(file.clone());
+        }
+        let file = Arc::new(OpenOptions::new().read(true).write(true).open(&self.path)?);
+        self.keep(file.clone());
+        Ok(file)
+    }
+
+    fn keep(self: &Arc<Self>, file: Arc<File>) {
+        *self.handle.lock() = Some(file);
+        if let Some(open_files) = &self.open_files {
+            open_files.opened(self);
+        }
+    }
+
+    /// Position behind its last byte.
+    pub(crate) fn end(&self) -> i64 {
+        self.base + self.size as i64
+    }
+
+    /// Fills `bytes` from byte `at` of the file.
+    pub(crate) fn read(self: &Arc<Self>, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        self.file()?.read_exact_at(bytes, at)
+    }
+
+    /// Writes all `bytes` at byte `at` of the file.
+    pub(crate) fn write(self: &Arc<Self>, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.file()?.write_all_at(bytes, at)
+    }
+
+    /// Brings everything written so far to disk.
+    pub(crate) fn sync(self: &Arc<Self>) -> io::Result<()> {
+        self.file()?.sync_data()
+    }
+
+    /// Makes all bytes from `at` on zero, and gives back the room they took.
+    pub(crate) fn zero_from(self: &Arc<Self>, at: u64) -> io::Result<()> {
+        let file = self.file()?;
+        file.set_len(at)?;
+        file.set_len(self.size)?;
+        file.sync_all()
+    }
+
+    /// First byte at or behind `at` that may be other than zero; what lies between was never written.
+    pub(crate) fn next_data(self: &Arc<Self>, at: u64) -> io::Result<Option<u64>> {
+        let file = self.file()?;
+        match rustix::fs::seek(&*file, rustix::fs::SeekFrom::Data(at)) {
+            Ok(found) => Ok(Some(found)),
+            Err(rustix::io::Errno::NXIO) => Ok(None),
+            Err(_) => Ok((at < self.size).then_some(at)),
+        }
+    }
+
+    pub(crate) fn modified(&self) -> io::Result<SystemTime> {
+        fs::metadata(&self.path)?.modified()
+    }
+
+    pub(crate) fn delete(&self) -> io::Result<()> {
+        *self.handle.lock() = None;
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Limits how many segments are open at a time.
+#[derive(Debug)]
+pub(crate) struct OpenFiles {
+    max: usize,
+    opened: Mutex<VecDeque<Weak<Segment>>>,
+}
+
+impl OpenFiles {
+    pub(crate) fn new(max: usize) -> Arc<OpenFiles> {
+        Arc::new(OpenFiles { max, opened: Mutex::default() })
+    }
+
+    fn opened(&self, segment: &Arc<Segment>) {
+        let mut opened = self.opened.lock();
+        opened.push_back(Arc::downgrade(segment));
+        while opened.len() > self.max {
+            if let Some(oldest) = opened.pop_front().and_then(|oldest| oldest.upgrade()) {
+                *oldest.handle.lock() = None;
+            }
+        }
+    }
+}
+
+/// What stands in a directory of segments and should not.
+#[derive(Debug)]
+pub(crate) enum ListError {
+    Io {
+        path: PathBuf,
+        error: io::Error,
+    },
+    /// A file has another size than all files there must have.
+    Size {
+        path: PathBuf,
+        size: u64,
+    },
+    /// A file's name is no position.
+    Name {
+        path: PathBuf,
+    },
+}
+
+/// All files of one directory, oldest first. The directory need not exist.
+#[derive(Debug)]
+pub(crate) struct Segments {
+    dir: PathBuf,
+    size: u64,
+    open_files: Option<Arc<OpenFiles>>,
+    list: RwLock<Vec<Arc<Segment>>>,
+}
+
+impl Segments {
+    pub(crate) fn empty(dir: PathBuf, size: u64, open_files: Option<Arc<OpenFiles>>) -> Segments {
+        Segments { dir, size, open_files, list: RwLock::default() }
+    }
+
+    /// Finds the files of `dir`, each `size` bytes long. An empty last file, left by a crash, is deleted.
+    pub(crate) fn load(dir: PathBuf, size: u64, open_files: Option<Arc<OpenFiles>>) -> Result<Segments, ListError> {
+        let mut list = Vec::new();
+        for (path, name) in files_of(&dir)? {
+            let named = ListError::Name { path: path.clone() };
+            let base: i64 = name.parse().ok().filter(|base| *base >= 0).ok_or(named)?;
+            let found = fs::metadata(&path).map_err(|error| ListError::Io { path: path.clone(), error })?.len();
+            list.push((base, path, found));
+        }
+        list.sort_by_key(|(base, ..)| *base);
+        if let Some((_, path, 0)) = list.last() {
+            fs::remove_file(path).map_err(|error| ListError::Io { path: path.clone(), error })?;
+            list.pop();
+        }
+        let mut segments = Vec::with_capacity(list.len());
+        for (base, path, found) in list {
+            if found != size {
+                return Err(ListError::Size { path, size: found });
+            }
+            segments.push(Segment::existing(path, base, size, open_files.clone()));
+        }
+        Ok(Segments { dir, size, open_files, list: RwLock::new(segments) })
+    }
+
+    /// A new last file that begins at `base`.
+    pub(crate) fn add(&self, base: i64) -> io::Result<Arc<Segment>> {
+        let path = self.dir.join(format!("{base:020}"));
+        let segment = Segment::create(path, base, self.size, self.open_files.clone())?;
+        self.list.write().push(segment.clone());
+        Ok(segment)
+    }
+
+    /// The file that holds `position`.
+    pub(crate) fn holding(&self, position: i64) -> Option<Arc<Segment>> {
+        let list = self.list.read();
+        let after = list.partition_point(|segment| segment.base <= position);
+        list[..after].last().filter(|segment| position < segment.end()).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Segment>> {
+        self.list.read().clone()
+    }
+
+    pub(crate) fn first(&self) -> Option<Arc<Segment>> {
+        self.list.read().first().cloned()
+    }
+
+    pub(crate) fn last(&self) -> Option<Arc<Segment>> {
+        self.list.read().last().cloned()
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Deletes one file.
+    pub(crate) fn delete(&self, segment: &Arc<Segment>) -> io::Result<()> {
+        segment.delete()?;
+        self.list.write().retain(|other| !Arc::ptr_eq(other, segment));
+        Ok(())
+    }
+}
+
+/// Paths and names of the files of a directory, directories left out. None if the directory is not there.
+pub(crate) fn files_of(dir: &Path) -> Result<Vec<(PathBuf, String)>, ListError> {
+    entries_of(dir, false)
+}
+
+/// Paths and names of the directories in a directory.
+pub(crate) fn directories_of(dir: &Path) -> Result<Vec<(PathBuf, String)>, ListError> {
+    entries_of(dir, true)
+}
+
+fn entries_of(dir: &Path, directories: bool) -> Result<Vec<(PathBuf, String)>, ListError> {
+    let failed = |error| ListError::Io { path: dir.to_owned(), error };
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if fs::metadata(entry.path()).map_err(failed)?.is_dir() == directories {
+            found.push((entry.path(), entry.file_name().to_string_lossy().into_owned()));
+        }
+    }
+    Ok(found)
+}

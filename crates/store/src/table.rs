@@ -1,0 +1,144 @@
+//! Small tables kept as one file each (`config/*.json`): saved whole, never half.
+//!
+//! [`save`] writes `<file>.tmp` and brings it to disk, renames the old file to `<file>.bak`, renames the new one into its
+//! place and brings the directory to disk. At every moment one of the two names holds a whole table.
+//! [`load`] takes `<file>`, and `<file>.bak` if that is missing or cannot be read, and says which. A file that cannot be
+//! read is put aside as `<file>.damaged`.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Where a loaded table comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The file itself.
+    Newest,
+    /// The file before the last save, because the newest could not be read.
+    LastGood {
+        /// What was wrong with the newest.
+        why: String,
+    },
+}
+
+/// A table that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded<T> {
+    /// What the validator made of the bytes.
+    pub table: T,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// A table that is there but cannot be read, nor can the one before it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot read {path}: {newest}; nor its last good state {path}.bak: {last_good}; put one of them right or remove both",
+    path = .path.display()
+)]
+pub struct LoadError {
+    /// The newest file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub newest: String,
+    /// What is wrong with the one before.
+    pub last_good: String,
+}
+
+/// Saves `bytes` as the newest state of `path`; the state before stays as `<path>.bak`.
+#[doc(alias = "ConfigManager.persist")]
+pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(dir)?;
+    let fresh = beside(path, ".tmp");
+    let mut file = File::create(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    match fs::rename(path, beside(path, ".bak")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::rename(&fresh, path)?;
+    File::open(dir)?.sync_all()
+}
+
+/// Loads the newest state of `path` that `validate` accepts; `None` if the table was never saved.
+#[doc(alias = "ConfigManager.load")]
+pub fn load<T, E: fmt::Display>(
+    path: &Path,
+    validate: impl Fn(&[u8]) -> Result<T, E>,
+) -> Result<Option<Loaded<T>>, LoadError> {
+    let read = |path: &Path| match fs::read(path) {
+        Ok(bytes) if bytes.is_empty() => Err(Some("the file is empty".to_owned())),
+        Ok(bytes) => validate(&bytes).map_err(|error| Some(error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(None),
+        Err(error) => Err(Some(error.to_string())),
+    };
+    let newest = match read(path) {
+        Ok(table) => return Ok(Some(Loaded { table, source: Source::Newest })),
+        Err(newest) => newest,
+    };
+    match (newest, read(&beside(path, ".bak"))) {
+        (newest, Ok(table)) => {
+            let why = newest.unwrap_or_else(|| "the file is missing".to_owned());
+            tracing::warn!("cannot read {}: {why}; using its last good state", path.display());
+            // Out of the way, or the next save would make it the last good state.
+            let _ = fs::rename(path, beside(path, ".damaged"));
+            Ok(Some(Loaded { table, source: Source::LastGood { why } }))
+        }
+        (None, Err(None)) => Ok(None),
+        (newest, Err(last_good)) => {
+            let missing = || "the file is missing".to_owned();
+            Err(LoadError {
+                path: path.to_owned(),
+                newest: newest.unwrap_or_else(missing),
+                last_good: last_good.unwrap_or_else(missing),
+            })
+        }
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: &[u8]) -> Result<String, &'static str> {
+        let text = String::from_utf8(bytes.to_vec()).map_err(|_| "not UTF-8")?;
+        if text.ends_with('}') { Ok(text) } else { Err("cut short") }
+    }
+
+    #[test]
+    fn a_table_never_saved_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(load(&dir.path().join("topics.json"), text).unwrap(), None);
+    }
+
+    #[test]
+    fn the_newest_counts_and_a_broken_one_falls_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config").join("topics.json");
+        save(&path, b"{1}").unwrap();
+        save(&path, b"{2}").unwrap();
+        assert_eq!(load(&path, text).unwrap().unwrap(), Loaded { table: "{2}".into(), source: Source::Newest });
+
+        fs::write(&path, b"{2").unwrap();
+        let loaded = load(&path, text).unwrap().unwrap();
+        assert_eq!(loaded, Loaded { table: "{1}".into(), source: Source::LastGood { why: "cut short".into() } });
+
+        assert_eq!(fs::read(beside(&path, ".damaged")).unwrap(), b"{2", "put aside");
+        assert_eq!(load(&path, text).unwrap().unwrap().table, "{1}");
+
+        fs::write(&path, b"").unwrap();
+        fs::write(beside(&path, ".bak"), b"\xff").unwrap();
+        let error = load(&path, text).unwrap_err().to_string();
+        assert!(error.contains("the file is empty") && error.contains("not UTF-8"), "{error}");
+    }
+}

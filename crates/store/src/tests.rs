@@ -1,0 +1,632 @@
+//! What a store promises, told as short stories.
+
+use std::fs;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, SystemTime};
+
+use protocol::message::{SysFlag, java_hash, tags_code};
+use protocol::record::{BatchEntry, Record};
+use tempfile::TempDir;
+
+use crate::*;
+
+const FILE_SIZE: u64 = 64 << 10;
+
+fn small(root: &Path) -> StoreConfig {
+    StoreConfig {
+        commit_log_file_size: FILE_SIZE,
+        consume_queue_file_size: 20 * 50,
+        index_slots: 64,
+        index_entries: 400,
+        flush_interval: Duration::from_millis(20),
+        ..StoreConfig::new(root)
+    }
+}
+
+fn open(root: &Path) -> Arc<Store> {
+    Store::open(small(root)).unwrap()
+}
+
+fn message<'a>(topic: &'a str, queue_id: u32, body: &'a [u8], properties: &'a [u8]) -> PutMessage<'a> {
+    PutMessage {
+        topic,
+        queue_id,
+        flag: 0,
+        sys_flag: 0,
+        born_timestamp: 1_700_000_000_000,
+        born_host: "127.0.0.1:50000".parse().unwrap(),
+        store_host: "10.0.0.1:10911".parse().unwrap(),
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        body,
+        properties,
+    }
+}
+
+fn put(store: &Store, topic: &str, queue_id: u32, body: &str) -> Stored {
+    let properties = format!("TAGS\x01TagA\x02KEYS\x01{body} both\x02UNIQ_KEY\x01id-{body}\x02");
+    let stored = store.put_message(&message(topic, queue_id, body.as_bytes(), properties.as_bytes())).unwrap();
+    store.write_out().unwrap();
+    stored
+}
+
+fn get(store: &Store, topic: &str, queue_id: u32, from: i64) -> Got {
+    store.get_message(topic, queue_id, QueueOffset(from), 32, 1 << 20, &|_| true)
+}
+
+/// Bodies of what was got.
+fn bodies(got: &Got) -> Vec<String> {
+    let mut bodies = Vec::new();
+    for part in &got.parts {
+        let bytes = part.to_bytes().unwrap();
+        bodies.extend(Record::all(&bytes).map(|record| String::from_utf8_lossy(record.unwrap().body).into_owned()));
+    }
+    assert_eq!(bodies.len(), got.count);
+    bodies
+}
+
+/// All bodies of a queue, which is intact.
+fn all(store: &Store, topic: &str, queue_id: u32) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut next = store.min_offset(topic, queue_id);
+    while next < store.max_offset(topic, queue_id) {
+        let got = get(store, topic, queue_id, next.0);
+        assert_eq!(got.status, GetStatus::Found);
+        all.extend(bodies(&got));
+        next = got.next;
+    }
+    all
+}
+
+fn numbered(numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(|n| format!("m{n}")).collect()
+}
+
+/// The directory of an open store as a killed process would leave it.
+fn crashed_copy(root: &Path) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    copy_dir(root, copy.path());
+    copy
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn log_file(root: &Path, base: u64) -> PathBuf {
+    root.join("commitlog").join(format!("{base:020}"))
+}
+
+fn change(path: &Path, at: usize, with: impl FnOnce(&mut [u8])) {
+    let mut bytes = fs::read(path).unwrap();
+    with(&mut bytes[at..]);
+    fs::write(path, bytes).unwrap();
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+fn is_pending(future: std::pin::Pin<&mut impl Future>) -> bool {
+    future.poll(&mut Context::from_waker(Waker::noop())).is_pending()
+}
+
+#[test]
+fn what_is_put_is_got() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    assert_eq!(get(&store, "T", 0, 0).status, GetStatus::NoMatchedLogicQueue);
+    for n in 0..40 {
+        let stored = put(&store, "T", 0, &format!("m{n}"));
+        assert_eq!(stored.queue_offset, QueueOffset(n));
+    }
+    let got = get(&store, "T", 0, 0);
+    assert_eq!(bodies(&got), numbered(0..32));
+    assert_eq!((got.next, got.min, got.max), (QueueOffset(32), QueueOffset(0), QueueOffset(40)));
+    assert_eq!(got.parts.len(), 1, "one piece of one file");
+    assert_eq!(get(&store, "T", 0, 40).status, GetStatus::OffsetOverflowOne);
+    assert_eq!(get(&store, "T", 0, 41).status, GetStatus::OffsetOverflowBadly);
+    store.queue_or_create("T", 1);
+    assert_eq!(get(&store, "T", 1, 0).status, GetStatus::NoMessageInQueue);
+    assert_eq!(store.topics(), ["T"]);
+    assert_eq!(all(&store, "T", 0), numbered(0..40));
+}
+
+#[test]
+fn nothing_is_readable_before_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let stored = store.put_message(&message("T", 0, b"x", b"")).unwrap();
+    assert_eq!(store.max_offset("T", 0), QueueOffset(0));
+    assert!(store.read(stored.at).unwrap().is_none());
+    store.write_out().unwrap();
+    assert_eq!(store.max_offset("T", 0), QueueOffset(1));
+    assert!(store.read(stored.at).unwrap().is_some());
+}
+
+#[test]
+fn limits_of_a_get_are_kept_but_one_message_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    (0..10).for_each(|n| _ = put(&store, "T", 0, &format!("m{n}")));
+    let one = store.get_message("T", 0, QueueOffset(0), 32, 1, &|_| true);
+    assert_eq!((one.count, one.next), (1, QueueOffset(1)));
+    let three = store.get_message("T", 0, QueueOffset(0), 3, 1 << 20, &|_| true);
+    assert_eq!((three.count, three.next), (3, QueueOffset(3)));
+}
+
+#[test]
+fn tags_are_filtered_by_code_before_the_log_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for n in 0..100 {
+        let properties = if n % 10 == 0 { &b"TAGS\x01rare\x02"[..] } else { b"" };
+        store.put_message(&message("T", 0, format!("m{n}").as_bytes(), properties)).unwrap();
+    }
+    store.write_out().unwrap();
+    let wanted = tags_code("rare");
+    let got = store.get_message("T", 0, QueueOffset(0), 4, 1 << 20, &|code| code == wanted);
+    assert_eq!(bodies(&got), ["m0", "m10", "m20", "m30"]);
+    assert_eq!(got.next, QueueOffset(31));
+    let none = store.get_message("T", 0, QueueOffset(0), 32, 1 << 20, &|code| code == 7);
+    assert_eq!((none.status, none.next), (GetStatus::NoMatchedMessage, QueueOffset(100)));
+}
+
+#[test]
+fn scattered_records_come_in_one_piece() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for n in 0..20 {
+        (0..3).for_each(|queue_id| _ = put(&store, "T", queue_id, &format!("m{n}")));
+    }
+    let got = get(&store, "T", 1, 0);
+    assert_eq!(bodies(&got), numbered(0..20));
+    assert_eq!(got.parts.len(), 1);
+}
+
+#[test]
+fn the_log_goes_on_in_the_next_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let body = "b".repeat(1000);
+    for n in 0..200 {
+        let stored = store.put_message(&message("T", 0, body.as_bytes(), b"")).unwrap();
+        assert_eq!(stored.queue_offset, QueueOffset(n));
+        assert!(stored.at.0 % FILE_SIZE as i64 + (stored.end.0 - stored.at.0) + 8 <= FILE_SIZE as i64);
+    }
+    store.write_out().unwrap();
+    assert_eq!(all(&store, "T", 0).len(), 200);
+    store.close().unwrap();
+    let first = fs::read(log_file(dir.path(), 0)).unwrap();
+    assert_eq!(first.len() as u64, FILE_SIZE);
+    let blank = (FILE_SIZE as usize / 1092) * 1092;
+    assert_eq!(
+        &first[blank..blank + 8],
+        [(first.len() - blank).to_be_bytes()[4..].to_vec(), vec![0xCB, 0xD4, 0x31, 0x94]].concat()
+    );
+    let store = open(dir.path());
+    assert_eq!(all(&store, "T", 0).len(), 200);
+}
+
+#[test]
+fn a_batch_lies_in_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut offset = 0;
+    for _ in 0..50 {
+        let mut body = Vec::new();
+        for n in 0..7 {
+            BatchEntry { flag: n, body: &[b'x'; 500], properties: b"TAGS\x01TagA\x02" }.encode(&mut body);
+        }
+        let stored = store.put_batch(&message("T", 3, &body, b"")).unwrap();
+        assert_eq!(stored.queue_offset, QueueOffset(offset));
+        offset += 7;
+        let files: Vec<i64> = stored.at.iter().map(|at| at.0 / FILE_SIZE as i64).collect();
+        assert_eq!(files, vec![files[0]; 7]);
+    }
+    store.write_out().unwrap();
+    assert_eq!(all(&store, "T", 3).len(), 350);
+    let record = store.read(CommitLogOffset(0)).unwrap().unwrap();
+    assert_eq!(Record::parse(&record).unwrap().properties, b"TAGS\x01TagA\x02");
+    assert!(matches!(store.put_batch(&message("T", 3, &[1, 2, 3], b"")), Err(PutError::Batch { n: 0, .. })));
+    assert!(matches!(store.put_batch(&message("T", 3, b"", b"")), Err(PutError::EmptyBatch { .. })));
+}
+
+#[test]
+fn what_cannot_be_stored_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreConfig { max_message_size: 100, ..small(dir.path()) }).unwrap();
+    for topic in ["", "..", "a/b", &"t".repeat(256)] {
+        assert!(matches!(store.put_message(&message(topic, 0, b"", b"")), Err(PutError::Topic { .. })), "{topic}");
+    }
+    assert!(matches!(
+        store.put_message(&message("T", 0, &[0; 101], b"")),
+        Err(PutError::BodyTooLarge { len: 101, .. })
+    ));
+    let properties = vec![b'p'; 32768];
+    assert!(matches!(store.put_message(&message("T", 0, b"", &properties)), Err(PutError::PropertiesTooLarge { .. })));
+    store.close().unwrap();
+    assert!(matches!(store.put_message(&message("T", 0, b"", b"")), Err(PutError::Closed)));
+}
+
+#[test]
+fn a_closed_store_opens_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..4 {
+        let store = open(dir.path());
+        assert_eq!(all(&store, "T", 0), numbered(0..round * 130));
+        (round * 130..(round + 1) * 130).for_each(|n| _ = put(&store, "T", 0, &format!("m{n}")));
+        store.close().unwrap();
+        store.close().unwrap();
+        assert!(!dir.path().join("abort").exists());
+    }
+    let files: Vec<u64> = fs::read_dir(dir.path().join("consumequeue/T/0"))
+        .unwrap()
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .collect();
+    assert_eq!(files, vec![1000; 11], "520 entries, 50 in a file");
+}
+
+#[test]
+fn a_killed_store_has_all_that_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    (0..500).for_each(|n| _ = put(&store, "T", (n % 3) as u32, &format!("m{n}")));
+    let copy = crashed_copy(dir.path());
+    store.put_message(&message("T", 0, b"never written", b"")).unwrap();
+    drop(store);
+    for root in [dir.path(), copy.path()] {
+        assert!(root.join("abort").exists());
+        let store = open(root);
+        let expected: Vec<String> = (0..500).step_by(3).map(|n| format!("m{n}")).collect();
+        assert_eq!(all(&store, "T", 0), expected);
+        assert_eq!(put(&store, "T", 0, "next").queue_offset, QueueOffset(167));
+        assert_eq!(store.query("T", "id-m499", 10, 0, i64::MAX).records.len(), 1);
+        assert_eq!(store.query("T", "id-m0", 10, 0, i64::MAX).records.len(), 1);
+        store.close().unwrap();
+        assert_eq!(all(&open(root), "T", 0).len(), 168);
+    }
+}
+
+#[test]
+fn a_torn_tail_is_cut_wherever_it_is_torn() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    (0..3).for_each(|n| _ = put(&store, "T", 0, &format!("m{n}")));
+    let last = put(&store, "T", 0, "last");
+    drop(store);
+    let whole = crashed_copy(dir.path());
+    for torn in last.at.0..last.end.0 {
+        let copy = crashed_copy(whole.path());
+        change(&log_file(copy.path(), 0), torn as usize, |rest| rest.fill(0));
+        let store = open(copy.path());
+        assert_eq!(all(&store, "T", 0), numbered(0..3), "torn at {torn}");
+        assert_eq!(store.commit_log_bounds().1, last.at);
+        let bytes = fs::read(log_file(copy.path(), 0)).unwrap();
+        assert!(bytes[last.at.0 as usize..].iter().all(|byte| *byte == 0));
+        assert_eq!(put(&store, "T", 0, "m3").queue_offset, QueueOffset(3));
+        assert_eq!(all(&store, "T", 0), numbered(0..4));
+    }
+}
+
+#[test]
+fn a_damaged_message_is_refused_by_name_and_its_neighbours_stay() {
+    for clean in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        (0..5).for_each(|n| _ = put(&store, "T", 0, &format!("m{n}")));
+        let bad = put(&store, "T", 0, "bad");
+        (6..10).for_each(|n| _ = put(&store, "T", 0, &format!("m{n}")));
+        if clean {
+            store.close().unwrap();
+        }
+        drop(store);
+        // The body begins at byte 88.
+        change(&log_file(dir.path(), 0), bad.at.0 as usize + 88, |rest| rest[0] ^= 1);
+
+        let store = open(dir.path());
+        assert_eq!(store.max_offset("T", 0), QueueOffset(10));
+        let before = get(&store, "T", 0, 0);
+        assert_eq!((bodies(&before), before.next), (numbered(0..5), QueueOffset(5)));
+        let at = get(&store, "T", 0, 5);
+        let GetStatus::Damaged(damage) = &at.status else { panic!("{at:?}") };
+        assert_eq!((damage.topic.as_str(), damage.queue_id, damage.offset), ("T", 0, QueueOffset(5)));
+        assert!(damage.to_string().contains("00000000000000000000"), "{damage}");
+        assert_eq!((at.count, at.next), (0, QueueOffset(6)));
+        assert_eq!(bodies(&get(&store, "T", 0, 6)), numbered(6..10));
+        assert!(store.read(bad.at).is_err());
+        assert_eq!(put(&store, "T", 0, "m10").queue_offset, QueueOffset(10));
+    }
+}
+
+#[test]
+fn queues_and_index_are_made_again_from_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    (0..300).for_each(|n| _ = put(&store, "T", 1, &format!("m{n}")));
+    put(&store, "U", 0, "other");
+    store.close().unwrap();
+    for gone in [vec!["consumequeue"], vec!["index"], vec!["consumequeue", "index", "checkpoint"]] {
+        let copy = crashed_copy(dir.path());
+        for name in gone {
+            let path = copy.path().join(name);
+            if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+        }
+        let store = open(copy.path());
+        assert_eq!(all(&store, "T", 1), numbered(0..300));
+        assert_eq!(all(&store, "U", 0), ["other"]);
+        for key in ["m0", "m150", "m299"] {
+            assert_eq!(store.query("T", key, 10, 0, i64::MAX).records.len(), 1, "{key}");
+        }
+        store.close().unwrap();
+        let same = |name: &str| fs::read(dir.path().join(name)).unwrap() == fs::read(copy.path().join(name)).unwrap();
+        assert!(same("consumequeue/T/1/00000000000000000000"));
+        assert!(same("consumequeue/T/1/00000000000000005000"));
+    }
+}
+
+#[test]
+fn in_sync_flush_nothing_is_seen_before_it_is_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreConfig { flush: FlushDiskType::Sync, ..small(dir.path()) }).unwrap();
+    let stored = store.put_message(&message("T", 0, b"x", b"")).unwrap();
+    let mut flushed = pin!(store.flushed(stored.end));
+    assert!(is_pending(flushed.as_mut()));
+    assert_eq!(store.max_offset("T", 0), QueueOffset(0));
+    store.write_out().unwrap();
+    block_on(flushed).unwrap();
+    assert_eq!(store.max_offset("T", 0), QueueOffset(1));
+    for n in 0..50 {
+        block_on(store.flushed(put(&store, "T", 0, &format!("m{n}")).end)).unwrap();
+    }
+    assert_eq!(store.max_offset("T", 0), QueueOffset(51));
+    store.close().unwrap();
+}
+
+#[test]
+fn who_waits_for_a_message_is_woken() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let queue = store.queue_or_create("T", 0);
+    let mut second = pin!(store.arrived(&queue, QueueOffset(1)));
+    assert!(is_pending(second.as_mut()));
+    put(&store, "T", 0, "first");
+    block_on(store.arrived(&queue, QueueOffset(0)));
+    assert!(is_pending(second.as_mut()));
+    let other = store.clone();
+    let putter = std::thread::spawn(move || put(&other, "T", 0, "second"));
+    block_on(second);
+    putter.join().unwrap();
+}
+
+#[test]
+fn keys_find_their_messages_newest_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    (0..300).for_each(|n| _ = put(&store, "T", 0, &format!("m{n}")));
+    let found = store.query("T", "both", 1000, 0, i64::MAX);
+    assert_eq!(found.records.len(), 300, "over three index files");
+    let bodies: Vec<_> = found.records.iter().map(|record| Record::parse(record).unwrap().queue_offset.0).collect();
+    assert_eq!(bodies, (0..300).rev().collect::<Vec<_>>());
+    assert_eq!(store.query("T", "both", 5, 0, i64::MAX).records.len(), 5);
+    assert_eq!(store.query("T", "id-m7", 5, 0, i64::MAX).records.len(), 1);
+    assert_eq!(store.query("T", "m7", 5, 0, 1000).records.len(), 0);
+    assert_eq!(store.query("T", "TagA", 5, 0, i64::MAX).records.len(), 0, "tags are no keys");
+    assert_eq!(store.query("U", "m7", 5, 0, i64::MAX).records.len(), 0);
+    store.close().unwrap();
+    let store = open(dir.path());
+    assert_eq!(store.query("T", "both", 1000, 0, i64::MAX).records.len(), 300);
+}
+
+#[test]
+fn index_files_have_apaches_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let stored = put(&store, "T", 0, "k");
+    store.close().unwrap();
+    let path = fs::read_dir(dir.path().join("index")).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(path.file_name().unwrap().len(), 17);
+    let bytes = fs::read(path).unwrap();
+    assert_eq!(bytes.len(), 40 + 64 * 4 + 400 * 20);
+    assert_eq!(bytes[..8], stored.store_timestamp.to_be_bytes());
+    assert_eq!(bytes[36..40], 5_i32.to_be_bytes(), "four keys, the next is number 5");
+    for (n, key) in ["T#id-k", "T#k", "T#both", "T#T#TagA"].into_iter().enumerate() {
+        let at = 40 + 64 * 4 + (n + 1) * 20;
+        let hash = java_hash(key).unsigned_abs();
+        assert_eq!(bytes[at..at + 4], hash.to_be_bytes(), "{key}");
+        let slot = 40 + (hash % 64) as usize * 4;
+        assert_ne!(bytes[slot..slot + 4], [0; 4], "{key}");
+    }
+}
+
+#[test]
+fn offsets_are_found_by_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut times = Vec::new();
+    for n in 0..60 {
+        times.push(put(&store, "T", 0, &format!("m{n}")).store_timestamp);
+        if n % 4 == 3 {
+            std::thread::sleep(Duration::from_millis(3));
+        }
+    }
+    let search = |time, boundary| store.search_offset("T", 0, time, boundary).0 as usize;
+    for time in times[0] - 2..times[59] + 2 {
+        let lower = times.iter().position(|stored| *stored >= time).unwrap_or(60);
+        let upper = times.iter().rposition(|stored| *stored <= time).unwrap_or(0);
+        assert_eq!((search(time, Boundary::Lower), search(time, Boundary::Upper)), (lower, upper), "{time}");
+    }
+    assert_eq!(store.store_timestamp_of("T", 0, QueueOffset(17)), Some(times[17]));
+    assert_eq!(store.store_timestamp_of("T", 0, QueueOffset(60)), None);
+}
+
+#[test]
+fn delayed_messages_are_queued_by_when_they_are_due() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut due = Vec::new();
+    for (level, seconds) in [("3", 10), ("18", 7200), ("99", 7200), ("1", 1)] {
+        let properties = format!("DELAY\x01{level}\x02TAGS\x01TagA\x02");
+        let stored = store.put_message(&message("SCHEDULE_TOPIC_XXXX", 0, b"", properties.as_bytes())).unwrap();
+        due.push(stored.store_timestamp + seconds * 1000);
+    }
+    store.put_message(&message("SCHEDULE_TOPIC_XXXX", 0, b"", b"TAGS\x01TagA\x02")).unwrap();
+    due.push(tags_code("TagA"));
+    store.close().unwrap();
+    let entries = || {
+        let bytes = fs::read(dir.path().join("consumequeue/SCHEDULE_TOPIC_XXXX/0/00000000000000000000")).unwrap();
+        (0..5).map(|n| i64::from_be_bytes(bytes[n * 20 + 12..n * 20 + 20].try_into().unwrap())).collect::<Vec<_>>()
+    };
+    assert_eq!(entries(), due);
+    fs::remove_dir_all(dir.path().join("consumequeue")).unwrap();
+    open(dir.path()).close().unwrap();
+    assert_eq!(entries(), due, "recovery derives the same");
+}
+
+#[test]
+fn half_messages_are_in_the_log_but_in_no_queue() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    put(&store, "T", 0, "m0");
+    let half = PutMessage { sys_flag: SysFlag::TRANSACTION_PREPARED, ..message("T", 0, b"half", b"") };
+    let half = store.put_message(&half).unwrap();
+    assert_eq!(half.queue_offset, QueueOffset(0));
+    assert_eq!(put(&store, "T", 0, "m1").queue_offset, QueueOffset(1));
+    assert!(store.read(half.at).unwrap().is_some());
+    assert_eq!(all(&store, "T", 0), numbered(0..2));
+    let half = PutMessage { sys_flag: SysFlag::TRANSACTION_ROLLBACK, ..message("T", 0, b"half", b"") };
+    store.put_message(&half).unwrap();
+    store.close().unwrap();
+    let end = store.commit_log_bounds().1;
+    assert_eq!(open(dir.path()).commit_log_bounds().1, end, "the log does not end with the last queued message");
+}
+
+#[test]
+fn expired_files_go_and_the_queue_begins_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let body = "b".repeat(1000);
+    (0..300).for_each(|_| _ = put(&store, "T", 0, &body));
+    assert_eq!(store.clean_expired(SystemTime::now()).unwrap(), Cleaned::default());
+    let later = SystemTime::now() + Duration::from_secs(73 * 3600);
+    std::thread::sleep(Duration::from_millis(250));
+    let cleaned = store.clean_expired(later).unwrap();
+    assert!(cleaned.commit_log >= 8 && cleaned.consume_queue >= 4, "{cleaned:?}");
+    let min = store.min_offset("T", 0);
+    assert!(min > QueueOffset(150));
+    let too_small = get(&store, "T", 0, 0);
+    assert_eq!((too_small.status, too_small.next), (GetStatus::OffsetTooSmall, min));
+    assert_eq!(all(&store, "T", 0).len() as i64, 300 - min.0);
+    assert!(store.read(CommitLogOffset(0)).unwrap().is_none());
+    store.close().unwrap();
+    let store = open(dir.path());
+    assert_eq!((store.min_offset("T", 0), store.max_offset("T", 0)), (min, QueueOffset(300)));
+    drop(store);
+    fs::remove_dir_all(dir.path().join("consumequeue")).unwrap();
+    let store = open(dir.path());
+    assert_eq!(
+        (store.min_offset("T", 0), store.max_offset("T", 0)),
+        (min, QueueOffset(300)),
+        "rebuilt from its middle"
+    );
+    assert_eq!(all(&store, "T", 0).len() as i64, 300 - min.0);
+}
+
+#[test]
+fn a_deleted_topic_is_gone_and_may_begin_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    (0..10).for_each(|n| _ = put(&store, "T", 0, &format!("m{n}")));
+    put(&store, "U", 0, "stays");
+    store.delete_topic("T").unwrap();
+    assert_eq!(store.topics(), ["U"]);
+    assert_eq!(get(&store, "T", 0, 0).status, GetStatus::NoMatchedLogicQueue);
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.topics(), ["U"], "also after a crash");
+    assert_eq!(put(&store, "T", 0, "new").queue_offset, QueueOffset(0));
+    assert_eq!(all(&store, "T", 0), ["new"]);
+}
+
+#[test]
+fn a_second_opener_is_refused_and_told_by_whom() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let error = Store::open(small(dir.path())).unwrap_err();
+    let OpenError::Locked { pid, .. } = &error else { panic!("{error}") };
+    assert_eq!(*pid, Some(std::process::id() as i32));
+    drop(store);
+    open(dir.path());
+}
+
+#[test]
+fn a_file_of_another_size_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    put(&store, "T", 0, "m");
+    store.close().unwrap();
+    let error =
+        Store::open(StoreConfig { commit_log_file_size: 1 << 20, ..small(dir.path()) }).unwrap_err().to_string();
+    assert!(error.contains("mappedFileSizeCommitLog") && error.contains("65536"), "{error}");
+    let error =
+        Store::open(StoreConfig { consume_queue_file_size: 2000, ..small(dir.path()) }).unwrap_err().to_string();
+    assert!(error.contains("mappedFileSizeConsumeQueue") && error.contains("consumequeue/T/0"), "{error}");
+    fs::create_dir_all(dir.path().join("batchconsumequeue/BatchTopic/0")).unwrap();
+    let error = Store::open(small(dir.path())).unwrap_err().to_string();
+    assert!(error.contains("BatchTopic"), "{error}");
+}
+
+#[test]
+fn the_checkpoint_of_a_closed_store_is_the_end_of_its_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let last = put(&store, "T", 0, "m");
+    store.close().unwrap();
+    let bytes = fs::read(dir.path().join("checkpoint")).unwrap();
+    assert_eq!(bytes.len(), 4096);
+    assert_eq!(bytes[..8], last.store_timestamp.to_be_bytes());
+    assert_eq!(bytes[8..16], last.store_timestamp.to_be_bytes());
+    assert_eq!(bytes[40..48], last.end.0.to_be_bytes());
+}
+
+#[test]
+fn a_consume_queue_entry_has_apaches_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let stored = put(&store, "T", 0, "m");
+    store.close().unwrap();
+    let bytes = fs::read(dir.path().join("consumequeue/T/0/00000000000000000000")).unwrap();
+    assert_eq!(bytes[..8], [0; 8]);
+    assert_eq!(bytes[8..12], ((stored.end.0 - stored.at.0) as i32).to_be_bytes());
+    assert_eq!(bytes[12..20], [0, 0, 0, 0, 0, 0x27, 0xa8, 0x07]);
+    assert!(bytes[20..].iter().all(|byte| *byte == 0));
+}

@@ -1,0 +1,35 @@
+# Every command there is.
+
+_list:
+    @just --list
+
+# Name server and broker in one process, no configuration.
+dev *ARGS:
+    cargo run --release -- dev {{ARGS}}
+
+# The fast tests.
+test:
+    cargo test
+
+# Formatting, lints, documentation: warnings are errors.
+lint:
+    cargo fmt --all --check
+    cargo clippy --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+
+# Other people's clients: `just interop`, `just interop apache`.
+interop against="cometmq" *ARGS:
+    cargo build --release
+    interop/run --against {{against}} {{ARGS}}
+
+# Kill -9 under load, many times.
+crash times="1000":
+    CRASH_TIMES={{times}} cargo test --release -p cometmq --test crash -- --nocapture
+
+# CometMQ, Apache's broker and the bare limits in one run; writes docs/benchmarks.md.
+bench *ARGS:
+    benches/run {{ARGS}}
+
+# Exactly what CI runs.
+ci:
+    bash .ci/run
