@@ -4,7 +4,7 @@
 //! sets which field and what is allowed; reading, printing and GET_BROKER_CONFIG all go by it.
 //!
 //! Which keys Apache knows stands in `config/apache.properties`. A key that is known there and not here is honest work
-//! for later: it is listed at start. A few of those must not be passed over in silence; [`REFUSED`] has them.
+//! for later: it is listed at start. A few of those must not be passed over in silence; `REFUSED` has them.
 
 use protocol::nearest::nearest;
 use protocol::properties;
@@ -138,7 +138,7 @@ pub struct Config {
     /// The most bytes that a pull takes along.
     /// Key: `maxTransferBytesOnMessageInMemory`. Default: 262144.
     pub max_transfer_bytes_in_memory: usize,
-    /// The most messages that a pull takes along, whatever the client asks.
+    /// The most messages that a pull takes along, whatever the client asks. Left at its default, up to 1024.
     /// Key: `maxTransferCountOnMessageInMemory`. Default: 32.
     pub max_transfer_count_in_memory: usize,
     /// Clients may use lite pull.

@@ -11,6 +11,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// So many members all groups together may have.
+pub const MEMBERS_MAX: usize = 300_000;
+
 /// So many topics one group may subscribe to.
 pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 
@@ -19,6 +22,8 @@ pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 #[derive(Debug)]
 pub struct Consumers<P = Peer> {
     groups: HashMap<String, ConsumerGroup<P>>,
+    /// Members of all groups.
+    count: usize,
 }
 
 /// A group that has members.
@@ -68,11 +73,13 @@ pub struct Changes {
     pub rebalance: bool,
     /// We need the client's subscriptions, which it left out.
     pub ask_subscriptions: bool,
+    /// The client came over another connection than before. If that one is alive, two clients have the same id.
+    pub moved: bool,
 }
 
 impl<P> Default for Consumers<P> {
     fn default() -> Consumers<P> {
-        Consumers { groups: HashMap::new() }
+        Consumers { groups: HashMap::new(), count: 0 }
     }
 }
 
@@ -86,6 +93,12 @@ impl<P: Clone + Eq> Consumers<P> {
         fingerprint: i64,
         without_subscriptions: bool,
     ) -> Changes {
+        let known = self.groups.get(&data.group_name).is_some_and(|group| group.members.contains_key(client));
+        if !known && self.count >= MEMBERS_MAX {
+            tracing::warn!(group = data.group_name, client, "not taken as a member: there are {MEMBERS_MAX} already");
+            return Changes::default();
+        }
+        self.count += usize::from(!known);
         let group = self.groups.entry(data.group_name.clone()).or_insert_with(|| ConsumerGroup {
             consume_type: data.consume_type,
             message_model: data.message_model,
@@ -95,22 +108,24 @@ impl<P: Clone + Eq> Consumers<P> {
             fingerprint: 0,
             changed_by: String::new(),
         });
+        let moved = group.members.get(client).is_some_and(|known| known.peer != member.peer);
         let joined = group.join(client, member);
         if without_subscriptions {
-            return Changes { rebalance: joined, ask_subscriptions: group.fingerprint != fingerprint };
+            return Changes { rebalance: joined, ask_subscriptions: group.fingerprint != fingerprint, moved };
         }
         group.consume_type = data.consume_type;
         group.message_model = data.message_model;
         group.consume_from_where = data.consume_from_where;
         group.fingerprint = fingerprint;
-        let moved = group.subscribe(&data.group_name, client, data.subscription_data_set);
-        Changes { rebalance: joined || moved, ask_subscriptions: false }
+        let subscribed = group.subscribe(&data.group_name, client, data.subscription_data_set);
+        Changes { rebalance: joined || subscribed, ask_subscriptions: false, moved }
     }
 
     /// `client` leaves `group`. True: it was a member.
     pub fn leave(&mut self, group: &str, client: &str) -> bool {
         let Some(found) = self.groups.get_mut(group) else { return false };
         let left = found.members.remove(client).is_some();
+        self.count -= usize::from(left);
         if found.members.is_empty() {
             self.groups.remove(group);
         }
@@ -139,6 +154,7 @@ impl<P: Clone + Eq> Consumers<P> {
             });
             !group.members.is_empty()
         });
+        self.count -= removed.len();
         removed
     }
 

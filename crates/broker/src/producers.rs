@@ -1,6 +1,6 @@
 //! Who sends: the members of producer groups, as their heartbeats tell.
 
-use crate::consumers::Member;
+use crate::consumers::{MEMBERS_MAX, Member};
 use remoting::Peer;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 pub struct Producers<P = Peer> {
     /// Group → client id → member.
     groups: HashMap<String, HashMap<String, Member<P>>>,
+    /// Members of all groups; a few more than there are, until the next expiry.
+    count: usize,
 }
 
 impl<P> Default for Producers<P> {
     fn default() -> Producers<P> {
-        Producers { groups: HashMap::new() }
+        Producers { groups: HashMap::new(), count: 0 }
     }
 }
 
@@ -26,6 +28,11 @@ impl<P: Clone + Eq> Producers<P> {
             *known = member;
             return;
         }
+        if self.count >= MEMBERS_MAX {
+            tracing::warn!(group, client, "not taken as a member: there are {MEMBERS_MAX} already");
+            return;
+        }
+        self.count += 1;
         self.groups.entry(group.to_owned()).or_default().insert(client.to_owned(), member);
     }
 
@@ -54,6 +61,7 @@ impl<P: Clone + Eq> Producers<P> {
             members.retain(|_, member| keep(member));
             !members.is_empty()
         });
+        self.count = self.groups.values().map(HashMap::len).sum();
     }
 
     /// One of the group's members.

@@ -300,7 +300,7 @@ mod tests {
             call: Call<RegisterBroker>,
         ) -> Result<Answer<RegisterBrokerReply>, Reject> {
             assert_eq!(call.request.body_crc32, Some(RegisterBrokerBody::checksum(&call.body)));
-            let body = RegisterBrokerBody::read(&call.body, false, call.version).unwrap();
+            let body = RegisterBrokerBody::read(&call.body, call.version).unwrap();
             let topics = body.topic_config_serialize_wrapper.topic_config_table;
             let ours = topics.values().filter(|topic| topic.topic_name.starts_with("my-"));
             let topics: Vec<String> = ours.map(|t| format!("{}:{}", t.topic_name, t.perm)).collect();
@@ -375,7 +375,7 @@ mod tests {
     fn many_topics_go_in_parts_of_which_each_has_its_own_version_and_the_last_the_true_one() {
         let topics: Vec<_> = (0..12_001).map(|i| Arc::new(TopicConfig::new(format!("t{i}"), 1, 6))).collect();
         let bodies = registrations(&topics, &DataVersion { counter: 9, ..DataVersion::default() }, 6);
-        let read = |body: &Vec<u8>| RegisterBrokerBody::read(body, false, 479).unwrap().topic_config_serialize_wrapper;
+        let read = |body: &Vec<u8>| RegisterBrokerBody::read(body, 479).unwrap().topic_config_serialize_wrapper;
         let parts: Vec<_> =
             bodies.iter().map(read).map(|p| (p.data_version.counter, p.topic_config_table.len())).collect();
         assert_eq!(parts, [(7, 5_000), (8, 5_000), (9, 2_001)]);

@@ -2,6 +2,7 @@
 
 use crate::table::save_or_tell;
 use crate::{Broker, delay, table};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -11,10 +12,13 @@ use tokio::time::{MissedTickBehavior, interval};
 const EXPIRY_PERIOD: Duration = Duration::from_secs(10);
 
 /// How often the progress of delayed messages is saved.
-const DELAY_SAVE_PERIOD: Duration = Duration::from_secs(10);
+const DELAY_SAVE_PERIOD: Duration = Duration::from_secs(5);
 
 /// How often old files are looked for.
 const CLEAN_PERIOD: Duration = Duration::from_secs(10);
+
+/// When more of the disk is used than this, old files are deleted at any hour (`diskMaxUsedSpaceRatio`).
+const DISK_USED_MAX: f64 = 0.75;
 
 impl Broker {
     /// Delivers delayed messages, saves tables, drops silent clients and old files, until `shutdown` is ready.
@@ -63,7 +67,7 @@ async fn save(broker: &Arc<Broker>, file: &'static str, table: fn(&Broker) -> &d
 async fn save_changes(broker: Arc<Broker>) {
     let (mut topics, mut groups) = (broker.topics.changed(), broker.groups.changed());
     loop {
-        save(&broker, "topics.json", |broker| &broker.topics).await;
+        save(&broker, "topics.json", |broker| &*broker.topics).await;
         save(&broker, "subscriptionGroup.json", |broker| &broker.groups).await;
         tokio::select! {
             _ = topics.changed() => {}
@@ -100,11 +104,27 @@ async fn clean_store(broker: Arc<Broker>) {
     let mut ticks = every(CLEAN_PERIOD);
     loop {
         ticks.tick().await;
-        let store = broker.store.clone();
-        match spawn_blocking(move || store.clean_expired(SystemTime::now())).await {
-            Ok(Ok(_)) => {}
+        let broker = broker.clone();
+        let cleaned = spawn_blocking(move || {
+            let hour = jiff::Zoned::now().hour();
+            let is_time = broker.config.delete_when.iter().any(|when| i64::from(*when) == i64::from(hour));
+            if is_time || disk_used(&broker.config.store_root).is_some_and(|used| used > DISK_USED_MAX) {
+                broker.store.clean_expired(SystemTime::now()).map(drop)
+            } else {
+                Ok(())
+            }
+        });
+        match cleaned.await {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "can't delete old files"),
             Err(error) => tracing::error!(%error, "can't delete old files"),
         }
     }
+}
+
+/// Which part of the disk under `directory` is used.
+fn disk_used(directory: &Path) -> Option<f64> {
+    let disk = rustix::fs::statvfs(directory).ok()?;
+    let used = disk.f_blocks.saturating_sub(disk.f_bfree) as f64;
+    Some(used / (used + disk.f_bavail as f64).max(1.0))
 }

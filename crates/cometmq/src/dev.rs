@@ -6,6 +6,7 @@ use crate::listen;
 use crate::options::DevSettings;
 use crate::serve::{Advertised, RunningBroker, StartError, Unset, data_threads};
 use crate::shutdown::Shutdown;
+use crate::text;
 use namesrv::Namesrv;
 use namesrv::config::NamesrvConfig;
 use std::time::Instant;
@@ -24,6 +25,9 @@ pub async fn serve(
     let namesrv = Namesrv::new(config);
     let namesrv_address = server.listen(listener, namesrv.router()).map_err(StartError::Threads)?;
 
+    if !settings.config.namesrv_addr.is_empty() {
+        eprintln!("{}", text::own_namesrv(&settings.config.namesrv_addr, environment.language));
+    }
     settings.config.namesrv_addr = vec![format!("127.0.0.1:{}", namesrv_address.port())];
     let broker = RunningBroker::start(settings, environment.language, &server, Unset::AsReached)?;
     let facts = broker.facts();

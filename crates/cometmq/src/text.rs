@@ -84,6 +84,15 @@ pub fn no_namesrv(language: Language) -> String {
     language.pick(english, "无：客户端找不到这个 Broker，请用 -n 或 namesrvAddr 指定").to_owned()
 }
 
+/// `dev` has a name server of its own.
+pub fn own_namesrv(others: &[String], language: Language) -> String {
+    let others = others.join("  ");
+    match language {
+        English => format!("dev registers with its own name server only, and not with {others}"),
+        Chinese => format!("dev 只向自己的名字服务器注册，不会向 {others} 注册"),
+    }
+}
+
 /// The VIP port is taken.
 pub fn no_vip_port(error: &VipError, language: Language) -> String {
     let VipError { port, source } = error;

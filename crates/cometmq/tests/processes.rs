@@ -6,7 +6,9 @@ use protocol::code::response;
 use protocol::command::Command as Frame;
 use protocol::json;
 use protocol::request::Request;
+use protocol::request::offset::GetMaxOffset;
 use protocol::request::route::GetRoute;
+use protocol::request::send::SendMessage;
 use protocol::route::TopicRoute;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -182,6 +184,30 @@ fn ctrl_c_ends_it_cleanly_and_a_successor_finds_the_ports_free() {
     let mut dev = Process::start(&mut command(home.path(), BINARY, &arguments));
     dev.line("is ready");
     dev.stop();
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_restart() {
+    let home = TempDir::new().unwrap();
+    let arguments = ["dev", "--namesrv-port", "0", "--broker-port", "0"];
+    let send = SendMessage {
+        producer_group: "p".into(),
+        topic: "orders".into(),
+        default_topic: "TBW102".into(),
+        default_topic_queue_nums: 4,
+        queue_id: 2,
+        ..SendMessage::default()
+    };
+    let end = GetMaxOffset { topic: "orders".into(), queue_id: 2 };
+    for expected in 1..=3 {
+        let mut dev = Process::start(&mut command(home.path(), BINARY, &arguments));
+        let broker = dev.banner("broker");
+        dev.line("is ready");
+        let sent = ask(&broker, &send);
+        assert_eq!(sent.code, response::SUCCESS, "{:?}", sent.remark);
+        assert_eq!(ask(&broker, &end).ext.get("offset"), Some(expected.to_string().as_str()));
+        dev.stop();
+    }
 }
 
 #[test]

@@ -32,8 +32,7 @@ pub async fn register_broker(
             "crc32 not match: the registration of {broker_name} arrived damaged (announced {announced}, is {checksum})"
         )));
     }
-    let compressed = call.request.compressed.unwrap_or(false);
-    let body = RegisterBrokerBody::read(&call.body, compressed, call.version)
+    let body = RegisterBrokerBody::read(&call.body, call.version)
         .map_err(|bad| Reject::system_error(format!("the registration of {broker_name} can't be read: {bad}")))?;
     let timeout = call.request.heartbeat_timeout_millis.and_then(|millis| u64::try_from(millis).ok());
     let registration = Registration {

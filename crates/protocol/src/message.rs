@@ -233,6 +233,12 @@ impl<'a> Properties<'a> {
         self.raw().filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?)))
     }
 
+    /// What stands between the separators, in its order: properties, and what is none.
+    pub fn segments(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || (!rest.is_empty()).then(|| next_segment(&mut rest)))
+    }
+
     /// All names and values as bytes, in their order.
     pub fn raw(&self) -> RawProperties<'a> {
         RawProperties { rest: self.0 }

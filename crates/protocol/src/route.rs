@@ -133,6 +133,9 @@ const INFLATED_MAX: u64 = 64 * 1024 * 1024;
 /// The longest piece of one.
 const PIECE_MAX: usize = 1024 * 1024;
 
+/// zlib's data begins with it, JSON does not.
+const ZLIB: u8 = 0x78;
+
 /// From this version on, a deflated registration ends with static topics (`V5_0_0`).
 const WITH_MAPPINGS: i32 = 413;
 
@@ -141,10 +144,13 @@ const WITH_FILTER_SERVERS: i32 = 37;
 
 impl RegisterBrokerBody {
     /// Reads a registration as a broker of `version` writes it; an empty body registers no topics.
-    pub fn read(body: &[u8], compressed: bool, version: i32) -> Result<RegisterBrokerBody, BadRegistration> {
+    ///
+    /// Whether it is deflated shows in its first byte. The header's `compressed` is no guide: with
+    /// `compressedRegister=true`, Apache's broker 5.5.0 deflates and says `false`.
+    pub fn read(body: &[u8], version: i32) -> Result<RegisterBrokerBody, BadRegistration> {
         if body.is_empty() {
             Ok(RegisterBrokerBody::default())
-        } else if compressed {
+        } else if body[0] == ZLIB {
             RegisterBrokerBody::inflate(body, version, INFLATED_MAX)
         } else if version < WITH_FILTER_SERVERS {
             Ok(RegisterBrokerBody { topic_config_serialize_wrapper: json::read(body)?, ..Default::default() })
@@ -281,24 +287,23 @@ mod tests {
                 "topicConfigTable":{"TBW102":{"order":false,"perm":7,"readQueueNums":8,"topicFilterType":"SINGLE_TAG","topicName":"TBW102","topicSysFlag":0,"writeQueueNums":8},
                 "orders":{"attributes":{"message.type":"FI FO"},"perm":6,"readQueueNums":4,"topicName":"orders","writeQueueNums":2}},
                 "topicQueueMappingInfoMap":{"s":{"topic":"s","currIdMap":{0:0}}},"topicQueueMappingDetailMap":{}}}"#,
-            false,
             479,
         )
         .unwrap();
-        assert_eq!(RegisterBrokerBody::read(&deflated(&[&new]), true, 479).unwrap(), from_json);
+        assert_eq!(RegisterBrokerBody::read(&deflated(&[&new]), 479).unwrap(), from_json);
 
         let mut without_mappings = from_json;
         without_mappings.topic_config_serialize_wrapper.topic_queue_mapping_info_map.clear();
-        assert_eq!(RegisterBrokerBody::read(&deflated(&[&old]), true, 407).unwrap(), without_mappings);
-        assert!(matches!(RegisterBrokerBody::read(&deflated(&[&old]), true, 479), Err(BadRegistration::Deflated(_))));
+        assert_eq!(RegisterBrokerBody::read(&deflated(&[&old]), 407).unwrap(), without_mappings);
+        assert!(matches!(RegisterBrokerBody::read(&deflated(&[&old]), 479), Err(BadRegistration::Deflated(_))));
     }
 
     #[test]
     fn a_zip_bomb_is_refused_without_being_inflated() {
         let announced = deflated(&[&i32::MAX.to_be_bytes()]);
-        assert!(matches!(RegisterBrokerBody::read(&announced, true, 0), Err(BadRegistration::Length { .. })));
+        assert!(matches!(RegisterBrokerBody::read(&announced, 0), Err(BadRegistration::Length { .. })));
         let negative = deflated(&[&(-1i32).to_be_bytes()]);
-        assert!(matches!(RegisterBrokerBody::read(&negative, true, 0), Err(BadRegistration::Length { .. })));
+        assert!(matches!(RegisterBrokerBody::read(&negative, 0), Err(BadRegistration::Length { .. })));
 
         // 2 MiB of topics, all the same.
         let topics = piece("t 1 1 6 SINGLE_TAG").repeat(100_000);
@@ -311,21 +316,21 @@ mod tests {
     #[test]
     fn no_body_makes_the_reader_fail_other_than_with_an_error() {
         let whole = deflated(&[&[piece("{}"), 1i32.to_be_bytes().to_vec(), piece("t 1 1 6 X"), piece("[]")].concat()]);
-        assert!(RegisterBrokerBody::read(&whole, true, 0).is_ok());
+        assert!(RegisterBrokerBody::read(&whole, 0).is_ok());
         for cut in 1..whole.len() - 5 {
-            assert!(RegisterBrokerBody::read(&whole[..cut], true, 0).is_err(), "{cut}");
+            assert!(RegisterBrokerBody::read(&whole[..cut], 0).is_err(), "{cut}");
         }
         for text in ["t", "t 1 1 6", "t x 1 6 X", ""] {
             let body = deflated(&[&[piece("{}"), 1i32.to_be_bytes().to_vec(), piece(text)].concat()]);
-            assert!(matches!(RegisterBrokerBody::read(&body, true, 0), Err(BadRegistration::Topic(_))));
+            assert!(matches!(RegisterBrokerBody::read(&body, 0), Err(BadRegistration::Topic(_))));
         }
-        assert_eq!(RegisterBrokerBody::read(b"", true, 0).unwrap(), RegisterBrokerBody::default());
+        assert_eq!(RegisterBrokerBody::read(b"", 0).unwrap(), RegisterBrokerBody::default());
     }
 
     #[test]
     fn brokers_before_3_0_11_register_only_topics() {
         let body = br#"{"dataVersion":{"counter":1},"topicConfigTable":{"t":{"topicName":"t"}}}"#;
-        let read = RegisterBrokerBody::read(body, false, 36).unwrap();
+        let read = RegisterBrokerBody::read(body, 36).unwrap();
         assert!(read.topic_config_serialize_wrapper.topic_config_table.contains_key("t"));
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::segment::Segment;
+use crate::segment::{Access, Segment};
 
 const SIZE: u64 = 4096;
 const USED: usize = 48;
@@ -43,7 +43,10 @@ impl CheckpointFile {
     /// Opens or creates the file. What is missing from it reads as 0.
     pub(crate) fn open(path: PathBuf) -> io::Result<(CheckpointFile, Checkpoint)> {
         let size = fs::metadata(&path).map_or(0, |found| found.len());
-        let segment = Segment::create(path, 0, SIZE.max(size), None)?;
+        let segment = match size {
+            0..SIZE => Segment::create(path, 0, SIZE, Access::Random)?,
+            _ => Segment::existing(path, 0, size, Access::Random),
+        };
         let mut bytes = [0; USED];
         segment.read(&mut bytes, 0)?;
         let mut numbers = bytes.as_chunks::<8>().0.iter().map(|number| i64::from_be_bytes(*number).max(0));

@@ -8,13 +8,14 @@
 //! Four positions follow one another: published ≤ written ≤ appended, flushed ≤ written.
 //!
 //! Locks of the store, in the order in which they may be taken:
-//! `flushing`, `writer`, `appender`, `unpublished`, a queue's `drain`, `index`, `index items`, a queue's `state`, `dirty queues`,
+//! `flushing`, `writer`, `appender`, `unpublished`, `touched`, a queue's `drain`, `index`, `index items`, a queue's `state`, `dirty queues`,
 //! `flush waiters`, `checkpoint`; then those of segments.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 
 use parking_lot::Mutex;
 use protocol::message::CommitLogOffset;
@@ -331,10 +332,11 @@ impl Inner {
         *bytes = chunk.bytes;
         bytes.clear();
         bytes.shrink_to(BUFFER_KEPT_MAX);
+        let mut woken = Vec::new();
         match self.config.flush {
             FlushDiskType::Async => {
                 log.written.store(end, Ordering::SeqCst);
-                self.publish(pending, end);
+                self.publish(pending, end, &mut woken);
             }
             FlushDiskType::Sync => {
                 // First the list, then the position: the flush thread publishes what is listed up to where it flushed.
@@ -343,6 +345,7 @@ impl Inner {
             }
         }
         drop(writer);
+        woken.into_iter().for_each(Waker::wake);
         self.flusher.bell.ring();
         self.relieve_dispatch();
         Ok(())

@@ -22,7 +22,7 @@ use std::task::Waker;
 use parking_lot::{Mutex, RwLock};
 use protocol::message::{CommitLogOffset, JavaHash, QueueOffset};
 
-use crate::segment::{OpenFiles, Segment, Segments};
+use crate::segment::{Access, OpenFiles, Segment, Segments};
 
 /// Bytes of an entry.
 pub(crate) const ENTRY_LEN: usize = 20;
@@ -94,6 +94,15 @@ struct State {
     deleted: bool,
     waiters: Vec<Waiter>,
     waiter_next: u64,
+}
+
+/// What publishing a message changed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Published {
+    /// Entries in memory that are new.
+    pub added: usize,
+    /// The queue had nothing to drain before.
+    pub to_drain: bool,
 }
 
 struct Waiter {
@@ -212,14 +221,15 @@ impl Queue {
         Some((segment, at))
     }
 
-    /// Makes a message readable, and hands out who waited for it. True if the queue now has something to drain.
+    /// Makes a message readable, and hands out who waited for it.
     ///
     /// A queue offset that is there already is passed over, so a log may be dispatched twice.
-    pub(crate) fn publish(&self, offset: QueueOffset, entry: Entry, woken: &mut Vec<Waker>) -> bool {
+    pub(crate) fn publish(&self, offset: QueueOffset, entry: Entry, woken: &mut Vec<Waker>) -> Published {
         let mut state = self.state.lock();
         if offset.0 < state.max || state.deleted {
-            return false;
+            return Published::default();
         }
+        let tail_len = state.tail.len();
         if offset.0 > state.max {
             self.bridge_gap(&mut state, offset.0, entry.at);
         }
@@ -229,7 +239,7 @@ impl Queue {
             let max = state.max;
             woken.extend(state.waiters.extract_if(.., |waiter| waiter.offset < max).map(|waiter| waiter.waker));
         }
-        !std::mem::replace(&mut state.dirty, true)
+        Published { added: state.tail.len() - tail_len, to_drain: !std::mem::replace(&mut state.dirty, true) }
     }
 
     /// The queue goes on at `offset` and not at its end: it is new here, or messages between are damaged.
@@ -325,8 +335,8 @@ impl Queue {
         if let (Some(end), Some(first)) = (end, files.first()) {
             (state.written, state.max) = (end, end);
             state.min = first.base / ENTRY_LEN as i64;
-            if let Some((segment, at)) = self.place(end)
-                && cut < i64::MAX
+            if cut < i64::MAX
+                && let Some((segment, at)) = self.place(end)
             {
                 segment.zero_from(at)?;
             }
@@ -481,7 +491,7 @@ impl Queues {
             return queue;
         }
         let dir = self.dir_of(topic).join(queue_id.to_string());
-        let files = Segments::empty(dir, self.file_size(), Some(self.open_files.clone()));
+        let files = Segments::empty(dir, self.file_size(), self.access());
         self.insert(topic, queue_id, files)
     }
 
@@ -521,8 +531,9 @@ impl Queues {
         self.topics.write().remove(topic).unwrap_or_default()
     }
 
-    pub(crate) fn open_files(&self) -> Arc<OpenFiles> {
-        self.open_files.clone()
+    /// How the files of queues are used.
+    pub(crate) fn access(&self) -> Access {
+        Access::RandomOfMany(self.open_files.clone())
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 const DRAIN_EVERY: Duration = Duration::from_millis(100);
 /// How long written entries may wait to be brought to disk together.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// With more files than this, the whole file system is brought to disk instead.
+const SYNC_ONE_BY_ONE_MAX: usize = 64;
 /// More entries in memory than this are drained at once (about 24 bytes each).
 const BACKLOG_MAX: usize = 200_000;
 /// With more than this, whoever writes messages drains, too.
@@ -64,13 +66,17 @@ impl Keys {
         properties: &[u8],
     ) -> Keys {
         let (mut tags, mut keys, mut unique_key, mut delay) = (&b""[..], &b""[..], &b""[..], &b""[..]);
-        for (name, value) in Properties(properties).raw() {
-            match name {
-                b"TAGS" => tags = value,
-                b"KEYS" => keys = value,
-                b"UNIQ_KEY" => unique_key = value,
-                b"DELAY" => delay = value,
-                _ => {}
+        // Hot: most segments are told apart by their first byte.
+        for segment in Properties(properties).segments() {
+            let (place, value) = match segment.first() {
+                Some(b'T') => (&mut tags, segment.strip_prefix(b"TAGS\x01")),
+                Some(b'K') => (&mut keys, segment.strip_prefix(b"KEYS\x01")),
+                Some(b'U') => (&mut unique_key, segment.strip_prefix(b"UNIQ_KEY\x01")),
+                Some(b'D') => (&mut delay, segment.strip_prefix(b"DELAY\x01")),
+                _ => continue,
+            };
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                *place = value;
             }
         }
         let tags_hash = i64::from(JavaHash::new().update_bytes(tags).finish());
@@ -228,12 +234,10 @@ impl Dispatcher {
 }
 
 impl Inner {
-    /// Makes all of `pending` readable, up to `end`, and empties it.
-    pub(crate) fn publish(&self, pending: &mut Pending, end: i64) {
-        let mut woken = Vec::new();
-        self.dispatch_all(pending, &mut woken);
+    /// Makes all of `pending` readable, up to `end`, and empties it. Whoever waited is to be woken when no lock is held.
+    pub(crate) fn publish(&self, pending: &mut Pending, end: i64, woken: &mut Vec<Waker>) {
+        self.dispatch_all(pending, woken);
         self.log.set_published(end);
-        woken.into_iter().for_each(Waker::wake);
         if self.dispatcher.is_urgent() {
             self.dispatcher.bell.ring_urgently();
         } else {
@@ -242,7 +246,7 @@ impl Inner {
     }
 
     /// `SYNC_FLUSH`: makes readable what is on disk.
-    pub(crate) fn publish_flushed(&self, flushed: i64) {
+    pub(crate) fn publish_flushed(&self, flushed: i64, woken: &mut Vec<Waker>) {
         loop {
             let next = {
                 let mut unpublished = self.dispatcher.unpublished.lock();
@@ -252,7 +256,7 @@ impl Inner {
                 }
             };
             match next {
-                Some((mut pending, end)) => self.publish(&mut pending, end),
+                Some((mut pending, end)) => self.publish(&mut pending, end, woken),
                 None => return,
             }
         }
@@ -275,8 +279,9 @@ impl Inner {
             }
             if dispatch.queued {
                 let entry = Entry { at: dispatch.at.0, size: dispatch.size, tags_code: dispatch.tags_code };
-                entries += 1;
-                if dispatch.queue.publish(dispatch.queue_offset, entry, woken) {
+                let published = dispatch.queue.publish(dispatch.queue_offset, entry, woken);
+                entries += published.added;
+                if published.to_drain {
                     dirty.push(dispatch.queue);
                 }
             }
@@ -345,7 +350,7 @@ impl Inner {
         touched.dedup_by(|one, other| Arc::ptr_eq(one, other));
         match failed {
             Some((path, error)) => self.log.fail_dispatch(path, error),
-            None if self.log.failure().is_none() || self.log.flushed() == self.log.written() => {
+            None if self.log.failure().is_none() => {
                 dispatcher.drained.store(published, Ordering::SeqCst);
                 dispatcher.drained_timestamp.store(timestamp, Ordering::SeqCst);
             }
@@ -367,21 +372,23 @@ impl Inner {
         let drained = dispatcher.drained.load(Ordering::SeqCst);
         let timestamp = dispatcher.drained_timestamp.load(Ordering::SeqCst);
         let touched = std::mem::take(&mut *dispatcher.touched.lock());
+        let many = touched.len() > SYNC_ONE_BY_ONE_MAX;
         for segment in touched {
-            match segment.sync() {
+            match if many { segment.sync_file_system() } else { segment.sync() } {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err((segment.path.clone(), error)),
-                _ => {} // deleted since: nothing to bring to disk
+                Err(_) => {} // deleted since: nothing to bring to disk
+                Ok(()) if many => break,
+                Ok(()) => {}
             }
         }
+        let index_timestamp = self.index.as_ref().map_or(0, |index| index.lock().full_files_timestamp());
         let mut saved = self.checkpoint.lock();
         let (file, checkpoint) = &mut *saved;
         let flushed = self.log.flushed();
         checkpoint.dispatched = drained.min(flushed);
         checkpoint.queue_timestamp = timestamp;
         checkpoint.log_timestamp = self.flusher.flushed_timestamp().max(checkpoint.log_timestamp);
-        if let Some(index) = &self.index {
-            checkpoint.index_timestamp = checkpoint.index_timestamp.max(index.lock().full_files_timestamp());
-        }
+        checkpoint.index_timestamp = checkpoint.index_timestamp.max(index_timestamp);
         if self.log.failure().is_some() {
             return Ok(()); // what is known to be on disk is what the last checkpoint says
         }

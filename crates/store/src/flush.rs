@@ -168,7 +168,7 @@ impl Inner {
 
     /// Brings to disk what is written by now.
     pub(crate) fn flush(&self) -> Result<(), Failure> {
-        let _one_at_a_time = self.flusher.flushing.lock();
+        let one_at_a_time = self.flusher.flushing.lock();
         if let Some(failure) = self.log.flush_failure() {
             return Err(failure.clone());
         }
@@ -181,12 +181,15 @@ impl Inner {
                 }
             }
             self.log.set_flushed(written);
+            let mut woken = Vec::new();
             if self.config.flush == FlushDiskType::Sync {
-                self.publish_flushed(written);
+                self.publish_flushed(written, &mut woken);
             }
             let timestamp =
                 if self.config.flush == FlushDiskType::Sync { self.published_timestamp() } else { timestamp };
             self.flusher.flushed_timestamp.store(timestamp, Ordering::Relaxed);
+            drop(one_at_a_time);
+            woken.into_iter().for_each(Waker::wake);
             self.flusher.wake_up_to(written);
         }
         Ok(())

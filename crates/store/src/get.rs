@@ -289,6 +289,10 @@ impl Inner {
         }
         let status = match stopped {
             _ if count > 0 => GetStatus::Found,
+            Some(damage) if damage.at.0 < self.log.min() => {
+                next = queue.bounds().0.max(damage.offset.0 + 1);
+                GetStatus::MessageWasRemoving // meanwhile its time was over
+            }
             Some(damage) if damage.offset.0 == next => {
                 next = damage.offset.0 + 1;
                 GetStatus::Damaged(Box::new(damage))
@@ -503,6 +507,13 @@ fn join(runs: &[Run], bytes: usize) -> io::Result<Vec<Part>> {
             useful += *len as u64;
             end = *position + *len as u64;
             after += 1;
+        }
+        if after == n + 1 {
+            let have = all.len();
+            all.resize(have + *len, 0);
+            segment.read(&mut all[have..], *first)?;
+            n = after;
+            continue;
         }
         span.resize((end - *first) as usize, 0);
         segment.read(&mut span, *first)?;

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::dispatch::IndexItem;
-use crate::segment::{ListError, Segment, files_of};
+use crate::segment::{Access, ListError, Segment, files_of};
 
 const HEADER_LEN: u64 = 40;
 const SLOT_LEN: u64 = 4;
@@ -152,10 +152,10 @@ impl IndexFile {
         let mut at = HEADER_LEN;
         let mut bytes = vec![0; 64 << 10];
         while let Some(data) = self.segment.next_data(at)?
-            && data.max(at) < end
+            && data.start < end
         {
-            at = data.max(at);
-            let len = bytes.len().min((end - at) as usize);
+            at = data.start;
+            let len = bytes.len().min((end.min(data.end) - at) as usize);
             self.segment.read(&mut bytes[..len], at)?;
             let first = ((at - HEADER_LEN) / SLOT_LEN) as usize;
             for (slot, number) in slots.numbers[first..].iter_mut().zip(bytes[..len].as_chunks::<4>().0) {
@@ -352,7 +352,7 @@ impl Index {
             if found != size {
                 return Err(ListError::Size { path, size: found });
             }
-            let segment = Segment::existing(path.clone(), base, size, None);
+            let segment = Segment::existing(path.clone(), base, size, Access::Random);
             let mut header = [0; HEADER_LEN as usize];
             segment.read(&mut header, 0).map_err(failed)?;
             let mut header = Header::decode(&header);
@@ -371,6 +371,11 @@ impl Index {
             unwritten: Vec::new(),
             header_changed: false,
         });
+    }
+
+    /// Is there no file?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty()
     }
 
     /// Commit log offset of the last record that is entered.
@@ -453,7 +458,7 @@ impl Index {
         let name = now.parse::<i64>().unwrap_or(0).max(last_name + 1);
         let path = self.dir.join(format!("{name:017}"));
         let size = Index::file_size(self.slot_count, self.entry_count);
-        let segment = Segment::create(path, name, size, None)?;
+        let segment = Segment::create(path, name, size, Access::Random)?;
         self.push(segment, inherited);
         if let Some(file) = self.files.last_mut() {
             file.slots = Some(Slots::new(self.slot_count));

@@ -28,20 +28,35 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod checkpoint;
-mod clean;
-mod commit_log;
+// In the order in which a newcomer should read them.
 mod config;
-mod consume_queue;
-mod dispatch;
-mod flush;
-mod get;
-mod index;
-mod lock;
+
 mod put;
+
+mod get;
+
+mod commit_log;
+
+mod flush;
+
+mod dispatch;
+
+mod consume_queue;
+
+mod index;
+
 mod query;
+
 mod recover;
+
+mod checkpoint;
+
+mod clean;
+
 mod segment;
+
+mod lock;
+
 pub mod table;
 
 #[cfg(test)]

@@ -87,6 +87,14 @@ pub enum PutError {
         /// The topic.
         topic: String,
     },
+    /// The queue cannot be numbered in a record.
+    #[error("queue {queue_id} of topic `{topic}` cannot be stored: queues are numbered 0 to 2147483647")]
+    QueueId {
+        /// The topic.
+        topic: String,
+        /// Number of the queue.
+        queue_id: u32,
+    },
     /// The body is longer than a body may be.
     #[error("the body of a message for topic `{topic}` has {len} bytes, at most {max} are allowed (maxMessageSize)")]
     BodyTooLarge {
@@ -232,6 +240,9 @@ impl Inner {
         }
         if !is_storable_topic(put.topic) {
             return Err(PutError::Topic { topic: put.topic.to_owned() });
+        }
+        if i32::try_from(put.queue_id).is_err() {
+            return Err(PutError::QueueId { topic: put.topic.to_owned(), queue_id: put.queue_id });
         }
         Ok(self.queues.get_or_create(put.topic, put.queue_id))
     }

@@ -27,10 +27,11 @@ use crate::get::read_record;
 use crate::index::Index;
 use crate::lock::{Lock, LockError};
 use crate::put::{is_queued, is_storable_topic};
-use crate::segment::{ListError, OpenFiles, Segment, Segments, directories_of};
+use crate::segment::{Access, ListError, OpenFiles, Segment, Segments, directories_of};
 
 /// Bytes of the log read at a time.
 const WINDOW: usize = 4 << 20;
+const WINDOW_MIN: usize = 16 << 10;
 /// Entries kept in memory before they are written.
 const DRAIN_AT: usize = 200_000;
 /// Consume queue files open at a time.
@@ -39,8 +40,6 @@ const OPEN_FILES_MAX: usize = 2048;
 const TIMESTAMP_SLACK: i64 = 3000;
 /// The first three bytes of both magic numbers of records.
 const MAGIC_PREFIX: [u8; 3] = [0xDA, 0xA3, 0x20];
-/// No record is shorter: it has all fields, and a topic of one byte.
-const RECORD_LEN_MIN: usize = 92;
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -137,23 +136,23 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
 
     let segments = load_log(config)?;
     refuse_batch_queues(config)?;
+    let log_min = segments.first().map_or(0, |first| first.base);
+    let queues = load_queues(config)?;
+    let mut index = load_index(config)?;
+
+    // All there is fits: from here on files are changed.
     let abort = config.abort_file();
     let clean = !abort.exists();
     std::fs::write(&abort, std::process::id().to_string()).map_err(io_error(&abort))?;
     let checkpoint_path = config.root.join("checkpoint");
     let (checkpoint_file, checkpoint) =
         CheckpointFile::open(checkpoint_path.clone()).map_err(io_error(&checkpoint_path))?;
-
-    let log_min = segments.first().map_or(0, |first| first.base);
-    let had_index = config.index_dir().exists();
-    let queues = load_queues(config)?;
     let cut = if clean { i64::MAX } else { trusted_end(&segments, &checkpoint) };
     for queue in queues.all() {
         let failed = |error| OpenError::Io { path: queues.dir_of(queue.topic()), error };
         queue.load(cut).map_err(failed)?;
         queue.raise_min(log_min).map_err(failed)?;
     }
-    let mut index = load_index(config)?;
 
     // Where does each of them go on?
     let last = last_record(&queues).map_err(io_error(&config.consume_queue_dir()))?;
@@ -165,13 +164,19 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         (Some(last), None) if clean => last.at.min(segments.last().map_or(0, |last| last.base)).max(log_min),
         _ => cut.min(log_max).max(log_min),
     };
-    let index_from = match &mut index {
-        Some(_) if !had_index => log_min,
-        Some(index) if clean => index.last_at().map_or(queues_from, |last| last + 1),
-        Some(index) => index.recover(checkpoint.index_timestamp, cut).map_err(io_error(&config.index_dir()))?,
-        None => i64::MAX,
+    // From which record on does the index lack keys, and where must the walk begin for it?
+    let (index_from, walk_for_index) = match &mut index {
+        Some(index) if index.is_empty() => (log_min, log_min),
+        // A clean stop left it as complete as the queues.
+        Some(index) if clean => (index.last_at().map_or(0, |last| last + 1), i64::MAX),
+        Some(index) => {
+            let from = index.recover(checkpoint.index_timestamp, cut).map_err(io_error(&config.index_dir()))?;
+            (from, from)
+        }
+        None => (i64::MAX, i64::MAX),
     };
-    let walk_from = walk_from(&segments, log_min, queues_end, queues_from, index_from, cut, clean);
+    let wanted = queues_from.min(walk_for_index).max(log_min);
+    let from = walk_from(&segments, log_min, queues_end, wanted, !clean, cut);
 
     let mut redo = Redo {
         config,
@@ -186,7 +191,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         last_timestamp: checkpoint.log_timestamp.max(checkpoint.queue_timestamp),
     };
     let how = Walk { verify_crc: clean || config.check_crc_on_recover, after_crash: !clean };
-    let end = walk(&segments, walk_from, how, &mut |record| redo.dispatch(record))?;
+    let end = walk(&segments, from, how, &mut |record| redo.dispatch(record))?;
     redo.drain()?;
     let Redo { touched, last_timestamp, .. } = redo;
 
@@ -201,9 +206,6 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         queue.continue_behind_last();
     }
     zero_behind(&segments, end)?;
-    if config.index_enabled {
-        std::fs::create_dir_all(config.index_dir()).map_err(io_error(&config.index_dir()))?;
-    }
     let log = CommitLog::new(segments, config.commit_log_file_size, end, last_timestamp);
     Ok(Recovered { lock, log, queues, index, checkpoint: (checkpoint_file, checkpoint), touched, last_timestamp })
 }
@@ -222,7 +224,7 @@ fn check_config(config: &StoreConfig) -> Result<(), OpenError> {
 
 fn load_log(config: &StoreConfig) -> Result<Segments, OpenError> {
     let size = config.commit_log_file_size;
-    let segments = Segments::load(config.commit_log_dir(), size, None)
+    let segments = Segments::load(config.commit_log_dir(), size, Access::Sequential)
         .map_err(|error| list_error(error, "mappedFileSizeCommitLog", size, "position in the commit log"))?;
     for segment in segments.all() {
         if segment.base % size as i64 != 0 {
@@ -254,7 +256,7 @@ fn load_queues(config: &StoreConfig) -> Result<Queues, OpenError> {
                 tracing::warn!("{} is no queue of a topic; left alone", dir.display());
                 continue;
             };
-            let files = Segments::load(dir, size, Some(queues.open_files())).map_err(listed)?;
+            let files = Segments::load(dir, size, queues.access()).map_err(listed)?;
             queues.insert(&topic, queue_id, files);
         }
     }
@@ -320,17 +322,15 @@ fn last_entry(queue: &Queue) -> io::Result<Option<Entry>> {
     Ok(None)
 }
 
-/// Where the walk begins: a place where a record begins, not behind what queues and index lack.
+/// Where the walk begins: a place where a record begins, at `wanted` or before.
 fn walk_from(
     segments: &Segments,
     log_min: i64,
     queues_end: Option<i64>,
-    queues_from: i64,
-    index_from: i64,
+    wanted: i64,
+    after_crash: bool,
     cut: i64,
-    clean: bool,
 ) -> i64 {
-    let wanted = queues_from.min(index_from).max(log_min);
     let is_boundary = |at: i64| {
         at == log_min
             || queues_end == Some(at)
@@ -338,7 +338,7 @@ fn walk_from(
                 segment.base == at || read_record(&segment, (at - segment.base) as u64, at).is_ok()
             })
     };
-    if (clean || wanted <= cut) && is_boundary(wanted) {
+    if (!after_crash || wanted <= cut) && is_boundary(wanted) {
         return wanted;
     }
     // The newest file that begins with a record before it.
@@ -510,6 +510,8 @@ struct Window {
     base: i64,
     at: u64,
     bytes: Vec<u8>,
+    /// Bytes read at a time: few at first, for often the log ends at once.
+    step: usize,
 }
 
 impl Window {
@@ -519,7 +521,8 @@ impl Window {
         let needed = rest.min(wanted.max(4096)) as u64;
         let has = self.base == segment.base && at >= self.at && at + needed <= self.at + self.bytes.len() as u64;
         if !has {
-            self.bytes.resize(rest.min(wanted.max(WINDOW)), 0);
+            self.step = (self.step * 4).clamp(WINDOW_MIN, WINDOW);
+            self.bytes.resize(rest.min(wanted.max(self.step)), 0);
             segment.read(&mut self.bytes, at)?;
             (self.base, self.at) = (segment.base, at);
         }
@@ -546,11 +549,8 @@ fn first_sound(segment: &Arc<Segment>, from: u64) -> io::Result<Option<i64>> {
     let mut from = from;
     while let Some(data) = segment.next_data(from)? {
         // The magic number is the second field: the size before it may lie in a page that was never written.
-        let start = data.max(from).saturating_sub(4).max(from);
-        let len = ((segment.size - start) as usize).min(WINDOW);
-        if len < RECORD_LEN_MIN {
-            return Ok(None);
-        }
+        let start = data.start.saturating_sub(4).max(from);
+        let len = ((data.end - start) as usize).min(WINDOW);
         bytes.resize(len, 0);
         segment.read(&mut bytes, start)?;
         for magic in finder.find_iter(&bytes) {
@@ -560,11 +560,8 @@ fn first_sound(segment: &Arc<Segment>, from: u64) -> io::Result<Option<i64>> {
                 return Ok(Some(at));
             }
         }
-        let end = start + len as u64;
-        if end >= segment.size {
-            return Ok(None);
-        }
-        from = end - 8; // a magic number may lie across
+        // A magic number may lie across two windows.
+        from = if start + len as u64 == data.end { data.end } else { start + len as u64 - 8 };
     }
     Ok(None)
 }

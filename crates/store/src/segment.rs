@@ -9,8 +9,10 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
@@ -25,33 +27,39 @@ pub(crate) struct Segment {
     pub size: u64,
     pub path: PathBuf,
     handle: Mutex<Option<Arc<File>>>,
-    open_files: Option<Arc<OpenFiles>>,
+    access: Access,
+    /// Its directory may not be on disk yet.
+    fresh: AtomicBool,
+}
+
+/// How a file is used.
+#[derive(Clone, Debug)]
+pub(crate) enum Access {
+    /// Read on and on, kept open.
+    Sequential,
+    /// A few bytes here and there: the kernel shall not read ahead.
+    Random,
+    /// The same, and one of many: may be closed between two uses.
+    RandomOfMany(Arc<OpenFiles>),
 }
 
 impl Segment {
-    /// A new file of `size` bytes, all zero, that takes no room yet. Its directory is made and brought to disk.
-    pub(crate) fn create(
-        path: PathBuf,
-        base: i64,
-        size: u64,
-        open_files: Option<Arc<OpenFiles>>,
-    ) -> io::Result<Arc<Segment>> {
+    /// A new file of `size` bytes, all zero, that takes no room yet. Its directory is made if need be.
+    pub(crate) fn create(path: PathBuf, base: i64, size: u64, access: Access) -> io::Result<Arc<Segment>> {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir)?;
         }
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         file.set_len(size)?;
-        if let Some(dir) = path.parent() {
-            File::open(dir)?.sync_all()?;
-        }
-        let segment = Arc::new(Segment { base, size, path, handle: Mutex::new(None), open_files });
-        segment.keep(Arc::new(file));
+        let fresh = AtomicBool::new(true);
+        let segment = Arc::new(Segment { base, size, path, handle: Mutex::new(None), access, fresh });
+        segment.keep(file);
         Ok(segment)
     }
 
     /// A file that is there.
-    pub(crate) fn existing(path: PathBuf, base: i64, size: u64, open_files: Option<Arc<OpenFiles>>) -> Arc<Segment> {
-        Arc::new(Segment { base, size, path, handle: Mutex::new(None), open_files })
+    pub(crate) fn existing(path: PathBuf, base: i64, size: u64, access: Access) -> Arc<Segment> {
+        Arc::new(Segment { base, size, path, handle: Mutex::new(None), access, fresh: AtomicBool::new(false) })
     }
 
     /// The open file.
@@ -59,16 +67,21 @@ impl Segment {
         if let Some(file) = &*self.handle.lock() {
             return Ok(file.clone());
         }
-        let file = Arc::new(OpenOptions::new().read(true).write(true).open(&self.path)?);
-        self.keep(file.clone());
-        Ok(file)
+        let file = OpenOptions::new().read(true).write(true).open(&self.path)?;
+        Ok(self.keep(file))
     }
 
-    fn keep(self: &Arc<Self>, file: Arc<File>) {
-        *self.handle.lock() = Some(file);
-        if let Some(open_files) = &self.open_files {
+    fn keep(self: &Arc<Self>, file: File) -> Arc<File> {
+        if !matches!(self.access, Access::Sequential) {
+            // Advice: it is no harm if it is not taken.
+            let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random);
+        }
+        let file = Arc::new(file);
+        *self.handle.lock() = Some(file.clone());
+        if let Access::RandomOfMany(open_files) = &self.access {
             open_files.opened(self);
         }
+        file
     }
 
     /// Position behind its last byte.
@@ -86,9 +99,22 @@ impl Segment {
         self.file()?.write_all_at(bytes, at)
     }
 
-    /// Brings everything written so far to disk.
+    /// Brings everything written so far to disk; the first time, that there is such a file, too.
     pub(crate) fn sync(self: &Arc<Self>) -> io::Result<()> {
-        self.file()?.sync_data()
+        self.file()?.sync_data()?;
+        if self.fresh.load(Ordering::Acquire) {
+            // The directories up to the store's may be as new as the file.
+            for dir in self.path.ancestors().skip(1).take(4).filter(|dir| !dir.as_os_str().is_empty()) {
+                File::open(dir)?.sync_all()?;
+            }
+            self.fresh.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Brings everything on the same file system to disk: better than one by one, if there is much.
+    pub(crate) fn sync_file_system(self: &Arc<Self>) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&*self.file()?)?)
     }
 
     /// Makes all bytes from `at` on zero, and gives back the room they took.
@@ -99,13 +125,14 @@ impl Segment {
         file.sync_all()
     }
 
-    /// First byte at or behind `at` that may be other than zero; what lies between was never written.
-    pub(crate) fn next_data(self: &Arc<Self>, at: u64) -> io::Result<Option<u64>> {
+    /// The next bytes at or behind `at` that may be other than zero; all others were never written.
+    pub(crate) fn next_data(self: &Arc<Self>, at: u64) -> io::Result<Option<Range<u64>>> {
+        use rustix::fs::{SeekFrom, seek};
         let file = self.file()?;
-        match rustix::fs::seek(&*file, rustix::fs::SeekFrom::Data(at)) {
-            Ok(found) => Ok(Some(found)),
+        match seek(&*file, SeekFrom::Data(at)) {
+            Ok(start) => Ok(Some(start..seek(&*file, SeekFrom::Hole(start)).unwrap_or(self.size).min(self.size))),
             Err(rustix::io::Errno::NXIO) => Ok(None),
-            Err(_) => Ok((at < self.size).then_some(at)),
+            Err(_) => Ok((at < self.size).then_some(at..self.size)),
         }
     }
 
@@ -168,17 +195,17 @@ pub(crate) enum ListError {
 pub(crate) struct Segments {
     dir: PathBuf,
     size: u64,
-    open_files: Option<Arc<OpenFiles>>,
+    access: Access,
     list: RwLock<Vec<Arc<Segment>>>,
 }
 
 impl Segments {
-    pub(crate) fn empty(dir: PathBuf, size: u64, open_files: Option<Arc<OpenFiles>>) -> Segments {
-        Segments { dir, size, open_files, list: RwLock::default() }
+    pub(crate) fn empty(dir: PathBuf, size: u64, access: Access) -> Segments {
+        Segments { dir, size, access, list: RwLock::default() }
     }
 
     /// Finds the files of `dir`, each `size` bytes long. An empty last file, left by a crash, is deleted.
-    pub(crate) fn load(dir: PathBuf, size: u64, open_files: Option<Arc<OpenFiles>>) -> Result<Segments, ListError> {
+    pub(crate) fn load(dir: PathBuf, size: u64, access: Access) -> Result<Segments, ListError> {
         let mut list = Vec::new();
         for (path, name) in files_of(&dir)? {
             let named = ListError::Name { path: path.clone() };
@@ -196,15 +223,15 @@ impl Segments {
             if found != size {
                 return Err(ListError::Size { path, size: found });
             }
-            segments.push(Segment::existing(path, base, size, open_files.clone()));
+            segments.push(Segment::existing(path, base, size, access.clone()));
         }
-        Ok(Segments { dir, size, open_files, list: RwLock::new(segments) })
+        Ok(Segments { dir, size, access, list: RwLock::new(segments) })
     }
 
     /// A new last file that begins at `base`.
     pub(crate) fn add(&self, base: i64) -> io::Result<Arc<Segment>> {
         let path = self.dir.join(format!("{base:020}"));
-        let segment = Segment::create(path, base, self.size, self.open_files.clone())?;
+        let segment = Segment::create(path, base, self.size, self.access.clone())?;
         self.list.write().push(segment.clone());
         Ok(segment)
     }

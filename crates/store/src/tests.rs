@@ -630,3 +630,170 @@ fn a_consume_queue_entry_has_apaches_bytes() {
     assert_eq!(bytes[12..20], [0, 0, 0, 0, 0, 0x27, 0xa8, 0x07]);
     assert!(bytes[20..].iter().all(|byte| *byte == 0));
 }
+
+#[test]
+fn a_message_that_cannot_be_written_is_never_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreConfig { flush: FlushDiskType::Sync, ..small(dir.path()) }).unwrap();
+    // Where the second file should be, there is a directory.
+    fs::create_dir_all(log_file(dir.path(), FILE_SIZE)).unwrap();
+    let body = vec![b'b'; 1000];
+    let mut written = 0;
+    let lost = loop {
+        let stored = store.put_message(&message("T", 0, &body, b"")).unwrap();
+        let waits = store.flushed(stored.end);
+        if store.write_out().is_err() {
+            break waits;
+        }
+        block_on(waits).unwrap();
+        written += 1;
+    };
+    assert_eq!(written, 60);
+    let error = block_on(lost).unwrap_err().to_string();
+    assert!(error.contains("00000000000000065536"), "{error}");
+    let refused = store.put_message(&message("T", 0, b"x", b""));
+    assert!(matches!(&refused, Err(PutError::NotWriteable { cause: Failure::Write { .. } })), "{refused:?}");
+    assert_eq!(all(&store, "T", 0).len(), 60, "reads go on");
+    assert!(store.close().is_err());
+    drop(store);
+    assert!(dir.path().join("abort").exists());
+    fs::remove_dir(log_file(dir.path(), FILE_SIZE)).unwrap();
+    let store = open(dir.path());
+    assert_eq!(all(&store, "T", 0).len(), 60);
+    assert_eq!(put(&store, "T", 0, "goes on").queue_offset, QueueOffset(60));
+}
+
+#[test]
+fn many_threads_get_dense_offsets_and_lose_nothing_acknowledged() {
+    for flush in [FlushDiskType::Sync, FlushDiskType::Async] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreConfig { flush, ..small(dir.path()) }).unwrap();
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                let store = store.clone();
+                std::thread::spawn(move || {
+                    let mut stored = Vec::new();
+                    for n in 0..150u32 {
+                        let body = format!("{thread}-{n}");
+                        let put = put(&store, "T", n % 3, &body);
+                        block_on(store.flushed(put.end)).unwrap();
+                        let queue = store.queue("T", n % 3).unwrap();
+                        block_on(store.arrived(&queue, put.queue_offset));
+                        stored.push((n % 3, put.queue_offset, body));
+                    }
+                    stored
+                })
+            })
+            .collect();
+        let stored: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        drop(store);
+        let store = Store::open(StoreConfig { flush, ..small(dir.path()) }).unwrap();
+        let queues = [0, 1, 2].map(|queue_id| all(&store, "T", queue_id));
+        assert_eq!(queues.each_ref().map(Vec::len), [200; 3]);
+        for (queue_id, offset, body) in stored {
+            assert_eq!(queues[queue_id as usize][offset.0 as usize], body);
+        }
+    }
+}
+
+#[test]
+fn a_hole_in_the_log_moves_no_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let stored: Vec<Stored> = (0..600).map(|n| put(&store, "T", 0, &format!("m{n}"))).collect();
+    store.close().unwrap();
+    drop(store);
+    let second_file = stored.iter().position(|stored| stored.at.0 == FILE_SIZE as i64).unwrap();
+    // Size, magic number and queue offset: none of these messages can be recognized.
+    for (n, byte) in [(10, 0), (20, 5), (second_file, 1), (second_file - 1, 4)] {
+        let at = stored[n].at.0 as u64;
+        let base = at / FILE_SIZE * FILE_SIZE;
+        change(&log_file(dir.path(), base), (at - base) as usize + byte, |rest| rest[0] ^= 0x40);
+    }
+    fs::remove_dir_all(dir.path().join("consumequeue")).unwrap();
+    let store = open(dir.path());
+    assert_eq!(store.max_offset("T", 0), QueueOffset(600));
+    let holes = [10, 20, second_file - 1, second_file];
+    for n in 0..600 {
+        let got = store.get_message("T", 0, QueueOffset(n as i64), 1, 1 << 20, &|_| true);
+        if holes.contains(&n) {
+            assert!(matches!(&got.status, GetStatus::Damaged(_)), "{n}: {got:?}");
+        } else {
+            assert_eq!(bodies(&got), [format!("m{n}")]);
+        }
+    }
+    assert_eq!(put(&store, "T", 0, "m600").queue_offset, QueueOffset(600));
+    store.close().unwrap();
+    let store = open(dir.path());
+    assert_eq!(store.max_offset("T", 0), QueueOffset(601));
+}
+
+#[test]
+fn no_bytes_on_disk_make_it_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    (0..400).for_each(|n| _ = put(&store, "T", (n % 2) as u32, &format!("m{n}")));
+    let killed = crashed_copy(dir.path());
+    store.close().unwrap();
+    drop(store);
+    let mut random = 7_u64;
+    let mut next = |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below
+    };
+    for round in 0..120 {
+        let copy = crashed_copy(if round % 2 == 0 { dir.path() } else { killed.path() });
+        let mut files = Vec::new();
+        collect_files(copy.path(), &mut files);
+        files.retain(|file| file.file_name().is_some_and(|name| name != "lock" && name != "abort"));
+        for _ in 0..3 {
+            let file = &files[next(files.len())];
+            let len = fs::metadata(file).unwrap().len() as usize;
+            let at = next(len);
+            let count = 1 + next(40.min(len - at));
+            let with = [0, 0xff, next(256) as u8][next(3)];
+            change(file, at, |rest| rest[..count].fill(with));
+        }
+        let Ok(store) = Store::open(small(copy.path())) else { continue };
+        for queue_id in 0..2 {
+            let mut from = store.min_offset("T", queue_id);
+            let mut calls = 0;
+            while from < store.max_offset("T", queue_id) && calls < 1000 {
+                let got = get(&store, "T", queue_id, from.0);
+                assert!(got.next > from, "{got:?}");
+                bodies(&got);
+                from = got.next;
+                calls += 1;
+            }
+        }
+        store.query("T", "both", 1000, 0, i64::MAX);
+        store.search_offset("T", 0, 1_700_000_000_000, Boundary::Upper);
+        put(&store, "T", 0, "goes on");
+        store.close().unwrap();
+    }
+}
+
+fn collect_files(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { collect_files(&path, files) } else { files.push(path) }
+    }
+    files.sort();
+}
+
+#[test]
+fn a_store_that_knows_times_only_is_recovered() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    (0..400).for_each(|n| _ = put(&store, "T", 0, &format!("m{n}")));
+    let killed = crashed_copy(dir.path());
+    store.close().unwrap();
+    drop(store);
+    for root in [dir.path(), killed.path()] {
+        // As Apache 4.9 leaves it.
+        change(&root.join("checkpoint"), 24, |rest| rest.fill(0));
+        let store = open(root);
+        assert_eq!(all(&store, "T", 0), numbered(0..400));
+        assert_eq!(store.query("T", "both", 1000, 0, i64::MAX).records.len(), 400);
+    }
+}

@@ -53,6 +53,8 @@ pub(super) async fn heartbeat(broker: Arc<Broker>, call: Call<Heartbeat>) -> Res
                 tracing::warn!(group = name, %error, "no retry topic");
             }
         }
+        let before =
+            broker.consumers.read().get(&name).and_then(|group| group.members.get(client)).map(|it| it.peer.clone());
         let changes = broker.consumers.write().heartbeat(
             consumer,
             client,
@@ -61,6 +63,15 @@ pub(super) async fn heartbeat(broker: Arc<Broker>, call: Call<Heartbeat>) -> Res
             data.without_sub,
         );
         ask_subscriptions |= changes.ask_subscriptions;
+        if let Some(before) = before.filter(|before| changes.moved && !before.is_closed()) {
+            tracing::warn!(
+                group = name,
+                "{client} is the id of two clients, at {} and at {}; they count as one member, and one of them gets \
+                 nothing: give each an instance name of its own",
+                before.address(),
+                call.peer.address()
+            );
+        }
         if changes.rebalance {
             broker.tell_members(&name);
         }

@@ -19,6 +19,13 @@ use std::time::Duration;
 use store::{GetStatus, Got, QueueOffset};
 use tokio::time::Instant;
 
+/// Apache's brokers hand out so many messages at most, unless told otherwise; they copy each. We don't, so that what a
+/// client asks for is no matter of count, but of bytes.
+const APACHE_COUNT: usize = 32;
+
+/// So many messages at most, whatever a client asks for.
+const COUNT_MAX: usize = 1024;
+
 /// However long a client would wait.
 const HOLD_MAX: Duration = Duration::from_secs(120);
 
@@ -34,7 +41,10 @@ pub(super) async fn pull_message(
     let queue_id = allowed(&broker, &call)?;
     let filter = filter(&broker, request)?;
     let passes = |code: i64| filter.passes(code);
-    let max_count = (request.max_msg_nums.max(1) as usize).min(broker.config.max_transfer_count_in_memory);
+    let max_count = (request.max_msg_nums.max(1) as usize).min(match broker.config.max_transfer_count_in_memory {
+        APACHE_COUNT => COUNT_MAX,
+        set => set,
+    });
     let max_bytes = match request.max_msg_bytes {
         Some(bytes) if bytes > 0 => (bytes as usize).min(broker.config.max_transfer_bytes_in_memory),
         _ => broker.config.max_transfer_bytes_in_memory,

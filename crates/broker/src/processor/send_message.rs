@@ -40,6 +40,7 @@ pub(super) async fn send_message(
             short(&request.topic)
         )));
     }
+    let dead_letters = dead_letters(&broker, &call)?;
     let (queues, created) = queues(&broker, request)?;
     let queue_id = queue_id(&broker, &call, queues)?;
     let store_host = broker.store_host(&call.peer);
@@ -79,7 +80,6 @@ pub(super) async fn send_message(
         };
         let mut properties = complete(&broker, properties, &asked, &unique_key);
         let mut delay_level = asked.delay_level;
-        let dead_letters = dead_letters(&broker, &call)?;
         if let Some(topic) = &dead_letters {
             delay_level = 0;
             properties = edit_properties(&properties, &[(property::DELAY, Some("0"))]);

@@ -10,17 +10,21 @@ fn a_delayed_message_comes_when_it_is_due() {
     let running = Running::start(config(dir.path()));
     let (mut producer, mut consumer) = (running.client(), running.client());
     producer.send_message("T", 1, "", b"makes the topic");
+    let mut fastest = Duration::MAX;
     for n in 0..3 {
         let began = Instant::now();
         let sent = producer.send_message("T", 0, &properties("DELAY=1;TAGS=A;UNIQ_KEY=ID;"), b"later");
         assert_eq!((sent.code, sent.ext.get("queueId")), (0, Some("0")));
         let answer = consumer.pull(Pull { tags: "A", offset: n, hold_millis: 5000, ..Pull::of("T") });
         let took = began.elapsed();
-        assert!((1000..1100).contains(&took.as_millis()), "{took:?}");
+        assert!(took >= Duration::from_secs(1), "never early: {took:?}");
+        fastest = fastest.min(took);
         let (body, text) = messages(&answer).remove(0);
         assert_eq!(body, "later");
         assert!(text.contains("UNIQ_KEY=ID;") && text.contains("REAL_TOPIC=T;REAL_QID=0;"), "{text}");
     }
+    // On a busy machine one or the other may be late.
+    assert!(fastest < Duration::from_millis(1100), "{fastest:?}");
 }
 
 #[test]
@@ -39,7 +43,7 @@ fn delayed_messages_are_kept_over_a_restart_and_come_once() {
     let mut client = running.client();
     assert_eq!(bodies(&client.pull(Pull { offset: 1, hold_millis: 5000, ..Pull::of("T") })), ["second"]);
     let took = began.elapsed();
-    assert!((2000..2150).contains(&took.as_millis()), "{took:?}");
+    assert!(took >= Duration::from_secs(2), "never early: {took:?}");
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(client.pull(Pull { offset: 2, ..Pull::of("T") }).code, 19, "neither came twice");
     running.stop();
@@ -63,4 +67,26 @@ fn many_delayed_messages_keep_their_order() {
         got.extend(bodies(&answer));
     }
     assert_eq!(got, sent);
+}
+
+#[test]
+fn delayed_messages_outlive_a_killed_broker() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    let mut client = running.client();
+    for n in 0..50 {
+        client.send_message("T", 0, &properties("DELAY=1;"), format!("m{n}").as_bytes());
+    }
+    // Nothing is saved and nothing closed, as by kill -9.
+    drop(client);
+    drop(running);
+    let running = Running::start(config(dir.path()));
+    let mut client = running.client();
+    let mut got: Vec<String> = Vec::new();
+    while got.len() < 50 {
+        let answer = client.pull(Pull { offset: got.len() as i64, hold_millis: 5000, ..Pull::of("T") });
+        assert_eq!(answer.code, 0);
+        got.extend(bodies(&answer));
+    }
+    assert_eq!(got, (0..50).map(|n| format!("m{n}")).collect::<Vec<_>>());
 }

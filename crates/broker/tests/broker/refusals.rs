@@ -7,7 +7,8 @@ fn every_request_is_answered() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(config(dir.path()));
     let mut client = running.client();
-    let strange: [(&[(&str, &str)], &[u8]); 4] = [
+    type Fields = &'static [(&'static str, &'static str)];
+    let strange: [(Fields, &[u8]); 4] = [
         (&[], b""),
         (&[("topic", "a b"), ("offset", "x"), ("queueId", "-9"), ("consumerGroup", "")], b"\xff\xfe{"),
         (&[("topic", ""), ("queueId", "99999999999"), ("b", "\u{1}"), ("clientID", "")], b"[[[[{\"mqSet\":null}]"),

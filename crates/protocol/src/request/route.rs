@@ -29,7 +29,7 @@ headers! {
         heartbeat_timeout_millis: Option<i64> = "heartbeatTimeoutMillis",
         /// A slave may act as master.
         enable_acting_master: Option<bool> = "enableActingMaster",
-        /// The body is deflated.
+        /// The body is deflated, as the broker says; its first byte is more reliable.
         compressed: Option<bool> = "compressed",
         /// CRC-32 of the body, its top bit cleared; 0: not checked.
         body_crc32: Option<i32> = "bodyCrc32",

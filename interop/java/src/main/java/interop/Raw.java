@@ -1,0 +1,62 @@
+package interop;
+
+import java.io.DataInputStream;
+import java.io.DataOutputStream;
+import java.io.IOException;
+import java.net.Socket;
+import java.nio.charset.StandardCharsets;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/** One remoting request without a client, for what clients refuse to send. */
+final class Raw {
+    private static final Pattern CODE = Pattern.compile("\"code\":(-?\\d+)");
+    private static final Pattern REMARK = Pattern.compile("\"remark\":\"((?:[^\"\\\\]|\\\\.)*)\"");
+
+    record Answer(int code, String remark) {}
+
+    private Raw() {}
+
+    static Answer ask(String address, int code, Map<String, String> fields, byte[] body) throws IOException {
+        String[] hostAndPort = address.split(":");
+        try (Socket socket = new Socket(hostAndPort[0], Integer.parseInt(hostAndPort[1]))) {
+            socket.setSoTimeout(10_000);
+            String header = "{\"code\":" + code + ",\"flag\":0,\"language\":\"JAVA\",\"opaque\":1,\"version\":409,"
+                + "\"serializeTypeCurrentRPC\":\"JSON\",\"extFields\":" + extFields(fields) + "}";
+            byte[] head = header.getBytes(StandardCharsets.UTF_8);
+            DataOutputStream out = new DataOutputStream(socket.getOutputStream());
+            out.writeInt(4 + head.length + body.length);
+            out.writeInt(head.length);
+            out.write(head);
+            out.write(body);
+            out.flush();
+
+            DataInputStream in = new DataInputStream(socket.getInputStream());
+            int length = in.readInt();
+            int headLength = in.readInt() & 0xFFFFFF;
+            byte[] rest = in.readNBytes(length - 4);
+            String answer = new String(rest, 0, headLength, StandardCharsets.UTF_8);
+            Matcher found = CODE.matcher(answer);
+            Check.that(found.find(), "a code in " + answer);
+            Matcher remark = REMARK.matcher(answer);
+            return new Answer(Integer.parseInt(found.group(1)), remark.find() ? remark.group(1) : "");
+        }
+    }
+
+    /** SEND_MESSAGE_V2 as a client of any age sends it. */
+    static Answer send(String address, String topic, byte[] body, String properties) throws IOException {
+        Map<String, String> fields = new TreeMap<>(Map.of(
+            "a", "P-raw", "b", topic, "c", Mq.TEMPLATE, "d", "4", "e", "0", "f", "0",
+            "g", String.valueOf(System.currentTimeMillis()), "h", "0", "i", properties, "j", "0"));
+        fields.putAll(Map.of("k", "false", "l", "16", "m", "false"));
+        return ask(address, 310, fields, body);
+    }
+
+    private static String extFields(Map<String, String> fields) {
+        Json json = new Json();
+        new TreeMap<>(fields).forEach(json::put);
+        return json.toString();
+    }
+}

@@ -1,0 +1,339 @@
+"""The servers that scenarios run against: Apache's name server and broker, or CometMQ.
+
+Both kinds are driven alike:
+
+    server = Apache("5.5.0", directory)          # or CometMQ(binary, directory)
+    server.start({"autoCreateTopicEnable": "false"})
+    server.stop()        # SIGTERM, waits for the end
+    server.kill()        # kill -9
+
+The store lies in `directory/store` and is kept from one start to the next, so are the ports; a start with
+settings of its own has a store of its own.
+"Started" is a fact read from outside: the ports accept and the name server lists the broker.
+"""
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import time
+import zlib
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+JAVA = HERE / "java"
+TARGET = JAVA / "target"
+
+ADD_OPENS = [
+    f"--add-opens=java.base/{package}=ALL-UNNAMED"
+    for package in ("java.nio", "sun.nio.ch", "java.lang", "java.util")
+] + [
+    # 4.9.7 unmaps its files with it; without it a stop breaks off and leaves `abort` behind
+    "--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED"
+]
+
+GET_BROKER_CLUSTER_INFO = 106
+
+
+class ServerError(Exception):
+    pass
+
+
+# ---------------------------------------------------------------- jars and ports
+
+
+def maven(pom, *goals):
+    command = ["mvn", "-q", "-B", "-f", str(pom), *goals]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise ServerError(f"{' '.join(command)} failed:\n{done.stdout}")
+
+
+def copy_jars(pom, version_property, version, into):
+    """The runtime classpath of one version, copied once."""
+    if (into / ".complete").exists():
+        return into
+    maven(
+        pom,
+        "dependency:copy-dependencies",
+        f"-D{version_property}={version}",
+        "-DincludeScope=runtime",
+        f"-DoutputDirectory={into}",
+    )
+    (into / ".complete").touch()
+    return into
+
+
+def apache_jars(version):
+    return copy_jars(JAVA / "apache" / "pom.xml", "rocketmq.server", version, TARGET / f"apache-{version}")
+
+
+def client_jars(version):
+    return copy_jars(JAVA / "pom.xml", "rocketmq.client", version, TARGET / f"lib-{version}")
+
+
+def compile_programs():
+    sources = max(path.stat().st_mtime for path in JAVA.glob("src/**/*.java"))
+    stamp = TARGET / ".compiled"
+    if not stamp.exists() or stamp.stat().st_mtime < sources:
+        maven(JAVA / "pom.xml", "compile")
+        stamp.touch()
+    return TARGET / "classes"
+
+
+def program(client_version, main, *args, heap="256m", home=None):
+    """The command line of one interop program with the classpath of one client version."""
+    return [
+        "java",
+        f"-Xmx{heap}",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-Dfile.encoding=UTF-8",
+        *ADD_OPENS,  # the Netty of client 4.4.0 does not start on JDK 17 without
+        # ids of messages and offset files of broadcasting consumers stay on this machine and in this run
+        *([f"-Duser.home={home}", f"-Drocketmq.client.localOffsetStoreDir={home}/offsets"] if home else []),
+        "-Drocketmq.client.logLevel=WARN",
+        "-cp",
+        f"{compile_programs()}:{client_jars(client_version)}/*",
+        main,
+        *args,
+    ]
+
+
+def execute(command):
+    """Runs an interop program to its end."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise ServerError(f"{' '.join(command[-5:])} ended with {done.returncode}:\n{done.stdout[-3000:]}")
+
+
+def accepts(port):
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+            return True
+        except OSError:
+            return False
+
+
+def choose_ports():
+    """A name server port, and a broker port whose neighbours −2 (VIP channel) and +1 (replication) are free too."""
+    start = 20000 + os.getpid() % 500 * 20
+    for base in range(start, start + 20000, 20):
+        if all(free(base + step) for step in (0, 8, 10, 11)):
+            return base, base + 10
+    raise ServerError("no free ports between 20000 and 50000")
+
+
+def ask(port, code, fields=None, body=b"", timeout=3.0):
+    """One remoting request, JSON header. Returns (code, remark, body)."""
+    header = {
+        "code": code, "flag": 0, "language": "JAVA", "opaque": 1, "version": 401,
+        "serializeTypeCurrentRPC": "JSON", "extFields": fields or {},
+    }
+    head = json.dumps(header).encode()
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
+        connection.sendall(struct.pack(">II", 4 + len(head) + len(body), len(head)) + head + body)
+        total, head_length = struct.unpack(">II", read_exactly(connection, 8))
+        rest = read_exactly(connection, total - 4)
+    answer = json.loads(rest[: head_length & 0xFFFFFF])
+    return answer["code"], answer.get("remark"), rest[head_length & 0xFFFFFF:]
+
+
+def read_exactly(connection, size):
+    data = b""
+    while len(data) < size:
+        more = connection.recv(size - len(data))
+        if not more:
+            raise OSError("connection closed")
+        data += more
+    return data
+
+
+# ---------------------------------------------------------------- servers
+
+
+class Server:
+    """What Apache and CometMQ have in common: ports, a directory, a broker.conf and processes."""
+
+    cluster = "DefaultCluster"
+    broker_name = "broker-a"
+    start_seconds = 60
+
+    def __init__(self, directory, settings=None):
+        self.directory = Path(directory).resolve()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.store = self.directory / "store"
+        self.namesrv_port, self.broker_port = choose_ports()
+        self.settings = dict(settings or {})
+        self.processes = {}
+        self.starts = 0
+
+    @property
+    def namesrv(self):
+        return f"127.0.0.1:{self.namesrv_port}"
+
+    @property
+    def broker(self):
+        return f"127.0.0.1:{self.broker_port}"
+
+    def store_of(self, extra):
+        """Other settings get another store: what one setting has made, like the topic TBW102, stays in it."""
+        return self.directory / f"store-{zlib.crc32(repr(sorted(extra.items())).encode()):08x}" if extra else self.store
+
+    def write_conf(self, extra):
+        conf = {
+            "brokerClusterName": self.cluster,
+            "brokerName": self.broker_name,
+            "brokerId": "0",
+            "brokerIP1": "127.0.0.1",
+            "listenPort": str(self.broker_port),
+            "namesrvAddr": self.namesrv,
+            "storePathRootDir": str(self.store_of(extra)),
+            "storePathCommitLog": str(self.store_of(extra) / "commitlog"),
+            **self.settings,
+            **(extra or {}),
+        }
+        path = self.directory / "broker.conf"
+        path.write_text("".join(f"{key}={value}\n" for key, value in conf.items()))
+        return path
+
+    def spawn(self, name, command, **env):
+        self.starts += 1
+        log = open(self.directory / f"{name}-{self.starts}.log", "wb")
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            cwd=self.directory, env={**os.environ, **env}, start_new_session=True,
+        )
+        process.log = log.name
+        self.processes[name] = process
+
+    def wait_until(self, fact, what):
+        deadline = time.monotonic() + self.start_seconds
+        while time.monotonic() < deadline:
+            for name, process in self.processes.items():
+                if process.poll() is not None:
+                    tail = Path(process.log).read_text(errors="replace")[-2000:]
+                    raise ServerError(f"{name} ended with {process.returncode} before {what}; its output:\n{tail}")
+            try:
+                if fact():
+                    return
+            except (OSError, ValueError):
+                pass
+            time.sleep(0.05)
+        raise ServerError(f"after {self.start_seconds} s still not true: {what}")
+
+    def broker_is_listed(self):
+        if not (accepts(self.broker_port) and accepts(self.broker_port - 2)):
+            return False
+        code, _, body = ask(self.namesrv_port, GET_BROKER_CLUSTER_INFO)
+        return code == 0 and self.broker.encode() in body
+
+    def end(self, name, how):
+        process = self.processes.pop(name, None)
+        if process is None:
+            return
+        process.send_signal(how)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise ServerError(f"{name} did not end within 60 s of {how.name}")
+
+    def resident_mib(self):
+        pages = 0
+        for process in self.processes.values():
+            pages += int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
+class Apache(Server):
+    """Apache's name server and broker out of Maven's jars, each in a JVM of its own."""
+
+    name = "apache"
+
+    def __init__(self, version, directory, settings=None):
+        super().__init__(directory, settings)
+        self.version = version
+        self.lib = apache_jars(version)
+        self.conf = self.directory / "conf"
+        self.conf.mkdir(exist_ok=True)
+        # 4.x reads its logging from ROCKETMQ_HOME/conf, 5.x has it in the jars; both log below user.home.
+        for part in ("broker", "namesrv"):
+            (self.conf / f"logback_{part}.xml").write_text(
+                "<configuration><appender name='F' class='ch.qos.logback.core.FileAppender'>"
+                f"<file>{self.directory}/logs/{part}.log</file>"
+                "<encoder><pattern>%d %p %t - %m%n</pattern></encoder></appender>"
+                "<root level='INFO'><appender-ref ref='F'/></root></configuration>"
+            )
+
+    def java(self, heap, part, main, conf):
+        return [
+            "java", "-server", f"-Xms{heap}", f"-Xmx{heap}", "-XX:+UseG1GC", "-XX:MaxDirectMemorySize=1g",
+            *ADD_OPENS,
+            f"-Duser.home={self.directory}",
+            f"-Drocketmq.home.dir={self.directory}",
+            f"-Drmq.logback.configurationFile=rmq.{part}.logback.xml",
+            "-cp", f"{self.conf}:{self.lib}/*", main, "-c", str(conf),
+        ]
+
+    def start(self, extra=None):
+        home = {"ROCKETMQ_HOME": str(self.directory)}
+        if "namesrv" not in self.processes:
+            conf = self.directory / "namesrv.conf"
+            conf.write_text(f"listenPort={self.namesrv_port}\n")
+            self.spawn("namesrv", self.java("256m", "namesrv", "org.apache.rocketmq.namesrv.NamesrvStartup", conf), **home)
+            self.wait_until(lambda: accepts(self.namesrv_port), "the name server accepts")
+        conf = self.write_conf(extra)
+        self.spawn("broker", self.java("1g", "broker", "org.apache.rocketmq.broker.BrokerStartup", conf), **home)
+        self.wait_until(self.broker_is_listed, "the name server lists the broker")
+
+    def stop(self):
+        self.end("broker", signal.SIGTERM)
+
+    def kill(self):
+        self.end("broker", signal.SIGKILL)
+
+    def close(self):
+        self.end("broker", signal.SIGTERM)
+        self.end("namesrv", signal.SIGTERM)
+
+
+class CometMQ(Server):
+    """`cometmq dev`: name server and broker in one process."""
+
+    name = "cometmq"
+    start_seconds = 20
+
+    def __init__(self, binary, directory, settings=None):
+        super().__init__(directory, settings)
+        self.binary = Path(binary).resolve()
+        if not self.binary.exists():
+            raise ServerError(f"no binary at {self.binary}: build it with `cargo build --release`, or give --binary")
+        self.version = subprocess.run([self.binary, "--version"], capture_output=True, text=True).stdout.strip().split(" ")[-1]
+
+    def start(self, extra=None):
+        conf = self.write_conf(extra)
+        self.spawn("cometmq", [
+            str(self.binary), "dev", "--data", str(self.store_of(extra)),
+            "--namesrv-port", str(self.namesrv_port), "--broker-port", str(self.broker_port), "-c", str(conf),
+        ])
+        self.wait_until(self.broker_is_listed, "the name server lists the broker")
+
+    def stop(self):
+        self.end("cometmq", signal.SIGTERM)
+
+    def kill(self):
+        self.end("cometmq", signal.SIGKILL)
+
+    close = stop
