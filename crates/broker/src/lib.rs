@@ -52,7 +52,7 @@ pub struct Broker {
     /// The messages.
     pub store: Arc<Store>,
     /// The topics.
-    pub topics: Arc<Topics>,
+    pub topics: Topics,
     /// The consumer groups.
     pub groups: Groups,
     /// How far groups have come.
@@ -91,7 +91,7 @@ impl Broker {
         // The store is first: it makes sure that nobody else works in this directory.
         let store = Store::open(store_config(&config))?;
         let broker = Broker {
-            topics: Arc::new(Topics::open(&config, now)?),
+            topics: Topics::open(&config, now)?,
             groups: Groups::open(&config, now)?,
             offsets: ConsumerOffsets::open(&config)?,
             producers: Mutex::default(),
@@ -180,7 +180,7 @@ impl Broker {
 
     fn tables(&self) -> [(&'static str, &dyn table::Table); 4] {
         [
-            ("topics.json", &*self.topics),
+            ("topics.json", &self.topics),
             ("subscriptionGroup.json", &self.groups),
             ("consumerOffset.json", &self.offsets),
             ("delayOffset.json", &self.delay),

@@ -14,6 +14,9 @@ const EXPIRY_PERIOD: Duration = Duration::from_secs(10);
 /// How often the progress of delayed messages is saved.
 const DELAY_SAVE_PERIOD: Duration = Duration::from_secs(5);
 
+/// A change that could not be saved is tried again after so long.
+const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// How often old files are looked for.
 const CLEAN_PERIOD: Duration = Duration::from_secs(10);
 
@@ -54,21 +57,26 @@ fn every(period: Duration) -> tokio::time::Interval {
     ticks
 }
 
-/// Saving blocks, and so is not done on the runtime's own threads.
-async fn save(broker: &Arc<Broker>, file: &'static str, table: fn(&Broker) -> &dyn table::Table) {
+/// Saving blocks, and so is not done on the runtime's own threads. False: it failed.
+async fn save(broker: &Arc<Broker>, file: &'static str, table: fn(&Broker) -> &dyn table::Table) -> bool {
     let broker = broker.clone();
     let saved = spawn_blocking(move || save_or_tell(table(&broker), file, &broker.config.store_root)).await;
-    if let Err(error) = saved {
+    saved.unwrap_or_else(|error| {
         tracing::error!(file, %error, "can't save");
-    }
+        false
+    })
 }
 
 /// Topics and groups, as soon as they change.
 async fn save_changes(broker: Arc<Broker>) {
     let (mut topics, mut groups) = (broker.topics.changed(), broker.groups.changed());
     loop {
-        save(&broker, "topics.json", |broker| &*broker.topics).await;
-        save(&broker, "subscriptionGroup.json", |broker| &broker.groups).await;
+        let topics_saved = save(&broker, "topics.json", |broker| &broker.topics).await;
+        let groups_saved = save(&broker, "subscriptionGroup.json", |broker| &broker.groups).await;
+        if !(topics_saved && groups_saved) {
+            tokio::time::sleep(SAVE_AGAIN_AFTER).await;
+            continue;
+        }
         tokio::select! {
             _ = topics.changed() => {}
             _ = groups.changed() => {}

@@ -28,11 +28,13 @@ pub(crate) fn save<T: Serialize>(file: &Path, table: &T) -> io::Result<()> {
     store::table::save(file, &text)
 }
 
-/// Saves `table`; says so in the log if that fails, and how to help.
-pub(crate) fn save_or_tell(table: &dyn Table, file: &str, root: &Path) {
-    if let Err(error) = table.save() {
+/// Saves `table`. False: that failed, and the log says how to help.
+pub(crate) fn save_or_tell(table: &dyn Table, file: &str, root: &Path) -> bool {
+    let saved = table.save();
+    if let Err(error) = &saved {
         let file: PathBuf = root.join("config").join(file);
         tracing::error!(file = %file.display(), %error, "can't save; changes since the last time are lost if the broker \
             stops now: check the disk and the directory's permissions");
     }
+    saved.is_ok()
 }

@@ -4,7 +4,6 @@
 //! answer before that awaits [`Topics::saved`] and [`Topics::registered`].
 
 use crate::config::Config;
-use crate::registration::TopicTable;
 use crate::table::{self, Table};
 use parking_lot::RwLock;
 use protocol::topic::{
@@ -226,6 +225,15 @@ impl Topics {
         self.changed.subscribe()
     }
 
+    /// Name servers know this version.
+    pub fn set_registered(&self, counter: i64) {
+        self.registered.send_if_modified(|known| {
+            let newer = counter > *known;
+            *known = counter.max(*known);
+            newer
+        });
+    }
+
     /// Waits until name servers know this version.
     pub async fn registered(&self, counter: i64) {
         let _ = self.registered.subscribe().wait_for(|known| *known >= counter).await;
@@ -234,24 +242,6 @@ impl Topics {
     /// Waits until this version is on disk.
     pub async fn saved(&self, counter: i64) {
         let _ = self.saved.subscribe().wait_for(|saved| *saved >= counter).await;
-    }
-}
-
-impl TopicTable for Topics {
-    fn all(&self) -> (Vec<Arc<TopicConfig>>, DataVersion) {
-        self.all()
-    }
-
-    fn changed(&self) -> watch::Receiver<i64> {
-        self.changed()
-    }
-
-    fn set_registered(&self, counter: i64) {
-        self.registered.send_if_modified(|known| {
-            let newer = counter > *known;
-            *known = counter.max(*known);
-            newer
-        });
     }
 }
 

@@ -160,6 +160,8 @@ impl<'a> Asked<'a> {
                 b"MSG_TYPE" if value == b"reply" => {
                     asked.not_brought = Some("request-reply (a message with MSG_TYPE=reply)");
                 }
+                // No answer would ever come; who asks hears it now rather than after a time-out.
+                b"REPLY_TO_CLIENT" => asked.not_brought = Some("request-reply (a message with REPLY_TO_CLIENT)"),
                 b"TIMER_DELAY_SEC" | b"TIMER_DELAY_MS" | b"TIMER_DELIVER_MS" => timer = true,
                 b"POP_CK" | b"MSG_REGION" | b"TRACE_ON" | b"CLUSTER" => asked.rewrite = true,
                 _ => {}

@@ -47,6 +47,7 @@ fn what_is_not_brought_yet_is_refused_by_name() {
         ("TIMER_DELAY_SEC=10;", "TIMER_DELAY_SEC"),
         ("TIMER_DELIVER_MS=1;", "TIMER_DELIVER_MS"),
         ("MSG_TYPE=reply;", "request-reply"),
+        ("CORRELATION_ID=1;REPLY_TO_CLIENT=c;TTL=3000;", "request-reply"),
     ] {
         let answer = client.send_message("T", 0, &properties(asked), b"");
         assert_eq!(answer.code, 3);
@@ -153,4 +154,125 @@ fn groups_that_may_not_be_made_are_refused() {
     assert_eq!(client.ask(36, &[("offset", "0"), ("group", "g"), ("delayLevel", "0")], b"").code, 26);
     assert_eq!(client.ask(310, &send_fields("%RETRY%g", "0", ""), b"x").code, 26);
     assert_eq!(client.pull(Pull { group: "TOOLS_CONSUMER", ..Pull::of("T") }).code, 0);
+}
+
+/// Fields and values that clients send, right and wrong, put together at random: nothing panics, all is answered.
+#[test]
+fn nonsense_is_answered() {
+    const FIELDS: &[&str] = &[
+        "consumerGroup",
+        "group",
+        "producerGroup",
+        "topic",
+        "queueId",
+        "queueOffset",
+        "maxMsgNums",
+        "sysFlag",
+        "commitOffset",
+        "suspendTimeoutMillis",
+        "subscription",
+        "expressionType",
+        "maxMsgBytes",
+        "offset",
+        "delayLevel",
+        "maxReconsumeTimes",
+        "timestamp",
+        "boundaryType",
+        "key",
+        "maxNum",
+        "beginTimestamp",
+        "endTimestamp",
+        "clientID",
+        "readQueueNums",
+        "writeQueueNums",
+        "perm",
+        "attributes",
+        "a",
+        "b",
+        "c",
+        "d",
+        "e",
+        "f",
+        "g",
+        "h",
+        "i",
+        "j",
+        "l",
+        "m",
+        "batch",
+        "properties",
+        "flag",
+        "bornTimestamp",
+        "defaultTopic",
+        "defaultTopicQueueNums",
+        "setZeroIfNotFound",
+    ];
+    const VALUES: &[&str] = &[
+        "0",
+        "1",
+        "-1",
+        "7",
+        "T",
+        "%RETRY%CG",
+        "%DLQ%CG",
+        "CG",
+        "TBW102",
+        "SCHEDULE_TOPIC_XXXX",
+        "",
+        " ",
+        "*",
+        "||",
+        "A || B",
+        "true",
+        "2147483647",
+        "-2147483648",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "1e9",
+        "主题",
+        "🚀",
+        "TAG",
+        "SQL92",
+        "\u{1}\u{2}",
+        "DELAY\u{1}1\u{2}",
+        "DELAY\u{1}99999999999\u{2}",
+        "WAIT\u{1}false",
+        "TAGS\u{1}A\u{2}KEYS\u{1}a b  c\u{2}",
+        "+a=b,-c",
+        "+message.type=FIFO",
+        "65536",
+    ];
+    const BODIES: &[&[u8]] = &[
+        b"", b"x", b"\x00\x00\x00\x16\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", &[0xff; 64],
+        br#"{"clientID":"c","producerDataSet":[{"groupName":"P"}],"consumerDataSet":[{"groupName":"CG","subscriptionDataSet":[{"topic":"T"}]}]}"#,
+        br#"{"clientId":"c","consumerGroup":"CG","mqSet":[{"topic":"T","brokerName":"b1","queueId":0}]}"#, b"[]", b"null", b"{1:2}",
+    ];
+    const CODES: &[i32] = &[10, 11, 12, 14, 15, 17, 29, 30, 31, 32, 33, 34, 35, 36, 38, 41, 42, 46, 310, 320, 361];
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    let mut client = running.client();
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    for _ in 0..4000 {
+        let code = CODES[random(CODES.len())];
+        let mut fields = Vec::new();
+        for field in FIELDS {
+            // Mostly numbers and names that are there. Nobody waits here for messages that do not come.
+            let values = if random(3) > 0 { 8 } else { VALUES.len() };
+            let value = VALUES[random(values)];
+            if random(8) > 0 && *field != "suspendTimeoutMillis" {
+                fields.push((*field, value));
+            }
+        }
+        let answer = client.ask(code, &fields, BODIES[random(BODIES.len())]);
+        let remark = answer.remark.unwrap_or_default();
+        assert!(!remark.contains("internal error"), "{code} {fields:?}");
+        assert!(answer.code == 0 || remark.len() > 3, "{code} {fields:?}");
+    }
+    running.stop();
 }

@@ -172,3 +172,23 @@ fn the_vip_port_takes_messages_and_leaves_pulls_to_the_other() {
     assert_eq!(vip.pull(Pull::of("T")).code, 3);
     assert_eq!(running.client().pull(Pull::of("T")).code, 0);
 }
+
+#[test]
+fn a_disk_that_takes_too_long_is_told_and_the_message_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Config {
+        flush_disk_type: FlushDiskType::Sync,
+        sync_flush_timeout: std::time::Duration::ZERO,
+        ..config(dir.path())
+    };
+    let running = Running::start(settings);
+    let mut client = running.client();
+    let body = vec![7; 3 * 1024 * 1024];
+    // A disk may be quicker than the clock's resolution, but not each time.
+    let late =
+        (0..50).map(|_| client.send_message("T", 1, &properties("UNIQ_KEY=ID;"), &body)).find(|sent| sent.code != 0);
+    let sent = late.expect("one of fifty");
+    assert_eq!((sent.code, sent.ext.get("transactionId"), sent.ext.get("TRACE_ON")), (10, Some("ID"), Some("true")));
+    let offset = sent.ext.get("queueOffset").unwrap().parse().unwrap();
+    assert_eq!(client.pull(Pull { queue: 1, offset, hold_millis: 5000, ..Pull::of("T") }).code, 0);
+}
