@@ -3,6 +3,8 @@
 use std::io;
 use std::time::SystemTime;
 
+use crate::put::is_storable_topic;
+use crate::segment::delete_directory;
 use crate::{Inner, Store};
 
 /// At most so many files of the log go in one call, so that a store full of old files stays responsive.
@@ -73,11 +75,8 @@ impl Inner {
         for queue in self.queues.remove(topic) {
             queue.mark_deleted();
         }
-        if crate::put::is_storable_topic(topic) {
-            match std::fs::remove_dir_all(self.queues.dir_of(topic)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+        if is_storable_topic(topic) {
+            delete_directory(&self.queues.dir_of(topic))?;
         }
         // From here on a crash does not bring it back.
         self.write_out()?;

@@ -14,13 +14,12 @@
 //! file live in memory and are written when it is full or the store closes: after a crash they are made again from the
 //! entries, which say everything.
 
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::dispatch::IndexItem;
-use crate::segment::{Access, ListError, Segment, files_of};
+use crate::segment::{Access, ListError, Listed, Segment, delete_file, files_of};
 
 const HEADER_LEN: u64 = 40;
 const SLOT_LEN: u64 = 4;
@@ -338,17 +337,14 @@ impl Index {
     pub(crate) fn load(dir: PathBuf, slot_count: u32, entry_count: u32) -> Result<Index, ListError> {
         let size = Index::file_size(slot_count, entry_count);
         let mut index = Index { dir, slot_count, entry_count, files: Vec::new(), full_files_timestamp: 0 };
-        let mut names = files_of(&index.dir)?;
-        names.sort_by(|one, other| one.1.cmp(&other.1));
-        let last = names.len().saturating_sub(1);
-        for (n, (path, name)) in names.into_iter().enumerate() {
+        let mut listed = files_of(&index.dir)?;
+        listed.sort_by(|one, other| one.name.cmp(&other.name));
+        if let Some(empty) = listed.pop_if(|last| last.size == 0) {
+            delete_file(&empty.path).map_err(|error| ListError::Io { path: empty.path, error })?;
+        }
+        for Listed { path, name, size: found } in listed {
             let failed = |error| ListError::Io { path: path.clone(), error };
             let base: i64 = name.parse().map_err(|_| ListError::Name { path: path.clone() })?;
-            let found = fs::metadata(&path).map_err(failed)?.len();
-            if found == 0 && n == last {
-                fs::remove_file(&path).map_err(failed)?;
-                continue;
-            }
             if found != size {
                 return Err(ListError::Size { path, size: found });
             }

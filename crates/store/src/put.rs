@@ -8,6 +8,7 @@
 //! The bytes leave with the next `write_out`. Queues and index learn of the message when it may be read: see `dispatch`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use protocol::message::{CommitLogOffset, QueueOffset, SysFlag, TransactionType, crc31};
@@ -17,7 +18,6 @@ use crate::commit_log::{Appender, BLANK_LEN, Failure};
 use crate::consume_queue::Queue;
 use crate::dispatch::{Dispatch, Keys};
 use crate::{Inner, Store};
-use std::sync::Arc;
 
 /// The longest topic in bytes; only names of retry and dead-letter topics come near it.
 pub const TOPIC_LENGTH_MAX: usize = 255;
@@ -25,7 +25,6 @@ pub const TOPIC_LENGTH_MAX: usize = 255;
 const RECORD_ALLOWANCE: usize = 64 << 10;
 
 /// A message to store. The store decides its place, its queue offset and its store timestamp; all else is as given.
-#[doc(alias = "MessageExtBrokerInner")]
 #[derive(Clone, Copy, Debug)]
 pub struct PutMessage<'a> {
     /// Topic, 1 to 255 bytes without `/`.

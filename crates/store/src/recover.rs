@@ -27,7 +27,7 @@ use crate::get::read_record;
 use crate::index::Index;
 use crate::lock::{Lock, LockError};
 use crate::put::{is_queued, is_storable_topic};
-use crate::segment::{Access, ListError, OpenFiles, Segment, Segments, directories_of};
+use crate::segment::{Access, ListError, Listed, OpenFiles, Segment, Segments, directories_of};
 
 /// Bytes of the log read at a time.
 const WINDOW: usize = 4 << 20;
@@ -239,7 +239,7 @@ fn refuse_batch_queues(config: &StoreConfig) -> Result<(), OpenError> {
     let dir = config.root.join("batchconsumequeue");
     let listed = |error| list_error(error, "", 0, "topic");
     match directories_of(&dir).map_err(listed)?.into_iter().next() {
-        Some((path, topic)) => Err(OpenError::BatchConsumeQueue { topic, path }),
+        Some(Listed { path, name: topic, .. }) => Err(OpenError::BatchConsumeQueue { topic, path }),
         None => Ok(()),
     }
 }
@@ -250,8 +250,8 @@ fn load_queues(config: &StoreConfig) -> Result<Queues, OpenError> {
     let queues = Queues::new(config.consume_queue_dir(), config.entries_per_file(), open_files);
     let size = queues.file_size();
     let listed = |error| list_error(error, "mappedFileSizeConsumeQueue", size, "position in the queue");
-    for (topic_dir, topic) in directories_of(&config.consume_queue_dir()).map_err(listed)? {
-        for (dir, queue_id) in directories_of(&topic_dir).map_err(listed)? {
+    for Listed { path: topic_dir, name: topic, .. } in directories_of(&config.consume_queue_dir()).map_err(listed)? {
+        for Listed { path: dir, name: queue_id, .. } in directories_of(&topic_dir).map_err(listed)? {
             let Ok(queue_id) = queue_id.parse() else {
                 tracing::warn!("{} is no queue of a topic; left alone", dir.display());
                 continue;

@@ -142,10 +142,7 @@ impl Segment {
 
     pub(crate) fn delete(&self) -> io::Result<()> {
         *self.handle.lock() = None;
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        delete_file(&self.path)
     }
 }
 
@@ -207,16 +204,14 @@ impl Segments {
     /// Finds the files of `dir`, each `size` bytes long. An empty last file, left by a crash, is deleted.
     pub(crate) fn load(dir: PathBuf, size: u64, access: Access) -> Result<Segments, ListError> {
         let mut list = Vec::new();
-        for (path, name) in files_of(&dir)? {
+        for Listed { path, name, size } in files_of(&dir)? {
             let named = ListError::Name { path: path.clone() };
             let base: i64 = name.parse().ok().filter(|base| *base >= 0).ok_or(named)?;
-            let found = fs::metadata(&path).map_err(|error| ListError::Io { path: path.clone(), error })?.len();
-            list.push((base, path, found));
+            list.push((base, path, size));
         }
         list.sort_by_key(|(base, ..)| *base);
-        if let Some((_, path, 0)) = list.last() {
-            fs::remove_file(path).map_err(|error| ListError::Io { path: path.clone(), error })?;
-            list.pop();
+        if let Some((_, path, _)) = list.pop_if(|(.., found)| *found == 0) {
+            delete_file(&path).map_err(|error| ListError::Io { path, error })?;
         }
         let mut segments = Vec::with_capacity(list.len());
         for (base, path, found) in list {
@@ -267,17 +262,25 @@ impl Segments {
     }
 }
 
-/// Paths and names of the files of a directory, directories left out. None if the directory is not there.
-pub(crate) fn files_of(dir: &Path) -> Result<Vec<(PathBuf, String)>, ListError> {
+/// A file or directory.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub path: PathBuf,
+    pub name: String,
+    pub size: u64,
+}
+
+/// The files of a directory, directories left out. None if the directory is not there.
+pub(crate) fn files_of(dir: &Path) -> Result<Vec<Listed>, ListError> {
     entries_of(dir, false)
 }
 
-/// Paths and names of the directories in a directory.
-pub(crate) fn directories_of(dir: &Path) -> Result<Vec<(PathBuf, String)>, ListError> {
+/// The directories in a directory.
+pub(crate) fn directories_of(dir: &Path) -> Result<Vec<Listed>, ListError> {
     entries_of(dir, true)
 }
 
-fn entries_of(dir: &Path, directories: bool) -> Result<Vec<(PathBuf, String)>, ListError> {
+fn entries_of(dir: &Path, directories: bool) -> Result<Vec<Listed>, ListError> {
     let failed = |error| ListError::Io { path: dir.to_owned(), error };
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -286,9 +289,29 @@ fn entries_of(dir: &Path, directories: bool) -> Result<Vec<(PathBuf, String)>, L
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(failed)?;
-        if fs::metadata(entry.path()).map_err(failed)?.is_dir() == directories {
-            found.push((entry.path(), entry.file_name().to_string_lossy().into_owned()));
+        let path = entry.path();
+        let metadata = fs::metadata(&path).map_err(|error| ListError::Io { path: path.clone(), error })?;
+        if metadata.is_dir() == directories {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            found.push(Listed { path, name, size: metadata.len() });
         }
     }
     Ok(found)
+}
+
+/// Deletes a file, if it is there.
+pub(crate) fn delete_file(path: &Path) -> io::Result<()> {
+    unless_not_found(fs::remove_file(path))
+}
+
+/// Deletes a directory and all in it, if it is there.
+pub(crate) fn delete_directory(path: &Path) -> io::Result<()> {
+    unless_not_found(fs::remove_dir_all(path))
+}
+
+fn unless_not_found(deleted: io::Result<()>) -> io::Result<()> {
+    match deleted {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

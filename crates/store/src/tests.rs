@@ -797,3 +797,22 @@ fn a_store_that_knows_times_only_is_recovered() {
         assert_eq!(store.query("T", "both", 1000, 0, i64::MAX).records.len(), 400);
     }
 }
+
+#[test]
+fn hundreds_of_queues_are_kept_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for n in 0..3 {
+        (0..300).for_each(|queue_id| _ = put(&store, &format!("T{}", queue_id % 7), queue_id, &format!("m{n}")));
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    store.inner.sync_dispatched();
+    let killed = crashed_copy(dir.path());
+    store.close().unwrap();
+    drop(store);
+    for root in [dir.path(), killed.path()] {
+        let store = open(root);
+        assert_eq!(store.topics().len(), 7);
+        (0..300).for_each(|queue_id| assert_eq!(all(&store, &format!("T{}", queue_id % 7), queue_id), numbered(0..3)));
+    }
+}
