@@ -74,7 +74,7 @@ pub enum RequestError {
         /// The request's name or code.
         request: String,
         /// What is wrong.
-        source: Malformed,
+        source: Box<Malformed>,
     },
 }
 
@@ -184,7 +184,7 @@ impl Client {
         let reply = R::Reply::read_fields(&answer.ext).map_err(|source| RequestError::Malformed {
             address: address.into(),
             request: name,
-            source,
+            source: Box::new(source),
         })?;
         Ok(Answered { code: answer.code, reply, body: answer.body })
     }
@@ -366,7 +366,9 @@ async fn exchange(
                 } else {
                     if !command.is_oneway() {
                         // A server that asks faster than it reads answers gets none.
-                        answers.upgrade().map(|answers| answers.try_send(not_supported(&command)));
+                        if let Some(answers) = answers.upgrade() {
+                            let _ = answers.try_send(not_supported(&command));
+                        }
                     }
                     on_request(address, command);
                 }
