@@ -11,13 +11,18 @@ pub struct Environment {
     pub language: Language,
     /// `HOME`.
     pub home: Option<PathBuf>,
-    /// `NAMESRV_ADDR`: for a broker to which nobody named a name server.
+    /// `NAMESRV_ADDR`: for brokers and clients to which nobody named a name server.
     pub namesrv_addr: Option<String>,
     /// `COMETMQ_LOG`: off, error, warn, info, debug or trace.
     pub log_level: LevelFilter,
 }
 
 impl Environment {
+    /// The name servers of a client that was given these, or none.
+    pub fn namesrv(&self, given: &Option<String>) -> String {
+        given.clone().or_else(|| self.namesrv_addr.clone()).unwrap_or_else(|| "127.0.0.1:9876".to_owned())
+    }
+
     /// Reads it.
     pub fn read() -> Environment {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());

@@ -2,17 +2,21 @@
 //!
 //! 1. `main` reads the command line and the environment; nothing below it does
 //! 2. [`dev`] and [`serve`] start what was asked for, and stop it at the first signal
-//! 3. [`banner`] says where it is, in the reader's language ([`text`])
+//! 3. [`publish`], [`subscribe`] and [`bench`] are clients of a running cluster, CometMQ's or Apache's
+//! 4. [`banner`] says where it is, in the reader's language ([`text`])
 //!
 //! Under the names `mqnamesrv` and `mqbroker` (links) it takes the flags of Apache's scripts.
 
 mod banner;
+mod bench;
 mod dev;
 mod environment;
 mod listen;
 mod options;
+mod publish;
 mod serve;
 mod shutdown;
+mod subscribe;
 mod telemetry;
 mod text;
 
@@ -22,6 +26,7 @@ use serve::StartError;
 use shutdown::Shutdown;
 use std::process::ExitCode;
 use std::time::Instant;
+use tokio::task::LocalSet;
 
 /// A message platform that speaks RocketMQ: name server and broker in one small binary.
 #[derive(Parser)]
@@ -39,7 +44,12 @@ enum Process {
     Namesrv(options::Namesrv),
     /// A broker: takes messages in, hands them out
     Broker(options::Broker),
-    // Clients of a running cluster (pub, sub, bench) go here.
+    /// Send messages, to CometMQ or to Apache RocketMQ
+    Pub(publish::PublishArgs),
+    /// Show messages, from CometMQ or from Apache RocketMQ
+    Sub(subscribe::SubscribeArgs),
+    /// Measure a broker, CometMQ's or Apache's: msgs/s, latency, CPU and memory
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +69,9 @@ fn main() -> ExitCode {
         Process::Broker(options) => run(&environment, async |shutdown| {
             serve::broker(options.read(&environment)?, &environment, started, shutdown).await
         }),
+        Process::Pub(args) => block_on(&environment, publish::run(args, &environment)),
+        Process::Sub(args) => block_on(&environment, subscribe::run(args, &environment)),
+        Process::Bench(args) => block_on(&environment, LocalSet::new().run_until(bench::run(args, &environment))),
     }
 }
 
@@ -74,6 +87,14 @@ fn run(environment: &Environment, process: impl AsyncFnOnce(Shutdown) -> Result<
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(environment, &error),
+    }
+}
+
+/// Runs a client of a cluster, on this thread.
+fn block_on(environment: &Environment, client: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(client),
+        Err(error) => failed(environment, &StartError::Threads(error)),
     }
 }
 

@@ -217,6 +217,22 @@ pub fn start_error(error: &StartError, language: Language) -> String {
     }
 }
 
+/// Why a client of a cluster did not do what it was asked for.
+pub fn client_error(error: &client::Error, language: Language) -> String {
+    use client::Error;
+    match (error, language) {
+        (_, English) => error.to_string(),
+        (Error::NoRoute { topic, namesrv }, Chinese) => format!(
+            "找不到主题 {topic} 的路由：名字服务器 {namesrv} 不知道它；请先创建主题，或在 Broker 上设置 \
+             autoCreateTopicEnable=true"
+        ),
+        (Error::NotWritable { topic }, Chinese) => format!("主题 {topic} 无法写入：没有可写的主 Broker"),
+        (Error::NoNameServer { namesrv, source }, Chinese) => format!("名字服务器 {namesrv} 没有应答：{source}"),
+        (Error::Message(reason), Chinese) => format!("消息无法发送：{reason}"),
+        (other, Chinese) => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

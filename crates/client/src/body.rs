@@ -1,0 +1,73 @@
+//! Bodies as producers pack them: zlib, LZ4 frames, Zstandard. Unpacked with a bound, for a small body can announce
+//! anything.
+
+use bytes::Bytes;
+use protocol::message::{Compression, SysFlag};
+use std::io::{self, Read};
+
+/// No body unpacks to more. Brokers take 4 MiB packed unless told otherwise.
+const UNPACKED_MAX: u64 = 64 * 1024 * 1024;
+
+/// The body as its producer had it.
+pub(crate) fn unpack(body: Bytes, sys_flag: i32) -> io::Result<Bytes> {
+    let Some(compression) = SysFlag(sys_flag).compression() else { return Ok(body) };
+    let packed = &body[..];
+    match compression {
+        Compression::Zlib => bounded(flate2::read::ZlibDecoder::new(packed)),
+        Compression::Lz4 => bounded(lz4_flex::frame::FrameDecoder::new(packed)),
+        Compression::Zstd => bounded(zstd::stream::read::Decoder::new(packed)?),
+    }
+}
+
+fn bounded(reader: impl Read) -> io::Result<Bytes> {
+    let mut unpacked = Vec::new();
+    reader.take(UNPACKED_MAX + 1).read_to_end(&mut unpacked)?;
+    if unpacked.len() as u64 > UNPACKED_MAX {
+        let reason = format!("the body unpacks to more than {UNPACKED_MAX} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
+    Ok(unpacked.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn zlib(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(5));
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn lz4(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn each_way_of_packing_is_undone() {
+        let plain = b"0123456789".repeat(1000);
+        let packed = [
+            (0, plain.clone()),
+            (SysFlag::COMPRESSED, zlib(&plain)),
+            (SysFlag::COMPRESSED | SysFlag::COMPRESSION_ZLIB, zlib(&plain)),
+            (SysFlag::COMPRESSED | SysFlag::COMPRESSION_LZ4, lz4(&plain)),
+            (SysFlag::COMPRESSED | SysFlag::COMPRESSION_ZSTD, zstd::encode_all(&plain[..], 3).unwrap()),
+        ];
+        for (sys_flag, packed) in packed {
+            assert_eq!(unpack(packed.into(), sys_flag).unwrap(), plain, "{sys_flag:#x}");
+        }
+    }
+
+    #[test]
+    fn what_unpacks_to_too_much_or_to_nothing_is_refused() {
+        let bomb = zstd::encode_all(io::repeat(0).take(UNPACKED_MAX + 1), 1).unwrap();
+        assert!(bomb.len() < 100_000);
+        assert!(unpack(bomb.into(), SysFlag::COMPRESSED | SysFlag::COMPRESSION_ZSTD).is_err());
+        for flag in [SysFlag::COMPRESSION_ZLIB, SysFlag::COMPRESSION_LZ4, SysFlag::COMPRESSION_ZSTD] {
+            assert!(unpack(Bytes::from_static(b"not packed"), SysFlag::COMPRESSED | flag).is_err(), "{flag:#x}");
+        }
+    }
+}
