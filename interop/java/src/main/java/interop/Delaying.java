@@ -33,7 +33,7 @@ final class Delaying {
 
     private static void levels(Mq mq) throws Exception {
         DefaultMQProducer producer = mq.producer();
-        String topic = mq.topic(producer, "Levels", 2);
+        String topic = mq.topic(producer, "Levels", 1);
         Pushing.Consumed consumed = warm(mq, producer, topic);
         Map<String, SendResult> sent = new HashMap<>();
         for (int level = 1; level <= 7; level++) {

@@ -29,7 +29,7 @@ import org.apache.rocketmq.common.message.MessageQueue;
  * <p>Every client has an instance name of its own, so that two members of a group may live in one JVM.
  */
 final class Mq implements AutoCloseable {
-    static final Duration SOON = Duration.ofSeconds(20);
+    static final Duration SOON = Duration.ofSeconds(45);
     static final String TEMPLATE = "TBW102";
 
     private static final AtomicLong UNIQUE = new AtomicLong(System.nanoTime());
@@ -215,7 +215,7 @@ final class Mq implements AutoCloseable {
     /** Waits until the list has so many entries, and then a moment for one too many. */
     static <T> void awaitExactly(Collection<T> got, int count, String what) throws Exception {
         try {
-            await(count + " × " + what, Duration.ofSeconds(30), () -> got.size() >= count);
+            await(count + " × " + what, SOON, () -> got.size() >= count);
         } catch (AssertionError tooFew) {
             throw new AssertionError(tooFew.getMessage() + ", but " + got.size() + ": " + got);
         }
