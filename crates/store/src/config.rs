@@ -1,6 +1,6 @@
 //! What an operator can say about the store. An empty configuration is Apache's.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// When a stored message counts as stored.
@@ -63,7 +63,23 @@ pub struct StoreConfig {
 impl StoreConfig {
     /// Apache's defaults, in `root`.
     pub fn new(root: impl Into<PathBuf>) -> StoreConfig {
-        StoreConfig { root: root.into(), ..StoreConfig::default() }
+        StoreConfig {
+            root: root.into(),
+            commit_log: None,
+            commit_log_file_size: 1 << 30,
+            consume_queue_file_size: 300_000 * 20,
+            index_enabled: true,
+            index_slots: 5_000_000,
+            index_entries: 20_000_000,
+            flush: FlushDiskType::Async,
+            flush_interval: Duration::from_millis(500),
+            max_message_size: 4 << 20,
+            delay_levels: [1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200]
+                .map(Duration::from_secs)
+                .to_vec(),
+            file_reserved: Duration::from_secs(72 * 3600),
+            check_crc_on_recover: true,
+        }
     }
 
     pub(crate) fn commit_log_dir(&self) -> PathBuf {
@@ -86,30 +102,4 @@ impl StoreConfig {
     pub(crate) fn entries_per_file(&self) -> i64 {
         (self.consume_queue_file_size.div_ceil(20)).max(1) as i64
     }
-}
-
-impl Default for StoreConfig {
-    fn default() -> StoreConfig {
-        StoreConfig {
-            root: default_root(std::env::home_dir().as_deref()),
-            commit_log: None,
-            commit_log_file_size: 1 << 30,
-            consume_queue_file_size: 300_000 * 20,
-            index_enabled: true,
-            index_slots: 5_000_000,
-            index_entries: 20_000_000,
-            flush: FlushDiskType::Async,
-            flush_interval: Duration::from_millis(500),
-            max_message_size: 4 << 20,
-            delay_levels: [1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200]
-                .map(Duration::from_secs)
-                .to_vec(),
-            file_reserved: Duration::from_secs(72 * 3600),
-            check_crc_on_recover: true,
-        }
-    }
-}
-
-fn default_root(home: Option<&Path>) -> PathBuf {
-    home.unwrap_or(Path::new(".")).join("store")
 }

@@ -9,7 +9,6 @@
 //! read that begins with it says what, where and why.
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use protocol::message::{CommitLogOffset, QueueOffset};
 use protocol::record::{Record, RecordError};
 
 use crate::consume_queue::{Entry, Queue};
-use crate::segment::Segment;
+use crate::segment::{FileSlice, Segment};
 use crate::{Inner, Store};
 
 /// Queue entries looked at in one call, unless more messages are wanted.
@@ -91,17 +90,6 @@ impl fmt::Display for Damage {
     }
 }
 
-/// A piece of a file.
-#[derive(Clone, Debug)]
-pub struct FileSlice {
-    /// The open file.
-    pub file: Arc<File>,
-    /// First byte.
-    pub offset: u64,
-    /// Bytes.
-    pub len: usize,
-}
-
 /// Whole records, one behind the other.
 #[derive(Clone, Debug)]
 pub enum Part {
@@ -116,11 +104,7 @@ impl Part {
     pub fn to_bytes(&self) -> io::Result<Bytes> {
         match self {
             Part::Bytes(bytes) => Ok(bytes.clone()),
-            Part::File(slice) => {
-                let mut bytes = vec![0; slice.len];
-                std::os::unix::fs::FileExt::read_exact_at(&*slice.file, &mut bytes, slice.offset)?;
-                Ok(Bytes::from(bytes))
-            }
+            Part::File(slice) => slice.read(),
         }
     }
 }

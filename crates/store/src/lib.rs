@@ -83,11 +83,12 @@ pub use config::{FlushDiskType, StoreConfig};
 pub use consume_queue::Queue;
 pub use dispatch::Arrived;
 pub use flush::{FlushError, Flushed};
-pub use get::{Damage, FileSlice, GetStatus, Got, Part, ReadError};
+pub use get::{Damage, GetStatus, Got, Part, ReadError};
 pub use protocol::message::{CommitLogOffset, QueueOffset};
 pub use put::{PutError, PutMessage, Stored, StoredBatch, TOPIC_LENGTH_MAX};
 pub use query::{Boundary, QueryResult};
 pub use recover::OpenError;
+pub use segment::FileSlice;
 
 /// An open store. Close it: one that is only dropped stops like a killed process, with what was not written lost.
 #[doc(alias = "DefaultMessageStore")]

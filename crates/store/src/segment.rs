@@ -16,7 +16,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+
+/// A piece of a file.
+#[derive(Clone, Debug)]
+pub struct FileSlice {
+    /// The open file.
+    pub file: Arc<File>,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub len: usize,
+}
+
+impl FileSlice {
+    pub(crate) fn read(&self) -> io::Result<Bytes> {
+        let mut bytes = vec![0; self.len];
+        self.file.read_exact_at(&mut bytes, self.offset)?;
+        Ok(Bytes::from(bytes))
+    }
+}
 
 /// One file of a sequence.
 #[derive(Debug)]
