@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
+import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
@@ -60,6 +61,11 @@ final class LitePulling {
         Check.equal(Mq.set(Sending.bodies(poll(first, 60))), Mq.set(Sending.numbered("first ", 60)), "bodies");
         first.commitSync();
         first.shutdown();
+        DefaultMQPullConsumer witness = mq.puller(group);
+        for (MessageQueue queue : Mq.queues(producer, topic)) {
+            Mq.await("commit of " + queue + " is with the broker", () -> witness.fetchConsumeOffset(queue, true) == witness.maxOffset(queue));
+        }
+        witness.shutdown();
 
         for (int i = 0; i < 8; i++) {
             producer.send(new Message(topic, ("second " + i).getBytes(UTF_8)));

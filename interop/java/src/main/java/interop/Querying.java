@@ -135,16 +135,18 @@ final class Querying {
         DefaultMQPullConsumer puller = mq.puller(Mq.fresh("G"));
         List<MessageExt> stored = Mq.readAll(puller, queue, 0, 5);
 
+        // Apache 4.9 answers the nearest in time instead of the next
+        boolean nearest = Interop.against.startsWith("apache 4");
         Check.equal(puller.minOffset(queue), 0L, "min offset");
         Check.equal(puller.maxOffset(queue), 5L, "max offset");
         Check.equal(puller.earliestMsgStoreTime(queue), stored.get(0).getStoreTimestamp(), "time of the earliest");
         for (int i = 0; i < 5; i++) {
             long time = stored.get(i).getStoreTimestamp();
             Check.equal(puller.searchOffset(queue, time), (long) i, "search at the time of " + i);
-            Check.equal(puller.searchOffset(queue, time + 1), i + 1L, "search just after " + i);
+            Check.equal(puller.searchOffset(queue, time + 1), nearest ? i : i + 1L, "search just after " + i);
         }
         Check.equal(puller.searchOffset(queue, stored.get(0).getStoreTimestamp() - 1_000), 0L, "search before the first");
-        Check.equal(puller.searchOffset(queue, System.currentTimeMillis() + 60_000), 5L, "search after the last");
+        Check.equal(puller.searchOffset(queue, System.currentTimeMillis() + 60_000), nearest ? 4L : 5L, "search after the last");
     }
 
     private static void emptyQueue(Mq mq) throws Exception {
