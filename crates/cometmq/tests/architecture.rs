@@ -65,7 +65,7 @@ fn crates_use_only_crates_below_them() {
 
 #[test]
 fn protocol_opens_nothing_and_asks_no_clock() {
-    let words = ["std::net::Tcp", "std::net::Udp", "std::fs", "File::", "Instant::now", "SystemTime", "std::env"];
+    let words = ["std::net::Tcp", "std::net::Udp", "std::fs", " File::", "Instant::now", "SystemTime", "std::env"];
     assert_absent("crates/protocol/src", &words, &[]);
 }
 
