@@ -65,6 +65,8 @@ pub struct Broker {
     pub locks: Mutex<QueueLocks>,
     /// Messages that are due later.
     pub delay: Delay,
+    /// The region, as every reply to a send carries it.
+    region: Arc<str>,
     /// Pulls that wait for messages.
     held_pulls: AtomicUsize,
     /// For queues that nobody chose.
@@ -98,6 +100,7 @@ impl Broker {
             consumers: RwLock::default(),
             locks: Mutex::default(),
             delay: Delay::open(&config)?,
+            region: config.region_id.as_str().into(),
             held_pulls: AtomicUsize::new(0),
             turn: AtomicU32::new(now as u32),
             failure_told: AtomicBool::new(false),

@@ -11,7 +11,7 @@ use protocol::topic::{
     SCHEDULE_TOPIC, SELF_TEST_TOPIC, TIMER_TOPIC, TRANSACTION_HALF_TOPIC, TRANSACTION_OP_TOPIC, TopicConfig,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -31,7 +31,7 @@ pub struct Topics {
 }
 
 struct Inner {
-    topics: HashMap<String, Arc<TopicConfig>>,
+    topics: foldhash::HashMap<String, Arc<TopicConfig>>,
     version: DataVersion,
 }
 

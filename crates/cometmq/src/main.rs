@@ -28,6 +28,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 use tokio::task::LocalSet;
 
+/// Requests make many small allocations on the thread that frees them: half the cost of the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A message platform that speaks RocketMQ: name server and broker in one small binary.
 #[derive(Parser)]
 #[command(name = "cometmq", version, arg_required_else_help = true)]

@@ -146,11 +146,35 @@ pub enum BadFrame {
 
 /// The fields of a header, in order, as text. Looked up by a scan: there are at most two dozen.
 #[doc(alias = "extFields")]
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct ExtFields {
+    /// Of a received header: the header itself, and behind it what stands escaped there.
     text: String,
-    /// Ends of key and value in `text`; a field starts where the one before it ends.
-    ends: Vec<(u32, u32)>,
+    fields: Vec<Field>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Field {
+    key: Span,
+    value: Span,
+}
+
+/// A piece of `ExtFields::text`.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn new(start: usize, end: usize) -> Span {
+        // A header is at most 16 MiB long.
+        Span { start: start as u32, end: end as u32 }
+    }
+
+    fn of(self, text: &str) -> &str {
+        &text[self.start as usize..self.end as usize]
+    }
 }
 
 impl ExtFields {
@@ -161,60 +185,53 @@ impl ExtFields {
 
     /// All fields in the order in which they were sent.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut start = 0usize;
-        self.ends.iter().map(move |&(key_end, value_end)| {
-            let (key_end, value_end) = (key_end as usize, value_end as usize);
-            let field = (&self.text[start..key_end], &self.text[key_end..value_end]);
-            start = value_end;
-            field
-        })
+        self.fields.iter().map(|field| (field.key.of(&self.text), field.value.of(&self.text)))
     }
 
     /// Adds a field behind the others.
     pub fn push(&mut self, key: &str, value: impl Display) {
-        self.begin(key);
-        // Writing to a String can't fail.
-        let _ = write!(self.text, "{value}");
-        self.end();
+        self.add(key, |text| {
+            // Writing to a String can't fail.
+            let _ = write!(text, "{value}");
+        });
     }
 
     /// Adds a field whose value is a number.
     pub fn push_number(&mut self, key: &str, value: i64) {
-        self.begin(key);
-        let mut buffer = [0; 20];
-        self.text.extend(digits(value, &mut buffer).iter().map(|digit| char::from(*digit)));
-        self.end();
+        self.add(key, |text| text.extend(digits(value, &mut [0; 20]).iter().map(|digit| char::from(*digit))));
     }
 
     /// Adds a field whose value is text already.
     pub fn push_str(&mut self, key: &str, value: &str) {
-        self.begin(key);
-        self.text.push_str(value);
-        self.end();
+        self.add(key, |text| text.push_str(value));
     }
 
-    fn begin(&mut self, key: &str) {
-        if self.ends.capacity() == 0 {
+    fn add(&mut self, key: &str, value: impl FnOnce(&mut String)) {
+        if self.fields.capacity() == 0 {
             // One allocation each, for most headers.
-            self.ends.reserve(FIELDS_USUAL);
+            self.fields.reserve(FIELDS_USUAL);
             self.text.reserve(TEXT_USUAL);
         }
+        let start = self.text.len();
         self.text.push_str(key);
-        let key_end = self.text.len() as u32;
-        self.ends.push((key_end, key_end));
-    }
-
-    fn end(&mut self) {
-        if let Some((_, value_end)) = self.ends.last_mut() {
-            *value_end = self.text.len() as u32;
-        }
+        let key_end = self.text.len();
+        value(&mut self.text);
+        self.fields.push(Field { key: Span::new(start, key_end), value: Span::new(key_end, self.text.len()) });
     }
 
     /// True when there is no field.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.fields.is_empty()
     }
 }
+
+impl PartialEq for ExtFields {
+    fn eq(&self, other: &ExtFields) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for ExtFields {}
 
 /// A number in decimal, in the last bytes of `buffer`.
 fn digits(value: i64, buffer: &mut [u8; 20]) -> &[u8] {
@@ -270,13 +287,23 @@ mod json {
         number(command.code, out);
         if !command.ext.is_empty() {
             out.extend_from_slice(b",\"extFields\":{");
+            // Hardly any header needs an escape: one look at all of it, not one at each field.
+            let plain = find_special(command.ext.text.as_bytes()).is_none();
             for (i, (key, value)) in command.ext.iter().enumerate() {
                 if i > 0 {
                     out.push(b',');
                 }
-                string(key, out);
-                out.push(b':');
-                string(value, out);
+                if plain {
+                    out.push(b'"');
+                    out.extend_from_slice(key.as_bytes());
+                    out.extend_from_slice(b"\":\"");
+                    out.extend_from_slice(value.as_bytes());
+                    out.push(b'"');
+                } else {
+                    string(key, out);
+                    out.push(b':');
+                    string(value, out);
+                }
             }
             out.push(b'}');
         }
@@ -302,7 +329,7 @@ mod json {
     fn string(text: &str, out: &mut Vec<u8>) {
         out.push(b'"');
         let mut rest = text.as_bytes();
-        while let Some(at) = find_special(rest, true) {
+        while let Some(at) = find_special(rest) {
             out.extend_from_slice(&rest[..at]);
             match rest[at] {
                 b'"' => out.extend_from_slice(b"\\\""),
@@ -364,19 +391,17 @@ mod json {
         word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGHS
     }
 
-    /// Where the first quote or backslash stands, or control character if these count. Eight bytes at a time: strings
-    /// here are short, and the set-up of a vectorised search costs more than it saves.
-    fn find_special(text: &[u8], controls: bool) -> Option<usize> {
-        let limit = if controls { 0x20 } else { 0 };
+    /// Where the first character stands that a JSON string has to escape. Eight bytes at a time.
+    fn find_special(text: &[u8]) -> Option<usize> {
         let (words, tail) = text.as_chunks::<8>();
         for (i, word) in words.iter().enumerate() {
             let word = u64::from_le_bytes(*word);
-            let found = equal(word, b'"') | equal(word, b'\\') | below(word, limit);
+            let found = equal(word, b'"') | equal(word, b'\\') | below(word, 0x20);
             if found != 0 {
                 return Some(i * 8 + found.trailing_zeros() as usize / 8);
             }
         }
-        let at = tail.iter().position(|byte| matches!(byte, b'"' | b'\\') || *byte < limit)?;
+        let at = tail.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20))?;
         Some(words.len() * 8 + at)
     }
 
@@ -425,27 +450,59 @@ mod json {
         }
 
         fn ext_fields(&mut self) -> Result<ExtFields, BadFrame> {
-            let mut ext = ExtFields::default();
             self.blanks();
             if self.peek() != Some(b'{') {
                 self.skip()?;
-                return Ok(ext);
+                return Ok(ExtFields::default());
             }
             self.at += 1;
-            ext.text.reserve(self.text.len() - self.at);
-            ext.ends.reserve(FIELDS_USUAL);
+            // One copy of the whole header, in which the fields are found where they stand.
+            let mut ext = ExtFields {
+                // What is unescaped goes behind it, and is shorter than it was.
+                text: String::with_capacity(self.text.len() * 2),
+                fields: Vec::with_capacity(FIELDS_USUAL),
+            };
+            ext.text.push_str(self.text);
             while self.next_key()? {
-                let start = ext.text.len();
-                self.string(&mut ext.text)?;
-                let key_end = ext.text.len() as u32;
+                let Some(key) = self.span(&mut ext.text)? else { continue };
                 self.expect(b':', "no colon behind a key")?;
-                if self.value(&mut ext.text)? {
-                    ext.ends.push((key_end, ext.text.len() as u32));
-                } else {
-                    ext.text.truncate(start);
+                if let Some(value) = self.span(&mut ext.text)? {
+                    ext.fields.push(Field { key, value });
                 }
             }
             Ok(ext)
+        }
+
+        /// Where in `text`, which begins with this header, the scalar stands that begins here; `None` when it is null.
+        fn span(&mut self, text: &mut String) -> Result<Option<Span>, BadFrame> {
+            self.blanks();
+            let start = self.at;
+            if self.peek() == Some(b'"') {
+                if let Some(end) = self.plain_string() {
+                    return Ok(Some(Span::new(start + 1, end)));
+                }
+                let unescaped = text.len();
+                self.string(text)?;
+                return Ok(Some(Span::new(unescaped, text.len())));
+            }
+            self.skip()?;
+            let raw = self.text[start..self.at].trim_ascii_end();
+            Ok((raw != "null").then_some(Span::new(start, start + raw.len())))
+        }
+
+        /// Passes the string that begins here and returns where it ends; `None`, and goes nowhere, when it has escapes.
+        fn plain_string(&mut self) -> Option<usize> {
+            let end = self.quote_or_escape(self.at + 1)?;
+            (self.text.as_bytes()[end] == b'"').then(|| {
+                self.at = end + 1;
+                end
+            })
+        }
+
+        /// Where the next quote or backslash stands. Strings are a few bytes long: a plain loop is the fastest.
+        fn quote_or_escape(&self, from: usize) -> Option<usize> {
+            let rest = self.text.as_bytes().get(from..)?;
+            Some(from + rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?)
         }
 
         /// Appends a scalar as text: strings unescaped, numbers and booleans as written, anything nested as its JSON.
@@ -469,15 +526,11 @@ mod json {
         /// The value that begins here, borrowed where it is a string without escapes.
         fn plain(&mut self) -> Result<Cow<'a, str>, BadFrame> {
             self.blanks();
-            let text = self.text;
-            if self.peek() == Some(b'"') {
-                let start = self.at + 1;
-                if let Some(length) = find_special(&text.as_bytes()[start..], false)
-                    && text.as_bytes()[start + length] == b'"'
-                {
-                    self.at = start + length + 1;
-                    return Ok(Cow::Borrowed(&text[start..start + length]));
-                }
+            let start = self.at + 1;
+            if self.peek() == Some(b'"')
+                && let Some(end) = self.plain_string()
+            {
+                return Ok(Cow::Borrowed(&self.text[start..end]));
             }
             let mut value = String::new();
             self.value(&mut value)?;
@@ -505,13 +558,12 @@ mod json {
         fn string(&mut self, out: &mut String) -> Result<(), BadFrame> {
             self.at += 1;
             loop {
-                let rest = &self.text.as_bytes()[self.at..];
-                let Some(length) = find_special(rest, false) else {
+                let Some(end) = self.quote_or_escape(self.at) else {
                     return Err(BadFrame::Header("a string that does not end"));
                 };
-                out.push_str(&self.text[self.at..self.at + length]);
-                self.at += length + 1;
-                if rest[length] == b'"' {
+                out.push_str(&self.text[self.at..end]);
+                self.at = end + 1;
+                if self.text.as_bytes()[end] == b'"' {
                     return Ok(());
                 }
                 self.escape(out)?;
@@ -520,6 +572,12 @@ mod json {
 
         /// Behind a backslash.
         fn escape(&mut self, out: &mut String) -> Result<(), BadFrame> {
+            // What separates properties: the escapes that are frequent.
+            if let Some([b'u', b'0', b'0', b'0', digit @ b'0'..=b'9']) = self.text.as_bytes()[self.at..].first_chunk() {
+                out.push(char::from(digit - b'0'));
+                self.at += 5;
+                return Ok(());
+            }
             let escape = self.peek().ok_or(BadFrame::Header("a string that does not end"))?;
             self.at += 1;
             match escape {

@@ -31,10 +31,10 @@ const OUTGOING_MAX: usize = 1024 * 1024;
 
 /// The first read of a connection makes room for so much; a connection that fills it gets twice as much the next time.
 const READ_MIN: usize = 4 * 1024;
-const READ_MAX: usize = 256 * 1024;
+const READ_MAX: usize = 64 * 1024;
 
 /// So many reads in a row, then other connections get their turn.
-const READS_A_TURN: usize = 4;
+const READS_A_TURN: usize = 1;
 
 /// The half of a connection that the thread's sender shares.
 pub(crate) struct Shared {

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use protocol::code::request;
 use protocol::command::{Command, Language};
 use protocol::request::Request;
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -44,7 +43,7 @@ pub struct Router<S> {
 
 #[derive(Default)]
 pub(crate) struct Table {
-    handlers: HashMap<i32, Handler>,
+    handlers: foldhash::HashMap<i32, Handler>,
     pub(crate) before_replies: Option<BeforeReplies>,
     pub(crate) on_close: Option<OnClose>,
 }
@@ -76,18 +75,13 @@ impl<S: Send + Sync + 'static> Router<S> {
                         version: command.version,
                         language: command.language,
                     });
-                    match call {
-                        Ok(call) => {
-                            let answer = handler(state.clone(), call);
-                            Box::pin(async move {
-                                match answer.await {
-                                    Ok(answer) => answer.into(),
-                                    Err(reject) => reject.into(),
-                                }
-                            })
+                    let (state, handler) = (state.clone(), handler.clone());
+                    Box::pin(async move {
+                        match call {
+                            Ok(call) => handler(state, call).await.map_or_else(Response::from, Response::from),
+                            Err(malformed) => Reject::from(malformed).into(),
                         }
-                        Err(malformed) => Box::pin(std::future::ready(Reject::from(malformed).into())),
-                    }
+                    })
                 }),
             );
         }

@@ -11,7 +11,7 @@
 //!
 //! A place without a message (before a queue's first, or where the log is damaged) holds an entry of size 0x7FFFFFFF.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -456,7 +456,7 @@ pub(crate) struct Queues {
     dir: PathBuf,
     entries_per_file: i64,
     open_files: Arc<OpenFiles>,
-    topics: RwLock<HashMap<Box<str>, Vec<Arc<Queue>>>>,
+    topics: RwLock<foldhash::HashMap<Box<str>, Vec<Arc<Queue>>>>,
 }
 
 impl Queues {

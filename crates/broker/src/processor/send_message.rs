@@ -60,8 +60,8 @@ pub(super) async fn send_message(
     };
     let mut reply = SendMessageReply {
         queue_id,
-        region: Some(broker.config.region_id.clone()),
-        trace_on: Some(if broker.config.trace_on { "true".into() } else { "false".into() }),
+        region: Some(broker.region.clone()),
+        trace_on: Some(broker.config.trace_on),
         ..SendMessageReply::default()
     };
     let end;

@@ -13,6 +13,7 @@ pub mod topic;
 
 use crate::code::response;
 use crate::command::{Command, ExtFields};
+use std::sync::Arc;
 
 /// A request: its codes, its header fields, its reply.
 pub trait Request: Sized {
@@ -96,6 +97,16 @@ impl Field for String {
     }
 }
 
+impl Field for Arc<str> {
+    fn read(key: &'static str, text: Option<&str>) -> Result<Arc<str>, Malformed> {
+        text.map(Arc::from).ok_or(Malformed::Missing(key))
+    }
+
+    fn write(&self, key: &str, ext: &mut ExtFields) {
+        ext.push_str(key, self);
+    }
+}
+
 macro_rules! number_field {
     ($($type:ty => $expected:literal),*) => {$(
         impl Field for $type {
@@ -124,7 +135,7 @@ impl Field for bool {
     }
 
     fn write(&self, key: &str, ext: &mut ExtFields) {
-        ext.push(key, self);
+        ext.push_str(key, if *self { "true" } else { "false" });
     }
 }
 

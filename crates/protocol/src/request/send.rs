@@ -3,6 +3,7 @@
 use super::{Empty, Field, Header, Malformed, Request, headers, requests};
 use crate::code::request::{SEND_BATCH_MESSAGE, SEND_MESSAGE, SEND_MESSAGE_V2};
 use crate::command::Command;
+use std::sync::Arc;
 
 /// SEND_MESSAGE (10), SEND_MESSAGE_V2 (310, the same with one-letter keys) and SEND_BATCH_MESSAGE (320). The body is
 /// the message's, or the encoded batch.
@@ -148,9 +149,9 @@ headers! {
         /// The sender's unique key.
         transaction_id: Option<String> = "transactionId",
         /// Region, which clients read unguarded.
-        region: Option<String> = "MSG_REGION",
-        /// "true" unless tracing is off, which clients read unguarded.
-        trace_on: Option<String> = "TRACE_ON",
+        region: Option<Arc<str>> = "MSG_REGION",
+        /// Are clients to trace? They read it unguarded.
+        trace_on: Option<bool> = "TRACE_ON",
     }
 
     /// CONSUMER_SEND_MSG_BACK (36): deliver this message again later.
