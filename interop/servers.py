@@ -262,7 +262,8 @@ class Apache(Server):
 
     name = "apache"
 
-    def __init__(self, version, directory, settings=None):
+    def __init__(self, version, directory, settings=None, heap="1g"):
+        self.heap = heap
         # on a busy machine Apache refuses sends that waited 200 ms; that is not what is looked at here
         super().__init__(directory, {"waitTimeMillsInSendQueue": "10000", **(settings or {})})
         self.version = version
@@ -296,7 +297,7 @@ class Apache(Server):
             self.spawn("namesrv", self.java("256m", "namesrv", "org.apache.rocketmq.namesrv.NamesrvStartup", conf), **home)
             self.wait_until(lambda: accepts(self.namesrv_port), "the name server accepts")
         conf = self.write_conf(extra)
-        self.spawn("broker", self.java("1g", "broker", "org.apache.rocketmq.broker.BrokerStartup", conf), **home)
+        self.spawn("broker", self.java(self.heap, "broker", "org.apache.rocketmq.broker.BrokerStartup", conf), **home)
         self.wait_until(self.broker_is_listed, "the name server lists the broker")
 
     def stop(self):

@@ -4,7 +4,8 @@
 //! `probe sync`   the same, and answers only what `fdatasync` has brought to disk; one for all that wait
 //! `probe pull`   answers each frame with 32 messages of 1 KiB, which the kernel sends from a file
 //!
-//! No topic, no queue, no check: what a broker loses against it is what it does for its users. It prints its port.
+//! No topic, no queue, no check: what a broker loses against it is what it does for its users. It prints its port, under
+//! which it is its own name server, so that `cometmq bench -n 127.0.0.1:PORT` measures it as it measures any broker.
 
 use rustix::fs::{fdatasync, sendfile};
 use std::cell::{Cell, RefCell};
@@ -93,7 +94,9 @@ fn main() {
     };
     let file = tempfile::tempfile_in(".").unwrap();
     if mode == Mode::Pull {
-        file.write_all_at(&vec![b'm'; RECORD * PULLED], 0).unwrap();
+        let mut record = vec![b'm'; RECORD];
+        record[..4].copy_from_slice(&(RECORD as u32).to_be_bytes());
+        file.write_all_at(&record.repeat(PULLED), 0).unwrap();
     }
     let log = Arc::new(Log {
         file,
@@ -110,7 +113,8 @@ fn main() {
         std::thread::spawn(move || log.flush_forever());
     }
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    println!("{}", listener.local_addr().unwrap().port());
+    let port = listener.local_addr().unwrap().port();
+    println!("{port}");
     io::stdout().flush().unwrap();
     let (feeds, mut ends): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| mpsc::unbounded_channel()).unzip();
     for mut feed in ends.drain(..) {
@@ -121,7 +125,7 @@ fn main() {
                 let turn = Rc::new(Turn::default());
                 tokio::task::spawn_local(end_turns(turn.clone(), log.clone(), mode));
                 while let Some(stream) = feed.recv().await {
-                    tokio::task::spawn_local(serve(stream, turn.clone(), log.clone(), mode));
+                    tokio::task::spawn_local(serve(port, stream, turn.clone(), log.clone(), mode));
                 }
             })
         });
@@ -131,7 +135,7 @@ fn main() {
     }
 }
 
-async fn serve(stream: std::net::TcpStream, turn: Rc<Turn>, log: Arc<Log>, mode: Mode) {
+async fn serve(port: u16, stream: std::net::TcpStream, turn: Rc<Turn>, log: Arc<Log>, mode: Mode) {
     stream.set_nonblocking(true).unwrap();
     stream.set_nodelay(true).unwrap();
     let (mut source, socket) = tokio::net::TcpStream::from_std(stream).unwrap().into_split();
@@ -145,7 +149,7 @@ async fn serve(stream: std::net::TcpStream, turn: Rc<Turn>, log: Arc<Log>, mode:
             if mode != Mode::Pull {
                 log.staged.lock().unwrap().extend_from_slice(&frame[frame.len().saturating_sub(RECORD)..]);
             }
-            answer(frame, mode, &mut connection.out.borrow_mut());
+            answer(frame, mode, port, &mut connection.out.borrow_mut());
         }
         let left = rest.len();
         incoming.drain(..incoming.len() - left);
@@ -156,21 +160,41 @@ async fn serve(stream: std::net::TcpStream, turn: Rc<Turn>, log: Arc<Log>, mode:
     }
 }
 
-fn answer(frame: &[u8], mode: Mode, out: &mut Vec<u8>) {
-    const KEY: &[u8] = b"\"opaque\":";
+const PULL_MESSAGE: i64 = 11;
+const GET_MAX_OFFSET: i64 = 30;
+const GET_ROUTEINFO_BY_TOPIC: i64 = 105;
+
+/// Answers a frame, but for the body of a pull. The header of an answer to a pull says so with `"pull"`.
+fn answer(frame: &[u8], mode: Mode, port: u16, out: &mut Vec<u8>) {
     let header = &frame[4..4 + (u32::from_be_bytes([0, frame[1], frame[2], frame[3]]) as usize)];
-    let at = header.windows(KEY.len()).rposition(|window| window == KEY).unwrap() + KEY.len();
-    let digits = header[at..].iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'-').count();
-    let fields = "\"msgId\":\"0A00000100002A9F0000000000000000\",\"queueId\":\"2\",\"queueOffset\":\"1\",\"nextBeginOffset\":\"0\",\
-                  \"minOffset\":\"0\",\"maxOffset\":\"32\",\"suggestWhichBrokerId\":\"0\"";
-    let opaque = std::str::from_utf8(&header[at..at + digits]).unwrap();
-    let header = format!(
-        "{{\"code\":0,\"extFields\":{{{fields}}},\"flag\":1,\"language\":\"JAVA\",\"opaque\":{opaque},\"version\":479}}"
+    let (code, opaque) = (number(header, b"\"code\":"), number(header, b"\"opaque\":"));
+    let pulled = mode == Mode::Pull && code == PULL_MESSAGE;
+    let route = format!(
+        "{{\"brokerDatas\":[{{\"brokerAddrs\":{{\"0\":\"127.0.0.1:{port}\"}},\"brokerName\":\"probe\",\"cluster\":\"probe\"}}],\
+         \"filterServerTable\":{{}},\"queueDatas\":[{{\"brokerName\":\"probe\",\"perm\":6,\"readQueueNums\":1,\
+         \"topicSysFlag\":0,\"writeQueueNums\":1}}]}}"
     );
-    let body = if mode == Mode::Pull { RECORD * PULLED } else { 0 };
-    out.extend_from_slice(&((4 + header.len() + body) as u32).to_be_bytes());
+    let body = if code == GET_ROUTEINFO_BY_TOPIC { route.as_bytes() } else { b"" };
+    let offset = if code == GET_MAX_OFFSET { PULLED } else { 0 };
+    let kind = if pulled { PULLED_MARK } else { "" };
+    let header = format!(
+        "{{\"code\":0,\"extFields\":{{{kind}\"msgId\":\"0A00000100002A9F0000000000000000\",\"queueId\":\"0\",\
+         \"queueOffset\":\"1\",\"offset\":\"{offset}\",\"nextBeginOffset\":\"0\",\"minOffset\":\"0\",\"maxOffset\":\"32\",\
+         \"suggestWhichBrokerId\":\"0\"}},\"flag\":1,\"language\":\"JAVA\",\"opaque\":{opaque},\"version\":479}}"
+    );
+    let body_size = if pulled { RECORD * PULLED } else { body.len() };
+    out.extend_from_slice(&((4 + header.len() + body_size) as u32).to_be_bytes());
     out.extend_from_slice(&(header.len() as u32).to_be_bytes());
     out.extend_from_slice(header.as_bytes());
+    out.extend_from_slice(body);
+}
+
+const PULLED_MARK: &str = "\"pull\":\"1\",";
+
+fn number(header: &[u8], key: &[u8]) -> i64 {
+    let at = header.windows(key.len()).rposition(|window| window == key).unwrap() + key.len();
+    let digits = header[at..].iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'-').count();
+    std::str::from_utf8(&header[at..at + digits]).unwrap().parse().unwrap()
 }
 
 /// One write for all connections of a turn, then one send for each.
@@ -192,10 +216,16 @@ async fn end_turns(turn: Rc<Turn>, log: Arc<Log>, mode: Mode) {
             if mode == Mode::Pull {
                 let mut rest = &out[..];
                 while let Some(size) = rest.get(4..8) {
-                    let (head, behind) = rest.split_at(8 + u32::from_be_bytes(size.try_into().unwrap()) as usize);
-                    rest = behind;
-                    send(&connection.socket, head).await;
-                    send_file(&connection.socket, &log.file).await;
+                    let header = u32::from_be_bytes(size.try_into().unwrap()) as usize;
+                    if rest[8..8 + header].windows(PULLED_MARK.len()).any(|window| window == PULLED_MARK.as_bytes()) {
+                        send(&connection.socket, &rest[..8 + header]).await;
+                        send_file(&connection.socket, &log.file).await;
+                        rest = &rest[8 + header..];
+                    } else {
+                        let length = u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize;
+                        send(&connection.socket, &rest[..4 + length]).await;
+                        rest = &rest[4 + length..];
+                    }
                 }
             } else {
                 send(&connection.socket, &out).await;
