@@ -8,6 +8,7 @@
 //! which it is its own name server, so that `cometmq bench -n 127.0.0.1:PORT` measures it as it measures any broker.
 
 use rustix::fs::{fdatasync, sendfile};
+use rustix::net::SendFlags;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, Write};
@@ -199,44 +200,58 @@ fn number(header: &[u8], key: &[u8]) -> i64 {
 
 /// One write for all connections of a turn, then one send for each.
 async fn end_turns(turn: Rc<Turn>, log: Arc<Log>, mode: Mode) {
-    let mut flushed = log.flushed.subscribe();
     loop {
         turn.asked.notified().await;
         tokio::task::yield_now().await;
         let end = log.write_out();
         let ready = std::mem::take(&mut *turn.queue.borrow_mut());
+        let answers: Vec<_> = ready
+            .into_iter()
+            .map(|connection| {
+                connection.queued.set(false);
+                let out = std::mem::take(&mut *connection.out.borrow_mut());
+                (connection, out)
+            })
+            .collect();
         if mode == Mode::Sync {
             *log.flush_asked.lock().unwrap() = true;
             log.flush.notify_one();
-            flushed.wait_for(|flushed| *flushed >= end).await.unwrap();
+            // The next turn goes on meanwhile, and shares the next flush.
+            let mut flushed = log.flushed.subscribe();
+            tokio::task::spawn_local(async move {
+                flushed.wait_for(|flushed| *flushed >= end).await.unwrap();
+                for (connection, out) in answers {
+                    send(&connection.socket, &out, SendFlags::NOSIGNAL).await;
+                }
+            });
+            continue;
         }
-        for connection in ready {
-            connection.queued.set(false);
-            let out = std::mem::take(&mut *connection.out.borrow_mut());
+        for (connection, out) in answers {
             if mode == Mode::Pull {
                 let mut rest = &out[..];
                 while let Some(size) = rest.get(4..8) {
                     let header = u32::from_be_bytes(size.try_into().unwrap()) as usize;
                     if rest[8..8 + header].windows(PULLED_MARK.len()).any(|window| window == PULLED_MARK.as_bytes()) {
-                        send(&connection.socket, &rest[..8 + header]).await;
+                        send(&connection.socket, &rest[..8 + header], SendFlags::NOSIGNAL | SendFlags::MORE).await;
                         send_file(&connection.socket, &log.file).await;
                         rest = &rest[8 + header..];
                     } else {
                         let length = u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize;
-                        send(&connection.socket, &rest[..4 + length]).await;
+                        send(&connection.socket, &rest[..4 + length], SendFlags::NOSIGNAL).await;
                         rest = &rest[4 + length..];
                     }
                 }
             } else {
-                send(&connection.socket, &out).await;
+                send(&connection.socket, &out, SendFlags::NOSIGNAL).await;
             }
         }
     }
 }
 
-async fn send(socket: &OwnedWriteHalf, mut bytes: &[u8]) {
+async fn send(socket: &OwnedWriteHalf, mut bytes: &[u8], flags: SendFlags) {
+    let stream: &tokio::net::TcpStream = socket.as_ref();
     while !bytes.is_empty() {
-        match socket.try_write(bytes) {
+        match stream.try_io(Interest::WRITABLE, || Ok(rustix::net::send(stream, bytes, flags)?)) {
             Ok(count) => bytes = &bytes[count..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.writable().await.unwrap(),
             Err(_) => return,
