@@ -39,20 +39,27 @@ pub fn config(dir: &Path) -> Config {
 
 impl Running {
     pub fn start(config: Config) -> Running {
+        let mut running = Running::without_clock(config);
+        let (stop, stopped) = oneshot::channel();
+        let broker = running.broker.clone();
+        let control = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(broker.run(async {
+                let _ = stopped.await;
+            }));
+        });
+        (running.stop, running.control) = (Some(stop), Some(control));
+        running
+    }
+
+    /// It answers, and does nothing by itself: what waits goes on waiting, nothing is saved or deleted.
+    pub fn without_clock(config: Config) -> Running {
         let broker = Broker::open(config).unwrap();
         let server = Server::start(2).unwrap();
         let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
         let address = server.listen(listen(), broker.router()).unwrap();
         let vip = server.listen(listen(), broker.vip_router()).unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let running = broker.clone();
-        let control = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(running.run(async {
-                let _ = stopped.await;
-            }));
-        });
-        Running { broker, address, vip, server: Some(server), stop: Some(stop), control: Some(control) }
+        Running { broker, address, vip, server: Some(server), stop: None, control: None }
     }
 
     pub fn client(&self) -> Client {
