@@ -17,10 +17,17 @@ lint:
     cargo clippy --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 
-# Other people's clients: `just interop`, `just interop apache`.
+# Other people's clients: `just interop`, `just interop apache`. The Java scenarios go into docs/compatibility.md.
 interop against="cometmq" *ARGS:
     cargo build --release
-    interop/run --against {{against}} {{ARGS}}
+    interop/run --against {{against}} --table docs/compatibility.md {{ARGS}}
+    interop/python/run --against {{against}}
+    interop/node/run --against {{against}}
+
+# A store goes from CometMQ to Apache's broker 5.5.0 and back.
+store-exchange:
+    cargo build --release
+    interop/run --store-exchange
 
 # Kill -9 under load, many times.
 crash times="1000":
