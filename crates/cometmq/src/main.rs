@@ -2,7 +2,7 @@
 //!
 //! 1. `main` reads the command line and the environment; nothing below it does
 //! 2. [`dev`] and [`serve`] start what was asked for, and stop it at the first signal
-//! 3. [`publish`], [`subscribe`] and [`bench`] are clients of a running cluster, CometMQ's or Apache's
+//! 3. [`publish`], [`subscribe`] and [`mod@bench`] are clients of a running cluster, CometMQ's or Apache's
 //! 4. [`banner`] says where it is, in the reader's language ([`text`])
 //!
 //! Under the names `mqnamesrv` and `mqbroker` (links) it takes the flags of Apache's scripts.
