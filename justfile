@@ -15,7 +15,7 @@ test:
 lint:
     cargo fmt --all --check
     cargo clippy --all-targets -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 
 # Other people's clients: `just interop`, `just interop apache`. The Java scenarios go into docs/compatibility.md.
 interop against="cometmq" *ARGS:

@@ -8,7 +8,7 @@
 //! 3. every connection with replies sends them, in one call each
 //! 4. whoever waited for what phase 2 brought is polled in the next turn
 //!
-//! Phases 2 and 3 are the thread's [`Sender`]: a task that yields once, so that it runs behind all that were ready.
+//! Phases 2 and 3 are the thread's `Sender`: a task that yields once, so that it runs behind all that were ready.
 
 use crate::connection::{self, Shared};
 use crate::reply::Reject;
