@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use store::disk::Disk;
 
 /// Where name servers listen unless an address says otherwise.
 const NAMESRV_PORT: u16 = 9876;
@@ -150,6 +151,8 @@ pub struct Config {
     /// How often consumers' offsets are brought to disk.
     /// Key: `flushConsumerOffsetInterval`. Default: 5000.
     pub flush_consumer_offset_interval: Duration,
+    /// The way to the files. No key: for tests.
+    pub disk: Disk,
 }
 
 impl Default for Config {
@@ -196,6 +199,7 @@ impl Default for Config {
             lite_pull: true,
             notify_consumer_ids_changed: true,
             flush_consumer_offset_interval: Duration::from_secs(5),
+            disk: Disk::default(),
         }
     }
 }

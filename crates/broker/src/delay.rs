@@ -11,7 +11,7 @@
 
 use crate::Broker;
 use crate::config::Config;
-use crate::table::{self, Table};
+use crate::table::{self, Table, TableFile};
 use parking_lot::Mutex;
 use protocol::message::{QueueOffset, edit_properties, property};
 use protocol::record::Record;
@@ -19,7 +19,6 @@ use protocol::topic::{DataVersion, SCHEDULE_TOPIC, TRANSACTION_HALF_TOPIC};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -58,7 +57,7 @@ struct Progress {
     next: Vec<AtomicI64>,
     /// Levels of the file that are not configured now.
     others: BTreeMap<i32, i64>,
-    file: PathBuf,
+    file: TableFile,
     saved: Mutex<File>,
 }
 
@@ -79,8 +78,8 @@ struct File {
 impl Delay {
     /// Reads how far each level has been delivered.
     pub fn open(config: &Config) -> Result<Delay, table::OpenError> {
-        let file = config.store_root.join("config/delayOffset.json");
-        let saved: File = table::open(&file)?.unwrap_or_default();
+        let file = TableFile::new(config, "delayOffset.json");
+        let saved: File = file.open()?.unwrap_or_default();
         let mut others = saved.offset_table.clone();
         let delays = config.delay_levels.delays();
         let next = (1..=delays.len() as i32).map(|level| AtomicI64::new(others.remove(&level).unwrap_or(0))).collect();
@@ -148,7 +147,7 @@ impl Progress {
         }
         let mut file = File { offset_table: table, data_version: saved.data_version.clone() };
         file.data_version.advance(crate::now_millis());
-        table::save(&self.file, &file)?;
+        self.file.save(&file)?;
         *saved = file;
         Ok(())
     }

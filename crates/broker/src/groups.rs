@@ -1,14 +1,13 @@
 //! The consumer groups of this broker: `config/subscriptionGroup.json`.
 
 use crate::config::Config;
-use crate::table::{self, Table};
+use crate::table::{self, Table, TableFile};
 use parking_lot::RwLock;
 use protocol::subscription::SubscriptionGroupConfig;
 use protocol::topic::{DataVersion, SYSTEM_GROUPS, check_group_name, is_system_group};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::sync::watch;
@@ -23,7 +22,7 @@ pub struct Groups {
     auto_create: bool,
     changed: watch::Sender<i64>,
     saved: AtomicI64,
-    file: PathBuf,
+    file: TableFile,
 }
 
 struct Inner {
@@ -46,8 +45,8 @@ struct File {
 impl Groups {
     /// Reads the table, and adds the system's own groups.
     pub fn open(config: &Config, now: i64) -> Result<Groups, table::OpenError> {
-        let file = config.store_root.join("config/subscriptionGroup.json");
-        let mut read: File = table::open(&file)?.unwrap_or_default();
+        let file = TableFile::new(config, "subscriptionGroup.json");
+        let mut read: File = file.open()?.unwrap_or_default();
         for (name, group) in &mut read.subscription_group_table {
             group.group_name.clone_from(name);
         }
@@ -129,7 +128,7 @@ impl Table for Groups {
                 others: table.others.clone(),
             }
         };
-        table::save(&self.file, &file)?;
+        self.file.save(&file)?;
         self.saved.store(file.data_version.counter, Ordering::Release);
         Ok(())
     }

@@ -207,6 +207,7 @@ fn store_config(config: &Config) -> StoreConfig {
         max_message_size: config.max_message_size,
         delay_levels: config.delay_levels.delays().to_vec(),
         file_reserved: config.file_reserved_time,
+        disk: config.disk.clone(),
         ..StoreConfig::new(&config.store_root)
     }
 }

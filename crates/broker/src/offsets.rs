@@ -1,19 +1,18 @@
 //! How far each group has consumed each queue: `config/consumerOffset.json`.
 
 use crate::config::Config;
-use crate::table::{self, Table};
+use crate::table::{self, Table, TableFile};
 use parking_lot::RwLock;
 use protocol::topic::DataVersion;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 
 /// The offsets of all groups.
 #[doc(alias = "ConsumerOffsetManager")]
 pub struct ConsumerOffsets {
     table: RwLock<Inner>,
-    file: PathBuf,
+    file: TableFile,
 }
 
 #[derive(Default)]
@@ -40,8 +39,8 @@ struct File {
 impl ConsumerOffsets {
     /// Reads the table.
     pub fn open(config: &Config) -> Result<ConsumerOffsets, table::OpenError> {
-        let file = config.store_root.join("config/consumerOffset.json");
-        let read: File = table::open(&file)?.unwrap_or_default();
+        let file = TableFile::new(config, "consumerOffset.json");
+        let read: File = file.open()?.unwrap_or_default();
         let mut inner = Inner { version: read.data_version, others: read.others, ..Inner::default() };
         // Others derive it from the offsets.
         inner.others.remove("groupTopicMap");
@@ -100,7 +99,7 @@ impl Table for ConsumerOffsets {
                 File { data_version: table.version.clone(), offset_table: offsets, others: table.others.clone() };
             (file, commits)
         };
-        table::save(&self.file, &file).inspect_err(|_| self.table.write().commits += commits)
+        self.file.save(&file).inspect_err(|_| self.table.write().commits += commits)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Tables that are kept as a JSON file of Apache's shape each, and saved whole.
 
+use crate::Config;
 use protocol::json;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
 use std::path::{Path, PathBuf};
+use store::disk::Disk;
 
 /// A table that can be saved.
 pub(crate) trait Table: Send + Sync {
@@ -15,17 +17,31 @@ pub(crate) trait Table: Send + Sync {
 /// A table is there, but can't be read.
 pub type OpenError = store::table::LoadError;
 
-/// Reads the newest state that can be read. `None`: it was never saved.
-pub(crate) fn open<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, OpenError> {
-    Ok(store::table::load(file, json::read::<T>)?.map(|loaded| loaded.table))
+/// Where a table is kept.
+#[derive(Debug)]
+pub(crate) struct TableFile {
+    disk: Disk,
+    path: PathBuf,
 }
 
-/// Saves `table`, indented by tabs as Apache's brokers do.
-pub(crate) fn save<T: Serialize>(file: &Path, table: &T) -> io::Result<()> {
-    let mut text = Vec::new();
-    let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
-    table.serialize(&mut serde_json::Serializer::with_formatter(&mut text, tabs)).map_err(io::Error::other)?;
-    store::table::save(file, &text)
+impl TableFile {
+    /// `config/<name>` of the store.
+    pub(crate) fn new(config: &Config, name: &str) -> TableFile {
+        TableFile { disk: config.disk.clone(), path: config.store_root.join("config").join(name) }
+    }
+
+    /// Reads the newest state that can be read. `None`: it was never saved.
+    pub(crate) fn open<T: DeserializeOwned>(&self) -> Result<Option<T>, OpenError> {
+        Ok(store::table::load(&self.disk, &self.path, json::read::<T>)?.map(|loaded| loaded.table))
+    }
+
+    /// Saves `table`, indented by tabs as Apache's brokers do.
+    pub(crate) fn save<T: Serialize>(&self, table: &T) -> io::Result<()> {
+        let mut text = Vec::new();
+        let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+        table.serialize(&mut serde_json::Serializer::with_formatter(&mut text, tabs)).map_err(io::Error::other)?;
+        store::table::save(&self.disk, &self.path, &text)
+    }
 }
 
 /// Saves `table`. False: that failed, and the log says how to help.

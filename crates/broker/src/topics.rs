@@ -4,7 +4,7 @@
 //! answer before that awaits [`Topics::saved`] and [`Topics::registered`].
 
 use crate::config::Config;
-use crate::table::{self, Table};
+use crate::table::{self, Table, TableFile};
 use parking_lot::RwLock;
 use protocol::topic::{
     self, BENCHMARK_TOPIC, DEFAULT_TOPIC, DataVersion, OFFSET_MOVED_TOPIC, PERM_INHERIT, PERM_READ, PERM_WRITE,
@@ -12,7 +12,6 @@ use protocol::topic::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -27,7 +26,7 @@ pub struct Topics {
     changed: watch::Sender<i64>,
     saved: watch::Sender<i64>,
     registered: watch::Sender<i64>,
-    file: PathBuf,
+    file: TableFile,
 }
 
 struct Inner {
@@ -97,8 +96,8 @@ struct File {
 impl Topics {
     /// Reads the table, and adds the system's own topics.
     pub fn open(config: &Config, now: i64) -> Result<Topics, table::OpenError> {
-        let file = config.store_root.join("config/topics.json");
-        let mut read: File = table::open(&file)?.unwrap_or_default();
+        let file = TableFile::new(config, "topics.json");
+        let mut read: File = file.open()?.unwrap_or_default();
         for (name, topic) in &mut read.topic_config_table {
             topic.topic_name.clone_from(name);
         }
@@ -262,7 +261,7 @@ impl Table for Topics {
                     .collect(),
             }
         };
-        table::save(&self.file, &file)?;
+        self.file.save(&file)?;
         self.saved.send_replace(file.data_version.counter);
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::disk::Disk;
 use crate::segment::{Access, Segment};
 
 const SIZE: u64 = 4096;
@@ -41,11 +42,11 @@ pub(crate) struct CheckpointFile {
 
 impl CheckpointFile {
     /// Opens or creates the file. What is missing from it reads as 0.
-    pub(crate) fn open(path: PathBuf) -> io::Result<(CheckpointFile, Checkpoint)> {
+    pub(crate) fn open(disk: &Disk, path: PathBuf) -> io::Result<(CheckpointFile, Checkpoint)> {
         let size = fs::metadata(&path).map_or(0, |found| found.len());
         let segment = match size {
-            0..SIZE => Segment::create(path, 0, SIZE, Access::Random)?,
-            _ => Segment::existing(path, 0, size, Access::Random),
+            0..SIZE => Segment::create(disk, path, 0, SIZE, Access::Random)?,
+            _ => Segment::existing(disk, path, 0, size, Access::Random),
         };
         let mut bytes = [0; USED];
         segment.read(&mut bytes, 0)?;

@@ -4,7 +4,6 @@ use std::io;
 use std::time::SystemTime;
 
 use crate::put::is_storable_topic;
-use crate::segment::delete_directory;
 use crate::{Inner, Store};
 
 /// At most so many files of the log go in one call, so that a store full of old files stays responsive.
@@ -76,7 +75,7 @@ impl Inner {
             queue.mark_deleted();
         }
         if is_storable_topic(topic) {
-            delete_directory(&self.queues.dir_of(topic))?;
+            self.config.disk.delete_directory(&self.queues.dir_of(topic))?;
         }
         // From here on a crash does not bring it back.
         self.write_out()?;

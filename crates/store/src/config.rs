@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::disk::Disk;
+
 /// When a stored message counts as stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FlushDiskType {
@@ -58,6 +60,8 @@ pub struct StoreConfig {
     /// Are bodies compared with their checksums when the store opens after a crash?
     /// Key: `checkCRCOnRecover`. Takes effect: at restart.
     pub check_crc_on_recover: bool,
+    /// The way to the files. No key: for tests.
+    pub disk: Disk,
 }
 
 impl StoreConfig {
@@ -79,6 +83,7 @@ impl StoreConfig {
                 .to_vec(),
             file_reserved: Duration::from_secs(72 * 3600),
             check_crc_on_recover: true,
+            disk: Disk::default(),
         }
     }
 

@@ -22,6 +22,7 @@ use std::task::Waker;
 use parking_lot::{Mutex, RwLock};
 use protocol::message::{CommitLogOffset, JavaHash, QueueOffset};
 
+use crate::disk::Disk;
 use crate::segment::{Access, OpenFiles, Segment, Segments};
 
 /// Bytes of an entry.
@@ -453,6 +454,7 @@ pub(crate) fn partition_point<E>(from: i64, to: i64, before: impl Fn(i64) -> Res
 #[doc(alias = "ConsumeQueueStore")]
 #[derive(Debug)]
 pub(crate) struct Queues {
+    disk: Disk,
     dir: PathBuf,
     entries_per_file: i64,
     open_files: Arc<OpenFiles>,
@@ -460,8 +462,8 @@ pub(crate) struct Queues {
 }
 
 impl Queues {
-    pub(crate) fn new(dir: PathBuf, entries_per_file: i64, open_files: Arc<OpenFiles>) -> Queues {
-        Queues { dir, entries_per_file, open_files, topics: RwLock::default() }
+    pub(crate) fn new(disk: Disk, dir: PathBuf, entries_per_file: i64, open_files: Arc<OpenFiles>) -> Queues {
+        Queues { disk, dir, entries_per_file, open_files, topics: RwLock::default() }
     }
 
     /// Bytes of one file.
@@ -491,7 +493,7 @@ impl Queues {
             return queue;
         }
         let dir = self.dir_of(topic).join(queue_id.to_string());
-        let files = Segments::empty(dir, self.file_size(), self.access());
+        let files = Segments::empty(self.disk.clone(), dir, self.file_size(), self.access());
         self.insert(topic, queue_id, files)
     }
 

@@ -18,8 +18,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::disk::Disk;
 use crate::dispatch::IndexItem;
-use crate::segment::{Access, ListError, Listed, Segment, delete_file, files_of};
+use crate::segment::{Access, ListError, Listed, Segment, files_of};
 
 const HEADER_LEN: u64 = 40;
 const SLOT_LEN: u64 = 4;
@@ -313,6 +314,7 @@ impl IndexFile {
 #[doc(alias = "IndexService")]
 #[derive(Debug)]
 pub(crate) struct Index {
+    disk: Disk,
     dir: PathBuf,
     slot_count: u32,
     entry_count: u32,
@@ -334,13 +336,13 @@ impl Index {
     }
 
     /// Finds the files of `dir`.
-    pub(crate) fn load(dir: PathBuf, slot_count: u32, entry_count: u32) -> Result<Index, ListError> {
+    pub(crate) fn load(disk: Disk, dir: PathBuf, slot_count: u32, entry_count: u32) -> Result<Index, ListError> {
         let size = Index::file_size(slot_count, entry_count);
-        let mut index = Index { dir, slot_count, entry_count, files: Vec::new(), full_files_timestamp: 0 };
+        let mut index = Index { disk, dir, slot_count, entry_count, files: Vec::new(), full_files_timestamp: 0 };
         let mut listed = files_of(&index.dir)?;
         listed.sort_by(|one, other| one.name.cmp(&other.name));
         if let Some(empty) = listed.pop_if(|last| last.size == 0) {
-            delete_file(&empty.path).map_err(|error| ListError::Io { path: empty.path, error })?;
+            index.disk.delete(&empty.path).map_err(|error| ListError::Io { path: empty.path, error })?;
         }
         for Listed { path, name, size: found } in listed {
             let failed = |error| ListError::Io { path: path.clone(), error };
@@ -348,7 +350,7 @@ impl Index {
             if found != size {
                 return Err(ListError::Size { path, size: found });
             }
-            let segment = Segment::existing(path.clone(), base, size, Access::Random);
+            let segment = Segment::existing(&index.disk, path.clone(), base, size, Access::Random);
             let mut header = [0; HEADER_LEN as usize];
             segment.read(&mut header, 0).map_err(failed)?;
             let mut header = Header::decode(&header);
@@ -454,7 +456,7 @@ impl Index {
         let name = now.parse::<i64>().unwrap_or(0).max(last_name + 1);
         let path = self.dir.join(format!("{name:017}"));
         let size = Index::file_size(self.slot_count, self.entry_count);
-        let segment = Segment::create(path, name, size, Access::Random)?;
+        let segment = Segment::create(&self.disk, path, name, size, Access::Random)?;
         self.push(segment, inherited);
         if let Some(file) = self.files.last_mut() {
             file.slots = Some(Slots::new(self.slot_count));

@@ -53,6 +53,8 @@ mod checkpoint;
 
 mod clean;
 
+pub mod disk;
+
 mod segment;
 
 mod lock;
@@ -242,7 +244,7 @@ impl Inner {
             .map_err(|(path, error)| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
         match self.log.failure() {
             Some(failure) => Err(failure.clone().into()),
-            None => std::fs::remove_file(self.config.abort_file()),
+            None => self.config.disk.delete(&self.config.abort_file()),
         }
     }
 }

@@ -127,8 +127,8 @@ fn list_error(error: ListError, key: &'static str, configured: u64, expected: &'
 /// Opens what is in `config.root`.
 pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     check_config(config)?;
-    let root = &config.root;
-    std::fs::create_dir_all(root).map_err(io_error(root))?;
+    let (root, disk) = (&config.root, &config.disk);
+    disk.create_directory(root).map_err(io_error(root))?;
     let lock = Lock::take(root).map_err(|error| match error {
         LockError::Held { by } => OpenError::Locked { root: root.clone(), pid: by },
         LockError::Io(error) => OpenError::Io { path: root.join("lock"), error },
@@ -143,10 +143,10 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     // All there is fits: from here on files are changed.
     let abort = config.abort_file();
     let clean = !abort.exists();
-    std::fs::write(&abort, std::process::id().to_string()).map_err(io_error(&abort))?;
+    disk.replace(&abort, std::process::id().to_string().as_bytes()).map_err(io_error(&abort))?;
     let checkpoint_path = config.root.join("checkpoint");
     let (checkpoint_file, checkpoint) =
-        CheckpointFile::open(checkpoint_path.clone()).map_err(io_error(&checkpoint_path))?;
+        CheckpointFile::open(disk, checkpoint_path.clone()).map_err(io_error(&checkpoint_path))?;
     let cut = if clean { i64::MAX } else { trusted_end(&segments, &checkpoint) };
     for queue in queues.all() {
         let failed = |error| OpenError::Io { path: queues.dir_of(queue.topic()), error };
@@ -224,7 +224,7 @@ fn check_config(config: &StoreConfig) -> Result<(), OpenError> {
 
 fn load_log(config: &StoreConfig) -> Result<Segments, OpenError> {
     let size = config.commit_log_file_size;
-    let segments = Segments::load(config.commit_log_dir(), size, Access::Sequential)
+    let segments = Segments::load(config.disk.clone(), config.commit_log_dir(), size, Access::Sequential)
         .map_err(|error| list_error(error, "mappedFileSizeCommitLog", size, "position in the commit log"))?;
     for segment in segments.all() {
         if segment.base % size as i64 != 0 {
@@ -247,7 +247,7 @@ fn refuse_batch_queues(config: &StoreConfig) -> Result<(), OpenError> {
 /// The queues that have a directory, without what is in them.
 fn load_queues(config: &StoreConfig) -> Result<Queues, OpenError> {
     let open_files = OpenFiles::new(OPEN_FILES_MAX);
-    let queues = Queues::new(config.consume_queue_dir(), config.entries_per_file(), open_files);
+    let queues = Queues::new(config.disk.clone(), config.consume_queue_dir(), config.entries_per_file(), open_files);
     let size = queues.file_size();
     let listed = |error| list_error(error, "mappedFileSizeConsumeQueue", size, "position in the queue");
     for Listed { path: topic_dir, name: topic, .. } in directories_of(&config.consume_queue_dir()).map_err(listed)? {
@@ -256,7 +256,7 @@ fn load_queues(config: &StoreConfig) -> Result<Queues, OpenError> {
                 tracing::warn!("{} is no queue of a topic; left alone", dir.display());
                 continue;
             };
-            let files = Segments::load(dir, size, queues.access()).map_err(listed)?;
+            let files = Segments::load(config.disk.clone(), dir, size, queues.access()).map_err(listed)?;
             queues.insert(&topic, queue_id, files);
         }
     }
@@ -268,7 +268,7 @@ fn load_index(config: &StoreConfig) -> Result<Option<Index>, OpenError> {
         return Ok(None);
     }
     let size = Index::file_size(config.index_slots, config.index_entries);
-    let index = Index::load(config.index_dir(), config.index_slots, config.index_entries)
+    let index = Index::load(config.disk.clone(), config.index_dir(), config.index_slots, config.index_entries)
         .map_err(|error| list_error(error, "maxHashSlotNum, maxIndexNum: size of an index file", size, "time"))?;
     Ok(Some(index))
 }

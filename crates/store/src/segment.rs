@@ -19,6 +19,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
+use crate::disk::Disk;
+
 /// A piece of a file.
 #[derive(Clone, Debug)]
 pub struct FileSlice {
@@ -46,6 +48,7 @@ pub(crate) struct Segment {
     /// Its size in bytes.
     pub size: u64,
     pub path: PathBuf,
+    disk: Disk,
     handle: Mutex<Option<Arc<File>>>,
     access: Access,
     /// Its directory may not be on disk yet.
@@ -65,21 +68,22 @@ pub(crate) enum Access {
 
 impl Segment {
     /// A new file of `size` bytes, all zero, that takes no room yet. Its directory is made if need be.
-    pub(crate) fn create(path: PathBuf, base: i64, size: u64, access: Access) -> io::Result<Arc<Segment>> {
+    pub(crate) fn create(disk: &Disk, path: PathBuf, base: i64, size: u64, access: Access) -> io::Result<Arc<Segment>> {
         if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir)?;
+            disk.create_directory(dir)?;
         }
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-        file.set_len(size)?;
-        let fresh = AtomicBool::new(true);
-        let segment = Arc::new(Segment { base, size, path, handle: Mutex::new(None), access, fresh });
+        let file = disk.create(&path)?;
+        disk.resize(&file, &path, size)?;
+        let (disk, fresh) = (disk.clone(), AtomicBool::new(true));
+        let segment = Arc::new(Segment { base, size, path, disk, handle: Mutex::new(None), access, fresh });
         segment.keep(file);
         Ok(segment)
     }
 
     /// A file that is there.
-    pub(crate) fn existing(path: PathBuf, base: i64, size: u64, access: Access) -> Arc<Segment> {
-        Arc::new(Segment { base, size, path, handle: Mutex::new(None), access, fresh: AtomicBool::new(false) })
+    pub(crate) fn existing(disk: &Disk, path: PathBuf, base: i64, size: u64, access: Access) -> Arc<Segment> {
+        let (disk, fresh) = (disk.clone(), AtomicBool::new(false));
+        Arc::new(Segment { base, size, path, disk, handle: Mutex::new(None), access, fresh })
     }
 
     /// The open file.
@@ -111,21 +115,21 @@ impl Segment {
 
     /// Fills `bytes` from byte `at` of the file.
     pub(crate) fn read(self: &Arc<Self>, bytes: &mut [u8], at: u64) -> io::Result<()> {
-        self.file()?.read_exact_at(bytes, at)
+        self.disk.read(&*self.file()?, &self.path, at, bytes)
     }
 
     /// Writes all `bytes` at byte `at` of the file.
     pub(crate) fn write(self: &Arc<Self>, bytes: &[u8], at: u64) -> io::Result<()> {
-        self.file()?.write_all_at(bytes, at)
+        self.disk.write(&*self.file()?, &self.path, at, bytes)
     }
 
     /// Brings everything written so far to disk; the first time, that there is such a file, too.
     pub(crate) fn sync(self: &Arc<Self>) -> io::Result<()> {
-        self.file()?.sync_data()?;
+        self.disk.sync(&*self.file()?, &self.path)?;
         if self.fresh.load(Ordering::Acquire) {
             // The directories up to the store's may be as new as the file.
             for dir in self.path.ancestors().skip(1).take(4).filter(|dir| !dir.as_os_str().is_empty()) {
-                File::open(dir)?.sync_all()?;
+                self.disk.sync_directory(dir)?;
             }
             self.fresh.store(false, Ordering::Release);
         }
@@ -134,15 +138,15 @@ impl Segment {
 
     /// Brings everything on the same file system to disk: better than one by one, if there is much.
     pub(crate) fn sync_file_system(self: &Arc<Self>) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(&*self.file()?)?)
+        self.disk.sync_file_system(&*self.file()?, &self.path)
     }
 
     /// Makes all bytes from `at` on zero, and gives back the room they took.
     pub(crate) fn zero_from(self: &Arc<Self>, at: u64) -> io::Result<()> {
         let file = self.file()?;
-        file.set_len(at)?;
-        file.set_len(self.size)?;
-        file.sync_all()
+        self.disk.resize(&file, &self.path, at)?;
+        self.disk.resize(&file, &self.path, self.size)?;
+        self.disk.sync(&file, &self.path)
     }
 
     /// The next bytes at or behind `at` that may be other than zero; all others were never written.
@@ -162,7 +166,7 @@ impl Segment {
 
     pub(crate) fn delete(&self) -> io::Result<()> {
         *self.handle.lock() = None;
-        delete_file(&self.path)
+        self.disk.delete(&self.path)
     }
 }
 
@@ -210,6 +214,7 @@ pub(crate) enum ListError {
 /// All files of one directory, oldest first. The directory need not exist.
 #[derive(Debug)]
 pub(crate) struct Segments {
+    disk: Disk,
     dir: PathBuf,
     size: u64,
     access: Access,
@@ -217,12 +222,12 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
-    pub(crate) fn empty(dir: PathBuf, size: u64, access: Access) -> Segments {
-        Segments { dir, size, access, list: RwLock::default() }
+    pub(crate) fn empty(disk: Disk, dir: PathBuf, size: u64, access: Access) -> Segments {
+        Segments { disk, dir, size, access, list: RwLock::default() }
     }
 
     /// Finds the files of `dir`, each `size` bytes long. An empty last file, left by a crash, is deleted.
-    pub(crate) fn load(dir: PathBuf, size: u64, access: Access) -> Result<Segments, ListError> {
+    pub(crate) fn load(disk: Disk, dir: PathBuf, size: u64, access: Access) -> Result<Segments, ListError> {
         let mut list = Vec::new();
         for Listed { path, name, size } in files_of(&dir)? {
             let named = ListError::Name { path: path.clone() };
@@ -231,22 +236,22 @@ impl Segments {
         }
         list.sort_by_key(|(base, ..)| *base);
         if let Some((_, path, _)) = list.pop_if(|(.., found)| *found == 0) {
-            delete_file(&path).map_err(|error| ListError::Io { path, error })?;
+            disk.delete(&path).map_err(|error| ListError::Io { path, error })?;
         }
         let mut segments = Vec::with_capacity(list.len());
         for (base, path, found) in list {
             if found != size {
                 return Err(ListError::Size { path, size: found });
             }
-            segments.push(Segment::existing(path, base, size, access.clone()));
+            segments.push(Segment::existing(&disk, path, base, size, access.clone()));
         }
-        Ok(Segments { dir, size, access, list: RwLock::new(segments) })
+        Ok(Segments { disk, dir, size, access, list: RwLock::new(segments) })
     }
 
     /// A new last file that begins at `base`.
     pub(crate) fn add(&self, base: i64) -> io::Result<Arc<Segment>> {
         let path = self.dir.join(format!("{base:020}"));
-        let segment = Segment::create(path, base, self.size, self.access.clone())?;
+        let segment = Segment::create(&self.disk, path, base, self.size, self.access.clone())?;
         self.list.write().push(segment.clone());
         Ok(segment)
     }
@@ -317,21 +322,4 @@ fn entries_of(dir: &Path, directories: bool) -> Result<Vec<Listed>, ListError> {
         }
     }
     Ok(found)
-}
-
-/// Deletes a file, if it is there.
-pub(crate) fn delete_file(path: &Path) -> io::Result<()> {
-    unless_not_found(fs::remove_file(path))
-}
-
-/// Deletes a directory and all in it, if it is there.
-pub(crate) fn delete_directory(path: &Path) -> io::Result<()> {
-    unless_not_found(fs::remove_dir_all(path))
-}
-
-fn unless_not_found(deleted: io::Result<()>) -> io::Result<()> {
-    match deleted {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

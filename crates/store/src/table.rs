@@ -7,9 +7,11 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::disk::Disk;
 
 /// Where a loaded table comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,24 +51,23 @@ pub struct LoadError {
 
 /// Saves `bytes` as the newest state of `path`; the state before stays as `<path>.bak`.
 #[doc(alias = "ConfigManager.persist")]
-pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn save(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(dir)?;
+    disk.create_directory(dir)?;
     let fresh = beside(path, ".tmp");
-    let mut file = File::create(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    match fs::rename(path, beside(path, ".bak")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    let file = disk.replace(&fresh, bytes)?;
+    disk.sync(&file, &fresh)?;
+    if path.exists() {
+        disk.rename(path, &beside(path, ".bak"))?;
     }
-    fs::rename(&fresh, path)?;
-    File::open(dir)?.sync_all()
+    disk.rename(&fresh, path)?;
+    disk.sync_directory(dir)
 }
 
 /// Loads the newest state of `path` that `validate` accepts; `None` if the table was never saved.
 #[doc(alias = "ConfigManager.load")]
 pub fn load<T, E: fmt::Display>(
+    disk: &Disk,
     path: &Path,
     validate: impl Fn(&[u8]) -> Result<T, E>,
 ) -> Result<Option<Loaded<T>>, LoadError> {
@@ -85,7 +86,7 @@ pub fn load<T, E: fmt::Display>(
             let why = newest.unwrap_or_else(|| "the file is missing".to_owned());
             tracing::warn!("cannot read {}: {why}; using its last good state", path.display());
             // Out of the way, or the next save would make it the last good state.
-            let _ = fs::rename(path, beside(path, ".damaged"));
+            let _ = disk.rename(path, &beside(path, ".damaged"));
             Ok(Some(Loaded { table, source: Source::LastGood { why } }))
         }
         (None, Err(None)) => Ok(None),
@@ -118,27 +119,30 @@ mod tests {
     #[test]
     fn a_table_never_saved_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(load(&dir.path().join("topics.json"), text).unwrap(), None);
+        assert_eq!(load(&Disk::default(), &dir.path().join("topics.json"), text).unwrap(), None);
     }
 
     #[test]
     fn the_newest_counts_and_a_broken_one_falls_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config").join("topics.json");
-        save(&path, b"{1}").unwrap();
-        save(&path, b"{2}").unwrap();
-        assert_eq!(load(&path, text).unwrap().unwrap(), Loaded { table: "{2}".into(), source: Source::Newest });
+        save(&Disk::default(), &path, b"{1}").unwrap();
+        save(&Disk::default(), &path, b"{2}").unwrap();
+        assert_eq!(
+            load(&Disk::default(), &path, text).unwrap().unwrap(),
+            Loaded { table: "{2}".into(), source: Source::Newest }
+        );
 
         fs::write(&path, b"{2").unwrap();
-        let loaded = load(&path, text).unwrap().unwrap();
+        let loaded = load(&Disk::default(), &path, text).unwrap().unwrap();
         assert_eq!(loaded, Loaded { table: "{1}".into(), source: Source::LastGood { why: "cut short".into() } });
 
         assert_eq!(fs::read(beside(&path, ".damaged")).unwrap(), b"{2", "put aside");
-        assert_eq!(load(&path, text).unwrap().unwrap().table, "{1}");
+        assert_eq!(load(&Disk::default(), &path, text).unwrap().unwrap().table, "{1}");
 
         fs::write(&path, b"").unwrap();
         fs::write(beside(&path, ".bak"), b"\xff").unwrap();
-        let error = load(&path, text).unwrap_err().to_string();
+        let error = load(&Disk::default(), &path, text).unwrap_err().to_string();
         assert!(error.contains("the file is empty") && error.contains("not UTF-8"), "{error}");
     }
 }
