@@ -1,4 +1,4 @@
-//! Files of one size that make up a longer sequence of bytes. The only code that touches message files.
+//! Files of one size that make up a longer sequence of bytes. Messages, queues and index lie in such files only.
 //!
 //! A [`Segment`] is one file: created sparse at its full size, read and written at a position, brought to disk, deleted.
 //! [`Segments`] are the files of one directory in order, named by the 20-digit position of their first byte.
