@@ -99,7 +99,7 @@ impl Broker {
             producers: Mutex::default(),
             consumers: RwLock::default(),
             locks: Mutex::default(),
-            delay: Delay::open(&config)?,
+            delay: Delay::open(&config, &store)?,
             region: config.region_id.as_str().into(),
             held_pulls: AtomicUsize::new(0),
             turn: AtomicU32::new(now as u32),
@@ -143,8 +143,9 @@ impl Broker {
         let Some((level, delay)) = self.delay.level(delay_level) else { return self.store.put_message(put) };
         let properties = delay::parked_properties(put.properties, put.topic, put.queue_id, level);
         let parked = PutMessage { topic: SCHEDULE_TOPIC, queue_id: level - 1, properties: &properties, ..*put };
+        let due = Instant::now() + delay;
         let stored = self.store.put_message(&parked)?;
-        self.delay.note(level, stored.queue_offset, Instant::now() + delay);
+        self.delay.note(level, stored.queue_offset, due);
         Ok(stored)
     }
 
@@ -208,6 +209,7 @@ fn store_config(config: &Config) -> StoreConfig {
         delay_levels: config.delay_levels.delays().to_vec(),
         file_reserved: config.file_reserved_time,
         disk: config.disk.clone(),
+        clock: config.clock.clone(),
         ..StoreConfig::new(&config.store_root)
     }
 }

@@ -4,7 +4,7 @@ use crate::table::save_or_tell;
 use crate::{Broker, delay, table};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -16,6 +16,9 @@ const DELAY_SAVE_PERIOD: Duration = Duration::from_secs(5);
 
 /// A change that could not be saved is tried again after so long.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How often we look whether the system's clock was set.
+const CLOCK_PERIOD: Duration = Duration::from_secs(1);
 
 /// How often old files are looked for.
 const CLEAN_PERIOD: Duration = Duration::from_secs(10);
@@ -37,6 +40,7 @@ impl Broker {
         tasks.spawn(save_delay(self.clone()));
         tasks.spawn(expire_clients(self.clone()));
         tasks.spawn(clean_store(self.clone()));
+        tasks.spawn(look_at_clock(self.clone()));
         shutdown.await;
         tasks.shutdown().await;
     }
@@ -108,6 +112,18 @@ async fn expire_clients(broker: Arc<Broker>) {
     }
 }
 
+async fn look_at_clock(broker: Arc<Broker>) {
+    let mut ticks = every(CLOCK_PERIOD);
+    loop {
+        ticks.tick().await;
+        let broker = broker.clone();
+        // What it sees goes to disk.
+        if let Err(error) = spawn_blocking(move || broker.store.look_at_clock()).await {
+            tracing::error!(%error, "can't look at the clock");
+        }
+    }
+}
+
 async fn clean_store(broker: Arc<Broker>) {
     let mut ticks = every(CLEAN_PERIOD);
     loop {
@@ -117,7 +133,7 @@ async fn clean_store(broker: Arc<Broker>) {
             let hour = jiff::Zoned::now().hour();
             let is_time = broker.config.delete_when.iter().any(|when| i64::from(*when) == i64::from(hour));
             if is_time || disk_used(&broker.config.store_root).is_some_and(|used| used > DISK_USED_MAX) {
-                broker.store.clean_expired(SystemTime::now()).map(drop)
+                broker.store.clean_expired(broker.store.cautious_now(broker.config.file_reserved_time)).map(drop)
             } else {
                 Ok(())
             }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::disk::Disk;
 
 /// When a stored message counts as stored.
@@ -62,6 +63,8 @@ pub struct StoreConfig {
     pub check_crc_on_recover: bool,
     /// The way to the files. No key: for tests.
     pub disk: Disk,
+    /// What messages are stamped by. No key: for tests.
+    pub clock: Clock,
 }
 
 impl StoreConfig {
@@ -84,6 +87,7 @@ impl StoreConfig {
             file_reserved: Duration::from_secs(72 * 3600),
             check_crc_on_recover: true,
             disk: Disk::default(),
+            clock: Clock::default(),
         }
     }
 

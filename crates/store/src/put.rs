@@ -9,7 +9,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use protocol::message::{CommitLogOffset, QueueOffset, SysFlag, TransactionType, crc31};
 use protocol::record::{BatchEntries, BatchEntry, PROPERTIES_LENGTH_MAX, RecordError, RecordFields};
@@ -186,7 +185,7 @@ impl Inner {
         let entry = BatchEntry { flag: put.flag, body: put.body, properties: put.properties };
         let mut prepared = self.prepare(put, &queue, entry)?;
         self.check_len(put, prepared.len)?;
-        let now = now_ms();
+        let now = self.config.clock.now_millis();
         let (stored, full) = self.log.append(|appender| {
             appender.make_room(prepared.len);
             append(appender, queue, &mut prepared, now)
@@ -211,7 +210,7 @@ impl Inner {
             return Err(PutError::EmptyBatch { topic: put.topic.to_owned() });
         }
         self.check_len(put, len)?;
-        let now = now_ms();
+        let now = self.config.clock.now_millis();
         let (stored, full) = self.log.append(|appender| {
             appender.make_room(len);
             batch.iter_mut().map(|prepared| append(appender, queue.clone(), prepared, now)).collect::<Vec<_>>()
@@ -333,9 +332,4 @@ pub(crate) fn is_storable_topic(topic: &str) -> bool {
         && topic != "."
         && topic != ".."
         && !topic.bytes().any(|byte| byte == b'/' || byte == 0)
-}
-
-/// The wall clock in ms since 1970.
-pub(crate) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
