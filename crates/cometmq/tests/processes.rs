@@ -381,9 +381,9 @@ fn java_and_we_keep_each_other_out_of_a_directory() {
     drop(file);
     let mut ours = broker_on(home.path(), &data, &data.join("commitlog"));
     ours.banner("broker");
-    assert!(fcntl_lock(&open(), FlockOperation::NonBlockingLockExclusive).is_err());
+    assert!(fcntl_lock(open(), FlockOperation::NonBlockingLockExclusive).is_err());
     ours.stop();
-    fcntl_lock(&open(), FlockOperation::NonBlockingLockExclusive).unwrap();
+    fcntl_lock(open(), FlockOperation::NonBlockingLockExclusive).unwrap();
 }
 
 #[test]
