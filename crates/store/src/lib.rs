@@ -53,6 +53,10 @@ mod checkpoint;
 
 mod clean;
 
+mod retention;
+
+mod deleted;
+
 pub mod disk;
 
 mod segment;
@@ -72,14 +76,17 @@ use std::thread::{self, JoinHandle};
 use parking_lot::Mutex;
 
 use checkpoint::{Checkpoint, CheckpointFile};
+use clean::Cleaning;
 use commit_log::CommitLog;
 use consume_queue::Queues;
+use deleted::Deletions;
 use dispatch::Dispatcher;
 use flush::Flusher;
 use index::Index;
 use lock::Lock;
+use retention::Limited;
 
-pub use clean::Cleaned;
+pub use clean::{Clean, Cleaned, Held, Needed};
 pub use commit_log::Failure;
 pub use config::{FlushDiskType, StoreConfig};
 pub use consume_queue::Queue;
@@ -90,6 +97,7 @@ pub use protocol::message::{CommitLogOffset, QueueOffset};
 pub use put::{PutError, PutMessage, Stored, StoredBatch, TOPIC_LENGTH_MAX};
 pub use query::{Boundary, QueryResult};
 pub use recover::OpenError;
+pub use retention::Retention;
 pub use segment::FileSlice;
 
 /// An open store. Close it: one that is only dropped stops like a killed process, with what was not written lost.
@@ -111,6 +119,10 @@ pub(crate) struct Inner {
     index: Option<Mutex<Index>>,
     flusher: Flusher,
     checkpoint: Mutex<(CheckpointFile, Checkpoint)>,
+    deletions: Deletions,
+    /// Topics with limits of their own.
+    limited: Mutex<foldhash::HashMap<Box<str>, Limited>>,
+    cleaning: Mutex<Cleaning>,
     closed: AtomicBool,
     lock: Mutex<Option<Lock>>,
 }
@@ -132,6 +144,9 @@ impl Store {
             index: recovered.index.map(Mutex::new),
             flusher,
             checkpoint: Mutex::new(recovered.checkpoint),
+            deletions: recovered.deletions,
+            limited: Mutex::default(),
+            cleaning: Mutex::default(),
             closed: AtomicBool::new(false),
             lock: Mutex::new(Some(recovered.lock)),
         });
