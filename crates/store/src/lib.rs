@@ -53,6 +53,8 @@ mod checkpoint;
 
 mod clean;
 
+mod space;
+
 pub mod disk;
 
 mod segment;
@@ -78,6 +80,7 @@ use dispatch::Dispatcher;
 use flush::Flusher;
 use index::Index;
 use lock::Lock;
+use space::Spaces;
 
 pub use clean::Cleaned;
 pub use commit_log::Failure;
@@ -91,6 +94,7 @@ pub use put::{PutError, PutMessage, Stored, StoredBatch, TOPIC_LENGTH_MAX};
 pub use query::{Boundary, QueryResult};
 pub use recover::OpenError;
 pub use segment::FileSlice;
+pub use space::{Space, SpaceState};
 
 /// An open store. Close it: one that is only dropped stops like a killed process, with what was not written lost.
 #[doc(alias = "DefaultMessageStore")]
@@ -106,6 +110,7 @@ pub struct Store {
 pub(crate) struct Inner {
     config: StoreConfig,
     log: CommitLog,
+    spaces: Spaces,
     queues: Queues,
     dispatcher: Dispatcher,
     index: Option<Mutex<Index>>,
@@ -125,6 +130,7 @@ impl Store {
         let flusher = Flusher::default();
         flusher.start(recovered.last_timestamp);
         let inner = Arc::new(Inner {
+            spaces: Spaces::of(&config),
             config,
             log: recovered.log,
             queues: recovered.queues,
