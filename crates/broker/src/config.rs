@@ -126,6 +126,18 @@ pub struct Config {
     /// At which hours of the day old files are deleted, parted by `;`.
     /// Key: `deleteWhen`. Default: `04`.
     pub delete_when: Vec<u8>,
+    /// With fewer free bytes on a disk of the store, messages are refused (14); with a quarter more, they are taken
+    /// again. 0: a tenth of the disk, but at most 256 MiB. Apache's broker has no such key.
+    /// Key: `diskFreeSpaceMin`. Default: 0.
+    pub disk_free_space_min: usize,
+    /// While more than so many percent of a disk of the store are used, messages are refused (14), from 35 to 90. Empty: how
+    /// full a disk is in percent does not matter.
+    /// Key: `diskSpaceWarningLevelRatio`. Default: empty.
+    pub disk_space_warning_level_ratio: Option<u8>,
+    /// Where `diskSpaceWarningLevelRatio` is set: messages are taken again when no more than so many percent are used,
+    /// from 30 to 85.
+    /// Key: `diskSpaceCleanForciblyRatio`. Default: 85.
+    pub disk_space_clean_forcibly_ratio: Option<u8>,
 
     /// What the delay levels 1, 2, 3, … of a message mean: numbers with a unit `s`, `m`, `h` or `d`, parted by blanks.
     /// Key: `messageDelayLevel`. Default: `1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h`.
@@ -191,6 +203,9 @@ impl Default for Config {
             sync_flush_timeout: Duration::from_secs(5),
             file_reserved_time: Duration::from_secs(72 * 3600),
             delete_when: vec![4],
+            disk_free_space_min: 0,
+            disk_space_warning_level_ratio: None,
+            disk_space_clean_forcibly_ratio: Some(85),
             delay_levels: DelayLevels::default(),
             long_polling: true,
             short_polling: Duration::from_secs(1),
@@ -317,6 +332,9 @@ impl Config {
             ("syncFlushTimeout", Millis(&mut self.sync_flush_timeout, MILLIS)),
             ("fileReservedTime", Hours(&mut self.file_reserved_time)),
             ("deleteWhen", HoursOfDay(&mut self.delete_when)),
+            ("diskFreeSpaceMin", Size(&mut self.disk_free_space_min, 0..=i64::MAX as u64, 1)),
+            ("diskSpaceWarningLevelRatio", Percent(&mut self.disk_space_warning_level_ratio, 35..=90)),
+            ("diskSpaceCleanForciblyRatio", Percent(&mut self.disk_space_clean_forcibly_ratio, 30..=85)),
             ("messageDelayLevel", Delays(&mut self.delay_levels)),
             ("longPollingEnable", Flag(&mut self.long_polling)),
             ("shortPollingTimeMills", Millis(&mut self.short_polling, MILLIS)),
@@ -527,6 +545,8 @@ enum Item<'a> {
     Millis(&'a mut Duration, RangeInclusive<u64>),
     /// As `Millis`, but brought into its range, as Apache does.
     Period(&'a mut Duration, RangeInclusive<u64>),
+    /// From 0 to 100, brought into its range, as Apache does; or not set.
+    Percent(&'a mut Option<u8>, RangeInclusive<u64>),
     Hours(&'a mut Duration),
     HoursOfDay(&'a mut Vec<u8>),
     Addresses(&'a mut Vec<String>),
@@ -573,6 +593,10 @@ impl Item<'_> {
                 let millis = number(value, 0..=i32::MAX as u64)?.clamp(*range.start(), *range.end());
                 **field = Duration::from_millis(millis);
             }
+            Item::Percent(field, _) if value.is_empty() => **field = None,
+            Item::Percent(field, range) => {
+                **field = Some(number(value, 0..=100)?.clamp(*range.start(), *range.end()) as u8);
+            }
             Item::Hours(field) => **field = Duration::from_secs(number(value, 1..=1_000_000)? * 3600),
             Item::HoursOfDay(field) => {
                 let hours = value.split(';').map(|hour| number(hour.trim(), 0..=23).map(|hour| hour as u8));
@@ -612,6 +636,7 @@ impl Item<'_> {
             Item::Permission(number) | Item::Number(number, _) => number.to_string(),
             Item::Size(size, ..) => size.to_string(),
             Item::Millis(duration, _) | Item::Period(duration, _) => duration.as_millis().to_string(),
+            Item::Percent(percent, _) => percent.map(|percent| percent.to_string()).unwrap_or_default(),
             Item::Hours(duration) => (duration.as_secs() / 3600).to_string(),
             Item::HoursOfDay(hours) => hours.iter().enumerate().fold(String::new(), |mut text, (i, hour)| {
                 // Writing to a String can't fail.

@@ -207,6 +207,9 @@ fn store_config(config: &Config) -> StoreConfig {
         max_message_size: config.max_message_size,
         delay_levels: config.delay_levels.delays().to_vec(),
         file_reserved: config.file_reserved_time,
+        disk_free_min: Some(config.disk_free_space_min as u64).filter(|bytes| *bytes > 0),
+        disk_used_max: config.disk_space_warning_level_ratio.map(|percent| f64::from(percent) / 100.0),
+        disk_used_enough: config.disk_space_clean_forcibly_ratio.map_or(0.85, |percent| f64::from(percent) / 100.0),
         disk: config.disk.clone(),
         ..StoreConfig::new(&config.store_root)
     }

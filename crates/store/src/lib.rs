@@ -57,6 +57,8 @@ mod retention;
 
 mod deleted;
 
+mod space;
+
 pub mod disk;
 
 mod segment;
@@ -85,6 +87,7 @@ use flush::Flusher;
 use index::Index;
 use lock::Lock;
 use retention::Limited;
+use space::Spaces;
 
 pub use clean::{Clean, Cleaned, Held, Needed};
 pub use commit_log::Failure;
@@ -99,6 +102,7 @@ pub use query::{Boundary, QueryResult};
 pub use recover::OpenError;
 pub use retention::Retention;
 pub use segment::FileSlice;
+pub use space::{Space, SpaceState};
 
 /// An open store. Close it: one that is only dropped stops like a killed process, with what was not written lost.
 #[doc(alias = "DefaultMessageStore")]
@@ -114,6 +118,7 @@ pub struct Store {
 pub(crate) struct Inner {
     config: StoreConfig,
     log: CommitLog,
+    spaces: Spaces,
     queues: Queues,
     dispatcher: Dispatcher,
     index: Option<Mutex<Index>>,
@@ -137,6 +142,7 @@ impl Store {
         let flusher = Flusher::default();
         flusher.start(recovered.last_timestamp);
         let inner = Arc::new(Inner {
+            spaces: Spaces::of(&config),
             config,
             log: recovered.log,
             queues: recovered.queues,
