@@ -1,5 +1,7 @@
 //! What a store promises, told as short stories.
 
+mod keeping;
+
 use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
