@@ -56,7 +56,7 @@ fn the_configuration_from_the_tutorials_starts_and_says_what_it_does_not_do() {
     assert_eq!(config.max_message_size, 65_536);
 
     let differs: Vec<_> = notes.not_honoured.iter().filter(|n| n.differs).map(|n| n.key.as_str()).collect();
-    assert!(differs.contains(&"diskMaxUsedSpaceRatio") && differs.contains(&"sendMessageThreadPoolNums"));
+    assert!(differs.contains(&"sendMessageThreadPoolNums"));
     assert!(!differs.contains(&"brokerRole"), "ASYNC_MASTER is what it is");
     let unknown: Vec<_> = notes.unknown.iter().map(|n| n.key.as_str()).collect();
     assert_eq!(unknown, ["storePathConsumeQueue", "storePathIndex", "storeCheckpoint", "abortFile"]);

@@ -4,6 +4,7 @@ mod captures;
 mod client;
 mod consuming;
 mod delays;
+mod deleting;
 mod groups;
 mod refusals;
 mod sending;
