@@ -164,6 +164,16 @@ impl Delay {
         QueueOffset(self.progress.next[level as usize - 1].load(Ordering::Acquire))
     }
 
+    /// How long messages of a level wait.
+    pub fn delay(&self, level: u32) -> Duration {
+        self.of(level).delay
+    }
+
+    /// How far the level has been delivered and that is noted on disk: after a crash it goes on there.
+    pub fn noted_on_disk(&self, level: u32) -> QueueOffset {
+        QueueOffset(self.progress.saved.lock().offset_table.get(&(level as i32)).copied().unwrap_or(0))
+    }
+
     fn set_next(&self, level: u32, next: QueueOffset) {
         self.progress.next[level as usize - 1].store(next.0, Ordering::Release);
     }
@@ -381,6 +391,10 @@ fn put_home(broker: &Broker, level: u32, record: &Record<'_>) -> Result<Option<s
         tracing::error!(level, at = %record.commit_log_offset, "a delayed message does not say where it belongs, and is passed over");
         return Ok(None);
     };
+    if record.commit_log_offset < broker.store.begin_of(topic) {
+        tracing::debug!(level, topic, at = %record.commit_log_offset, "passed over: its topic was deleted meanwhile");
+        return Ok(None);
+    }
     // Properties stay as they are, DELAY too: so Apache's brokers do it.
     let put = PutMessage {
         topic,

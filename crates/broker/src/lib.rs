@@ -5,9 +5,11 @@
 //!
 //! Locks: `consumers`, `producers`, `locks` and those inside the tables are never held two at a time.
 
+mod cleaning;
 pub mod config;
 pub mod consumers;
 pub mod delay;
+mod deletion;
 pub mod groups;
 pub mod locks;
 pub mod offsets;
@@ -31,7 +33,7 @@ use offsets::ConsumerOffsets;
 use parking_lot::{Mutex, RwLock};
 use producers::Producers;
 use protocol::code::response;
-use protocol::topic::SCHEDULE_TOPIC;
+use protocol::topic::{SCHEDULE_TOPIC, TopicConfig};
 use remoting::{Peer, Reject, Router};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -71,6 +73,8 @@ pub struct Broker {
     held_pulls: AtomicUsize,
     /// For queues that nobody chose.
     turn: AtomicU32,
+    /// Why no messages go although room is wanted, as it was told.
+    no_room_told: Mutex<Option<String>>,
     /// A failing store is told of once.
     failure_told: AtomicBool,
 }
@@ -103,10 +107,19 @@ impl Broker {
             region: config.region_id.as_str().into(),
             held_pulls: AtomicUsize::new(0),
             turn: AtomicU32::new(now as u32),
+            no_room_told: Mutex::default(),
             failure_told: AtomicBool::new(false),
             store,
             config,
         };
+        for topic in broker.topics.all().0 {
+            broker.store.set_retention(&topic.topic_name, topics::retention(&topic));
+        }
+        // What expired while it was down is not served for a moment.
+        broker
+            .store
+            .expire(broker.config.clock.now())
+            .map_err(|error| store::OpenError::Io { path: broker.config.store_root.clone(), error })?;
         Ok(Arc::new(broker))
     }
 
@@ -147,6 +160,14 @@ impl Broker {
         let stored = self.store.put_message(&parked)?;
         self.delay.note(level, stored.queue_offset, due);
         Ok(stored)
+    }
+
+    /// Creates or replaces a topic. Answers with the version in which it is so.
+    pub(crate) fn put_topic(&self, config: TopicConfig, now: i64) -> Result<i64, topics::CreateError> {
+        let (name, retention) = (config.topic_name.clone(), topics::retention(&config));
+        let counter = self.topics.put(config, now)?;
+        self.store.set_retention(&name, retention);
+        Ok(counter)
     }
 
     /// Under which address we are known to this client; message ids are made of it.
@@ -208,6 +229,9 @@ fn store_config(config: &Config) -> StoreConfig {
         max_message_size: config.max_message_size,
         delay_levels: config.delay_levels.delays().to_vec(),
         file_reserved: config.file_reserved_time,
+        disk_free_min: Some(config.disk_free_space_min as u64).filter(|bytes| *bytes > 0),
+        disk_used_max: config.disk_space_warning_level_ratio.map(|percent| f64::from(percent) / 100.0),
+        disk_used_enough: config.disk_space_clean_forcibly_ratio.map_or(0.85, |percent| f64::from(percent) / 100.0),
         disk: config.disk.clone(),
         clock: config.clock.clone(),
         ..StoreConfig::new(&config.store_root)

@@ -2,7 +2,6 @@
 
 use crate::table::save_or_tell;
 use crate::{Broker, delay, table};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -20,11 +19,8 @@ const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often we look whether the system's clock was set.
 const CLOCK_PERIOD: Duration = Duration::from_secs(1);
 
-/// How often old files are looked for.
-const CLEAN_PERIOD: Duration = Duration::from_secs(10);
-
-/// When more of the disk is used than this, old files are deleted at any hour (`diskMaxUsedSpaceRatio`).
-const DISK_USED_MAX: f64 = 0.75;
+/// How often old files are looked for while the disk fills.
+const CLEAN_SOON: Duration = Duration::from_secs(1);
 
 impl Broker {
     /// Delivers delayed messages, saves tables, drops silent clients and old files, until `shutdown` is ready.
@@ -125,30 +121,22 @@ async fn look_at_clock(broker: Arc<Broker>) {
 }
 
 async fn clean_store(broker: Arc<Broker>) {
-    let mut ticks = every(CLEAN_PERIOD);
     loop {
-        ticks.tick().await;
-        let broker = broker.clone();
-        let cleaned = spawn_blocking(move || {
-            let hour = jiff::Zoned::now().hour();
-            let is_time = broker.config.delete_when.iter().any(|when| i64::from(*when) == i64::from(hour));
-            if is_time || disk_used(&broker.config.store_root).is_some_and(|used| used > DISK_USED_MAX) {
-                broker.store.clean_expired(broker.store.cautious_now(broker.config.file_reserved_time)).map(drop)
-            } else {
-                Ok(())
+        let now = broker.config.clock.now();
+        let hour = jiff::Zoned::now().hour() as u8;
+        let cleaning = broker.clone();
+        let fills = match spawn_blocking(move || cleaning.clean(now, hour)).await {
+            Ok(Ok(fills)) => fills,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "can't delete old files");
+                false
             }
-        });
-        match cleaned.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "can't delete old files"),
-            Err(error) => tracing::error!(%error, "can't delete old files"),
-        }
+            Err(error) => {
+                tracing::error!(%error, "can't delete old files");
+                false
+            }
+        };
+        let period = broker.config.clean_resource_interval;
+        tokio::time::sleep(if fills { period.min(CLEAN_SOON) } else { period }).await;
     }
-}
-
-/// Which part of the disk under `directory` is used.
-fn disk_used(directory: &Path) -> Option<f64> {
-    let disk = rustix::fs::statvfs(directory).ok()?;
-    let used = disk.f_blocks.saturating_sub(disk.f_bfree) as f64;
-    Some(used / (used + disk.f_bavail as f64).max(1.0))
 }

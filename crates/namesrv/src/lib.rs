@@ -41,6 +41,7 @@ impl Namesrv {
             .on(processor::get_route)
             .on(processor::get_cluster_info)
             .on(processor::get_topic_list)
+            .on(processor::forget_topic)
             .on_close(Namesrv::disconnected)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Durations are measured on the monotonic clock, which nobody sets. The wall clock stamps messages and files, and who
 //! asks later how old they are has nothing but stamps. So it is looked at every second: [`ClockSteps`] keeps how it ran
-//! beside the machine's uptime, and tells the time at which nothing looks older than it is. `config/clock.json` carries
+//! beside the machine's uptime, and tells how far to mistrust it, so that nothing looks older than it is. `config/clock.json` carries
 //! that over to the next run; it holds until the machine starts anew, and other stores do without it.
 
 use std::collections::VecDeque;
@@ -52,6 +52,11 @@ impl Clock {
         }
     }
 
+    /// Now.
+    pub fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(u64::try_from(self.now_millis()).unwrap_or(0))
+    }
+
     /// Milliseconds since 1970.
     pub fn now_millis(&self) -> i64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
@@ -92,24 +97,29 @@ impl ClockSteps {
         Some(step)
     }
 
-    /// The time, in ms since 1970, by which to judge what is kept for `kept_for`: the wall clock's, less what it was set
-    /// forward within that time.
+    /// By how many milliseconds the wall clock may be ahead, for who judges by it what is kept for `kept_for`: what it was
+    /// set forward within that time.
     ///
     /// What was stamped before a step forward would look older than it is. By the time the step counts, all that has
     /// really become too old. A step back counts at once: what was stamped before it looks younger, and stays longer.
-    fn cautious_now(&self, up: i64, kept_for: Duration) -> i64 {
+    fn caution(&self, up: i64, kept_for: Duration) -> i64 {
         let from = up.saturating_sub(i64::try_from(kept_for.as_millis()).unwrap_or(i64::MAX));
         let ends = self.steps.iter().skip(1).map(|(since, _)| *since).chain([i64::MAX]);
         let held_since = self.steps.iter().zip(ends).filter(|(_, end)| *end > from);
-        up + held_since.map(|((_, ahead), _)| *ahead).min().unwrap_or(0)
+        let least = held_since.map(|((_, ahead), _)| *ahead).min().unwrap_or(0);
+        self.ahead() - least
+    }
+
+    /// How far the wall clock is ahead of the uptime.
+    fn ahead(&self) -> i64 {
+        self.steps.back().map_or(0, |(_, ahead)| *ahead)
     }
 
     /// Is it nearly the same as `other`?
     fn is_like(&self, other: &ClockSteps) -> bool {
-        let last = |steps: &ClockSteps| steps.steps.back().map_or(0, |(_, ahead)| *ahead);
         self.boot == other.boot
             && self.steps.len() == other.steps.len()
-            && last(self).abs_diff(last(other)) < STEP_MIN as u64 / 2
+            && self.ahead().abs_diff(other.ahead()) < STEP_MIN as u64 / 2
     }
 }
 
@@ -159,7 +169,7 @@ impl WatchedClock {
             // The machine was started since, and what its clock did in between is not known. It counts as set forward.
             let before = if last_stamp > 0 { last_stamp.min(wall) } else { wall };
             let mut steps = ClockSteps::new(boot, up, before);
-            steps.steps.push_back((up, wall - up));
+            steps.look(up, wall);
             steps
         };
         WatchedClock { clock: clock.clone(), disk: disk.clone(), path, steps, saved }
@@ -169,7 +179,10 @@ impl WatchedClock {
     /// `kept_for`. Ask before it is looked at.
     pub(crate) fn as_it_ran(&self, kept_for: Duration) -> i64 {
         match self.steps == self.saved {
-            true => self.steps.cautious_now(uptime().1, kept_for),
+            true => {
+                let up = uptime().1;
+                up + self.steps.ahead() - self.steps.caution(up, kept_for)
+            }
             // The run before, if there was one, was on another start of the machine.
             false => self.clock.now_millis(),
         }
@@ -200,11 +213,12 @@ impl WatchedClock {
         }
     }
 
-    /// See [`crate::Store::cautious_now`].
-    pub(crate) fn cautious_now(&mut self, kept_for: Duration) -> SystemTime {
+    /// By how much the wall clock may be ahead, for who judges by it what is kept for `kept_for`: what it was set forward
+    /// within that time. When the machine was started since the last message, all the time in between counts as such a
+    /// step: nobody knows better.
+    pub(crate) fn caution(&mut self, kept_for: Duration) -> Duration {
         self.look();
-        let millis = self.steps.cautious_now(uptime().1, kept_for);
-        UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+        Duration::from_millis(u64::try_from(self.steps.caution(uptime().1, kept_for)).unwrap_or(0))
     }
 }
 
@@ -235,7 +249,7 @@ mod tests {
 
         /// By how much the judgement is behind the time that has really passed.
         fn caution(&self, hours: i64, kept_days: u64) -> i64 {
-            WALL + hours * HOUR - self.0.cautious_now(hours * HOUR, days(kept_days))
+            self.0.caution(hours * HOUR, days(kept_days)) - (self.0.ahead() - WALL)
         }
     }
 
@@ -302,21 +316,21 @@ mod tests {
         let open = || WatchedClock::open(&clock, &Disk::default(), dir.path().join("clock.json"), now - 5 * DAY);
         let mut watched = open();
         assert_about(watched.as_it_ran(days(1)), now);
-        assert_about(millis(watched.cautious_now(days(3))), now - 5 * DAY);
+        assert_about(caution(&mut watched), 5 * DAY);
         if cfg!(target_os = "linux") {
             clock.set_by(DAY);
             let mut watched = open();
             assert_about(watched.as_it_ran(days(1)), now - 5 * DAY);
-            assert_about(millis(watched.cautious_now(days(3))), now - 5 * DAY);
+            assert_about(caution(&mut watched), 6 * DAY);
             assert_eq!(watched.steps.steps.len(), 3, "the uptime tells that it was set between the runs");
         }
         std::fs::write(dir.path().join("clock.json"), r#"{"boot":"another","steps":[[1,2]]}"#).unwrap();
         assert_about(open().as_it_ran(days(1)), clock.now_millis());
         std::fs::write(dir.path().join("clock.json"), "damaged").unwrap();
-        assert_about(millis(open().cautious_now(days(3))), now - 5 * DAY);
+        assert_about(caution(&mut open()), clock.now_millis() - (now - 5 * DAY));
     }
 
-    fn millis(time: SystemTime) -> i64 {
-        time.duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+    fn caution(watched: &mut WatchedClock) -> i64 {
+        watched.caution(days(3)).as_millis() as i64
     }
 }

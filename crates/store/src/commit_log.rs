@@ -8,8 +8,8 @@
 //! Four positions follow one another: published ≤ written ≤ appended, flushed ≤ written.
 //!
 //! Locks of the store, in the order in which they may be taken:
-//! `flushing`, `writer`, `appender`, `unpublished`, `touched`, a queue's `drain`, `index`, `index items`, a queue's `state`, `dirty queues`,
-//! `flush waiters`, `checkpoint`; then those of segments.
+//! `cleaning`, `limited`, `flushing`, `writer`, `touched`, `appender`, `unpublished`, a queue's `drain`, `index`, `index items`, a queue's
+//! `state`, `dirty queues`, `flush waiters`, `checkpoint`; then those of segments.
 
 use std::io;
 use std::path::PathBuf;
@@ -211,6 +211,13 @@ impl CommitLog {
         let put = put(&mut appender);
         self.appended.store(appender.position(), Ordering::Release);
         Ok((put, appender.staged() > STAGED_MAX))
+    }
+
+    /// Does something between two puts, and says where the next record goes.
+    pub(crate) fn at_end(&self, act: impl FnOnce()) -> i64 {
+        let appender = self.appender.lock();
+        act();
+        appender.position()
     }
 
     pub(crate) fn written(&self) -> i64 {

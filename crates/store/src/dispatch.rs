@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use protocol::message::{CommitLogOffset, JavaHash, KEY_SEPARATOR, Properties, QueueOffset, SysFlag, TransactionType};
 
 use crate::config::StoreConfig;
@@ -222,6 +222,11 @@ impl Dispatcher {
         let items = std::mem::take(&mut *self.index_items.lock());
         self.backlog.fetch_sub(items.len(), Ordering::Relaxed);
         items
+    }
+
+    /// No queue is written into its files while this is held.
+    pub(crate) fn hold_drain(&self) -> MutexGuard<'_, Vec<Arc<Segment>>> {
+        self.touched.lock()
     }
 
     fn has_work(&self) -> bool {

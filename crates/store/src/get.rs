@@ -175,7 +175,8 @@ impl Store {
         self.inner.get_message(&queue, from.0, max_count, max_bytes, filter)
     }
 
-    /// The record at `at`, checked. `None` if the log begins behind it, or ends before it.
+    /// The record at `at`, checked. `None` if the log begins behind it or ends before it, or if its topic was deleted since
+    /// or keeps it no longer.
     #[doc(alias = "lookMessageByOffset")]
     pub fn read(&self, at: CommitLogOffset) -> Result<Option<Bytes>, ReadError> {
         self.inner.read(at)
@@ -395,7 +396,9 @@ impl Inner {
             return Ok(None);
         }
         let Some((segment, position)) = self.place(at) else { return Ok(None) };
-        read_record(&segment, position, at.0).map(Some)
+        let bytes = read_record(&segment, position, at.0)?;
+        let kept = Record::parse(&bytes).is_ok_and(|record| self.is_kept(&record));
+        Ok(kept.then_some(bytes))
     }
 }
 

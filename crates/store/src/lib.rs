@@ -53,6 +53,12 @@ mod checkpoint;
 
 mod clean;
 
+mod retention;
+
+mod deleted;
+
+mod space;
+
 pub mod clock;
 
 pub mod disk;
@@ -70,20 +76,24 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use checkpoint::{Checkpoint, CheckpointFile};
+use clean::Cleaning;
 use clock::WatchedClock;
 use commit_log::CommitLog;
 use consume_queue::Queues;
+use deleted::Deletions;
 use dispatch::Dispatcher;
 use flush::Flusher;
 use index::Index;
 use lock::Lock;
+use retention::Limited;
+use space::Spaces;
 
-pub use clean::Cleaned;
+pub use clean::{Clean, Cleaned, Held, Needed};
 pub use commit_log::Failure;
 pub use config::{FlushDiskType, StoreConfig};
 pub use consume_queue::Queue;
@@ -94,7 +104,9 @@ pub use protocol::message::{CommitLogOffset, QueueOffset};
 pub use put::{PutError, PutMessage, Stored, StoredBatch, TOPIC_LENGTH_MAX};
 pub use query::{Boundary, QueryResult};
 pub use recover::OpenError;
+pub use retention::Retention;
 pub use segment::FileSlice;
+pub use space::{Space, SpaceState};
 
 /// An open store. Close it: one that is only dropped stops like a killed process, with what was not written lost.
 #[doc(alias = "DefaultMessageStore")]
@@ -110,11 +122,16 @@ pub struct Store {
 pub(crate) struct Inner {
     config: StoreConfig,
     log: CommitLog,
+    spaces: Spaces,
     queues: Queues,
     dispatcher: Dispatcher,
     index: Option<Mutex<Index>>,
     flusher: Flusher,
     checkpoint: Mutex<(CheckpointFile, Checkpoint)>,
+    deletions: Deletions,
+    /// Topics with limits of their own.
+    limited: Mutex<foldhash::HashMap<Box<str>, Limited>>,
+    cleaning: Mutex<Cleaning>,
     clock: Mutex<WatchedClock>,
     opened: (Instant, i64),
     closed: AtomicBool,
@@ -134,6 +151,7 @@ impl Store {
         let flusher = Flusher::default();
         flusher.start(recovered.last_timestamp);
         let inner = Arc::new(Inner {
+            spaces: Spaces::of(&config),
             config,
             log: recovered.log,
             queues: recovered.queues,
@@ -141,6 +159,9 @@ impl Store {
             index: recovered.index.map(Mutex::new),
             flusher,
             checkpoint: Mutex::new(recovered.checkpoint),
+            deletions: recovered.deletions,
+            limited: Mutex::default(),
+            cleaning: Mutex::default(),
             clock: Mutex::new(clock),
             opened,
             closed: AtomicBool::new(false),
@@ -205,15 +226,6 @@ impl Store {
     /// Looks whether the system's clock was set, and says so in the log. Call it every second or so.
     pub fn look_at_clock(&self) {
         self.inner.clock.lock().look();
-    }
-
-    /// The time by which to judge what is kept for `kept_for`: a file last written, or a message stored, longer than
-    /// that before is old, whatever the system's clock was set to in between.
-    ///
-    /// It is the clock's time, less what the clock was set forward within the last `kept_for`. When the machine was
-    /// started since the last message, all the time in between counts as such a step: nobody knows better.
-    pub fn cautious_now(&self, kept_for: Duration) -> SystemTime {
-        self.inner.clock.lock().cautious_now(kept_for)
     }
 
     /// When the store was opened, and what the wall clock, in ms since 1970, would have said then had nobody set it since

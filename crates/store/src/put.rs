@@ -139,6 +139,12 @@ pub enum PutError {
         /// Topic of the batch.
         topic: String,
     },
+    /// The topic is being deleted at this moment.
+    #[error("topic `{topic}` is just being deleted; send it again if it should be there anew")]
+    TopicDeleted {
+        /// The topic.
+        topic: String,
+    },
     /// The store takes no more messages.
     #[error("the store takes no messages: {cause}")]
     NotWriteable {
@@ -187,9 +193,13 @@ impl Inner {
         self.check_len(put, prepared.len)?;
         let now = self.config.clock.now_millis();
         let (stored, full) = self.log.append(|appender| {
+            if queue.refuses() {
+                return Err(PutError::TopicDeleted { topic: put.topic.to_owned() });
+            }
             appender.make_room(prepared.len);
-            append(appender, queue, &mut prepared, now)
+            Ok(append(appender, queue, &mut prepared, now))
         })?;
+        let stored = stored?;
         if full {
             self.write_out()?;
         }
@@ -212,9 +222,13 @@ impl Inner {
         self.check_len(put, len)?;
         let now = self.config.clock.now_millis();
         let (stored, full) = self.log.append(|appender| {
+            if queue.refuses() {
+                return Err(PutError::TopicDeleted { topic: put.topic.to_owned() });
+            }
             appender.make_room(len);
-            batch.iter_mut().map(|prepared| append(appender, queue.clone(), prepared, now)).collect::<Vec<_>>()
+            Ok(batch.iter_mut().map(|prepared| append(appender, queue.clone(), prepared, now)).collect::<Vec<_>>())
         })?;
+        let stored = stored?;
         if full {
             self.write_out()?;
         }

@@ -97,7 +97,7 @@ impl Inner {
     }
 
     /// When the message of an entry was stored.
-    fn store_timestamp(&self, entry: &Entry) -> Option<i64> {
+    pub(crate) fn store_timestamp(&self, entry: &Entry) -> Option<i64> {
         const HEAD_LEN: usize = 76;
         if !entry.has_message() || entry.size < HEAD_LEN as i32 || entry.at < self.log.min() {
             return None;
@@ -109,7 +109,7 @@ impl Inner {
         Some(i64::from_be_bytes(head.get(at..at + 8)?.try_into().ok()?))
     }
 
-    fn search_offset(&self, queue: &Queue, timestamp_ms: i64, boundary: Boundary) -> i64 {
+    pub(crate) fn search_offset(&self, queue: &Queue, timestamp_ms: i64, boundary: Boundary) -> i64 {
         let (min, max) = queue.bounds();
         // A message whose time cannot be read counts as stored when the next one was.
         let stored = |offset: i64| -> Option<i64> {

@@ -22,6 +22,7 @@ use crate::checkpoint::{Checkpoint, CheckpointFile};
 use crate::commit_log::CommitLog;
 use crate::config::StoreConfig;
 use crate::consume_queue::{Entry, Queue, Queues};
+use crate::deleted::Deletions;
 use crate::dispatch::{IndexItem, Keys};
 use crate::get::read_record;
 use crate::index::Index;
@@ -109,6 +110,7 @@ pub(crate) struct Recovered {
     pub queues: Queues,
     pub index: Option<Index>,
     pub checkpoint: (CheckpointFile, Checkpoint),
+    pub deletions: Deletions,
     /// Files of queues and index that were written to.
     pub touched: Vec<Arc<Segment>>,
     pub last_timestamp: i64,
@@ -135,6 +137,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     refuse_batch_queues(config)?;
     let log_min = segments.first().map_or(0, |first| first.base);
     let queues = load_queues(config)?;
+    let deletions = Deletions::open(config);
     let mut index = load_index(config)?;
 
     // All there is fits: from here on files are changed.
@@ -150,6 +153,8 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         queue.load(cut).map_err(failed)?;
         queue.raise_min(log_min).map_err(failed)?;
     }
+
+    finish_deletions(&queues, &deletions, config)?;
 
     // Where does each of them go on?
     let last = last_record(&queues).map_err(io_error(&config.consume_queue_dir()))?;
@@ -178,6 +183,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let mut redo = Redo {
         config,
         queues: &queues,
+        deletions: &deletions,
         index: index.as_mut(),
         queues_from,
         index_from,
@@ -204,7 +210,8 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     }
     zero_behind(&segments, end)?;
     let log = CommitLog::new(segments, config.commit_log_file_size, end, last_timestamp);
-    Ok(Recovered { lock, log, queues, index, checkpoint: (checkpoint_file, checkpoint), touched, last_timestamp })
+    let checkpoint = (checkpoint_file, checkpoint);
+    Ok(Recovered { lock, log, queues, index, checkpoint, deletions, touched, last_timestamp })
 }
 
 fn lock(config: &StoreConfig) -> Result<Lock, OpenError> {
@@ -306,6 +313,25 @@ fn trusted_end(segments: &Segments, checkpoint: &Checkpoint) -> i64 {
     log_min
 }
 
+/// A crash may have left queues of deleted topics: whole ones, for nothing of a topic's next life is written before they
+/// are gone.
+fn finish_deletions(queues: &Queues, deletions: &Deletions, config: &StoreConfig) -> Result<(), OpenError> {
+    for (topic, begin) in deletions.all() {
+        let mut gone = Vec::new();
+        for queue in queues.of(&topic) {
+            let failed = |error| OpenError::Io { path: queues.dir_of(&topic), error };
+            if queue.newest_place().map_err(failed)?.is_some_and(|newest| newest < begin) {
+                queue.mark_deleted();
+                let dir = queues.dir_of(&topic).join(queue.queue_id().to_string());
+                config.disk.delete_directory(&dir).map_err(io_error(&dir))?;
+                gone.push(queue);
+            }
+        }
+        queues.remove(&topic, &gone);
+    }
+    Ok(())
+}
+
 /// The entry of the last record that any queue points to.
 fn last_record(queues: &Queues) -> io::Result<Option<Entry>> {
     let mut last: Option<Entry> = None;
@@ -365,6 +391,7 @@ fn walk_from(
 struct Redo<'a> {
     config: &'a StoreConfig,
     queues: &'a Queues,
+    deletions: &'a Deletions,
     index: Option<&'a mut Index>,
     queues_from: i64,
     index_from: i64,
@@ -381,7 +408,7 @@ impl Redo<'_> {
         self.last_timestamp = self.last_timestamp.max(record.store_timestamp);
         let to_queue = at >= self.queues_from && is_queued(record.sys_flag);
         let to_index = at >= self.index_from;
-        if !to_queue && !to_index {
+        if !to_queue && !to_index || at < self.deletions.begin_of(record.topic) {
             return Ok(());
         }
         let Some(queue_id) = u32::try_from(record.queue_id).ok().filter(|_| is_storable_topic(record.topic)) else {

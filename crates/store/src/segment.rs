@@ -279,11 +279,18 @@ impl Segments {
         &self.dir
     }
 
-    /// Deletes one file.
-    pub(crate) fn delete(&self, segment: &Arc<Segment>) -> io::Result<()> {
-        segment.delete()?;
+    /// Deletes one file. Hands it out if someone still reads it.
+    pub(crate) fn delete(&self, segment: &Arc<Segment>) -> io::Result<Option<Weak<File>>> {
+        // First out of the list: whoever does not find it finds that the list begins behind it.
         self.list.write().retain(|other| !Arc::ptr_eq(other, segment));
-        Ok(())
+        let reader = segment.handle.lock().as_ref().map(Arc::downgrade);
+        if let Err(error) = segment.delete() {
+            let mut list = self.list.write();
+            let place = list.partition_point(|other| other.base < segment.base);
+            list.insert(place, segment.clone());
+            return Err(error);
+        }
+        Ok(reader.filter(|reader| reader.strong_count() > 0))
     }
 }
 

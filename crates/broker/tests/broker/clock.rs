@@ -153,9 +153,8 @@ fn no_file_is_deleted_before_its_time_because_the_clock_was_set() {
         }
     };
     let clean = |running: &Running| {
-        let store = &running.broker.store;
-        store.clean_expired(store.cautious_now(HOUR)).unwrap();
-        store.commit_log_bounds().0
+        running.broker.clean(clock.now(), running.broker.config.delete_when[0]).unwrap();
+        running.broker.store.commit_log_bounds().0
     };
     let running = Running::start(config.clone());
     fill(&running);

@@ -5,6 +5,7 @@ mod client;
 mod clock;
 mod consuming;
 mod delays;
+mod deleting;
 mod groups;
 mod refusals;
 mod sending;

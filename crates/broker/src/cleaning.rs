@@ -1,0 +1,156 @@
+//! Which messages go, and when: what the store is told to delete.
+//!
+//! 1. topics with limits of their own (`reserve.time`, `reserve.bytes`) serve no more than those allow
+//! 2. files of the log older than `fileReservedTime` go, at the hours of `deleteWhen`, or at any hour when the disk fills
+//! 3. on a disk that is almost full, the oldest files go however young, as many as it takes
+//! 4. nothing goes that is needed still: [`Broker::needed`] is the one list of that
+
+use crate::{Broker, Config};
+use protocol::topic::SCHEDULE_TOPIC;
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+use store::{Clean, Cleaned, Needed, Space, SpaceState};
+
+/// What the disk says about files of the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// It fills: what is expired goes at any hour.
+    fills: bool,
+    /// So many bytes must become free, by messages that are not expired.
+    wanted: u64,
+    /// So many would have to, which is more than all of the log: others fill this disk.
+    hopeless: u64,
+}
+
+/// Judges the disk. `deletable` are the bytes of the log that could go.
+fn room(space: &Space, deletable: u64, config: &Config, log: &Path) -> Room {
+    let beyond = |percent: u8| {
+        let all = space.used.saturating_add(space.free);
+        space.used.saturating_sub((all as f64 * f64::from(percent) / 100.0) as u64)
+    };
+    let fills = space.state != SpaceState::Enough || beyond(config.disk_max_used_space_ratio) > 0;
+    let mut over = config.disk_space_clean_forcibly_ratio.map_or(0, beyond);
+    if space.state == SpaceState::Full {
+        over = over.max(space.needed.saturating_sub(space.free));
+    }
+    // Files of the log help only the disk that they lie on.
+    if !config.clean_file_forcibly || over == 0 || space.path != log {
+        return Room { fills, ..Room::default() };
+    }
+    // Half of it would be lost for nothing.
+    if over > deletable { Room { fills, hopeless: over, wanted: 0 } } else { Room { fills, wanted: over, hopeless: 0 } }
+}
+
+impl Broker {
+    /// Stops serving and deletes what is not to be kept any more at `now`, in local time the `hour`th hour of the day.
+    /// True: the disk fills, and it is well to look again soon. Blocks.
+    pub fn clean(&self, now: SystemTime, hour: u8) -> io::Result<bool> {
+        self.store.expire(now)?;
+        let space = self.store.space()?;
+        let room = room(&space, self.store.deletable_bytes(), &self.config, &self.config.commit_log_dir());
+        let needed = self.needed()?;
+        let cleaned = self.store.clean(&Clean {
+            now,
+            expired: room.fills || self.config.delete_when.contains(&hour),
+            wanted: room.wanted,
+            needed: &needed,
+            files_max: self.config.delete_file_batch_max as usize,
+            pause: self.config.delete_commit_log_files_interval,
+            tell_held_after: self.config.destroy_mapped_file_interval_forcibly,
+        })?;
+        self.tell(&space, room, &cleaned);
+        Ok(room.fills)
+    }
+
+    /// Messages that must stay in the log however old they are.
+    fn needed(&self) -> io::Result<Vec<Needed>> {
+        let mut needed = Vec::new();
+        for level in self.delay.levels() {
+            // What was delivered counts once that is noted on disk: until then a crash makes us look again.
+            let next = self.delay.noted_on_disk(level);
+            if let Some(from) = self.store.place_of(SCHEDULE_TOPIC, level - 1, next)? {
+                let delay = self.delay.delay(level);
+                needed.push(Needed {
+                    from,
+                    by: format!("messages of delay level {level} ({delay:?}) are to be delivered"),
+                });
+            }
+        }
+        Ok(needed)
+    }
+
+    /// Says, when it begins, that deleting does not help.
+    fn tell(&self, space: &Space, room: Room, cleaned: &Cleaned) {
+        let why = match (&cleaned.kept, room) {
+            (Some(by), Room { wanted: 1.., .. }) if cleaned.commit_log == 0 => {
+                Some(format!("the oldest file is kept: {by}"))
+            }
+            (_, Room { hopeless: 1.., .. }) => Some(format!(
+                "{} bytes would have to go, which is more than all the messages that could: others fill this disk",
+                room.hopeless
+            )),
+            (None, Room { wanted: 1.., .. }) if cleaned.commit_log == 0 && self.store.held().files == 0 => {
+                Some("all messages are in the file that is being written".into())
+            }
+            _ => None,
+        };
+        let mut told = self.no_room_told.lock();
+        if let Some(why) = why.as_ref().filter(|_| told.is_none()) {
+            tracing::error!(
+                "{} is {:.0} % used, {} bytes are free, and no messages are deleted to make room: {why}; make room there",
+                space.path.display(),
+                space.used_ratio() * 100.0,
+                space.free
+            );
+        }
+        *told = why;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn space(used: u64, free: u64, state: SpaceState) -> Space {
+        Space { path: "/store/commitlog".into(), total: used + free, used, free, needed: 0, state }
+    }
+
+    fn judge(space: &Space, deletable: u64, config: &Config) -> Room {
+        room(space, deletable, config, Path::new("/store/commitlog"))
+    }
+
+    #[test]
+    fn a_disk_that_fills_takes_first_what_is_expired_then_as_much_as_it_takes() {
+        let config = Config::default();
+        let of = |used| judge(&space(used * GIB, (100 - used) * GIB, SpaceState::Enough), 50 * GIB, &config);
+        assert_eq!(of(75), Room::default());
+        assert_eq!(of(76), Room { fills: true, ..Room::default() });
+        assert_eq!(of(85), Room { fills: true, ..Room::default() });
+        assert_eq!(of(88), Room { fills: true, wanted: 3 * GIB, hopeless: 0 });
+        let never = Config { clean_file_forcibly: false, ..config };
+        let full = judge(&space(99 * GIB, GIB, SpaceState::Full), 50 * GIB, &never);
+        assert_eq!(full, Room { fills: true, ..Room::default() });
+    }
+
+    #[test]
+    fn messages_are_not_given_up_where_that_would_not_help() {
+        let config = Config::default();
+        let full = space(95 * GIB, 5 * GIB, SpaceState::Enough);
+        assert_eq!(judge(&full, 9 * GIB, &config), Room { fills: true, wanted: 0, hopeless: 10 * GIB });
+        assert_eq!(judge(&full, 11 * GIB, &config).wanted, 10 * GIB);
+        let elsewhere = Space { path: "/store".into(), ..full };
+        assert_eq!(judge(&elsewhere, 90 * GIB, &config), Room { fills: true, ..Room::default() });
+    }
+
+    #[test]
+    fn free_bytes_count_where_percents_say_nothing() {
+        let config = Config { disk_space_clean_forcibly_ratio: None, ..Config::default() };
+        let low = space(60 * GIB, GIB, SpaceState::Low);
+        assert_eq!(judge(&low, 9 * GIB, &config), Room { fills: true, ..Room::default() });
+        let full = Space { needed: 3 * GIB, state: SpaceState::Full, ..low };
+        assert_eq!(judge(&full, 9 * GIB, &config).wanted, 2 * GIB);
+    }
+}
