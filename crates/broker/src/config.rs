@@ -184,6 +184,9 @@ pub struct Config {
     /// How often consumers' offsets are brought to disk.
     /// Key: `flushConsumerOffsetInterval`. Default: 5000.
     pub flush_consumer_offset_interval: Duration,
+    /// How often it is brought to disk how far delayed messages are delivered; at least twice `flushIntervalCommitLog`.
+    /// Key: `flushDelayOffsetInterval`. Default: 10000.
+    pub flush_delay_offset_interval: Duration,
     /// The way to the files. No key: for tests.
     pub disk: Disk,
     /// The wall clock. No key: for tests.
@@ -243,6 +246,7 @@ impl Default for Config {
             lite_pull: true,
             notify_consumer_ids_changed: true,
             flush_consumer_offset_interval: Duration::from_secs(5),
+            flush_delay_offset_interval: Duration::from_secs(10),
             disk: Disk::default(),
             clock: Clock::default(),
         }
@@ -379,6 +383,7 @@ impl Config {
             ("litePullMessageEnable", Flag(&mut self.lite_pull)),
             ("notifyConsumerIdsChangedEnable", Flag(&mut self.notify_consumer_ids_changed)),
             ("flushConsumerOffsetInterval", Millis(&mut self.flush_consumer_offset_interval, MILLIS)),
+            ("flushDelayOffsetInterval", Millis(&mut self.flush_delay_offset_interval, MILLIS)),
         ]
     }
 

@@ -10,9 +10,6 @@ use tokio::time::{MissedTickBehavior, interval};
 /// How often silent clients are looked for.
 const EXPIRY_PERIOD: Duration = Duration::from_secs(10);
 
-/// How often the progress of delayed messages is saved.
-const DELAY_SAVE_PERIOD: Duration = Duration::from_secs(5);
-
 /// A change that could not be saved is tried again after so long.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -93,7 +90,8 @@ async fn save_offsets(broker: Arc<Broker>) {
 }
 
 async fn save_delay(broker: Arc<Broker>) {
-    let mut ticks = every(DELAY_SAVE_PERIOD);
+    // What is saved was true a period ago: what was delivered until then is on disk, whenever the log is brought there.
+    let mut ticks = every(broker.config.flush_delay_offset_interval.max(broker.config.flush_interval * 2));
     loop {
         ticks.tick().await;
         save(&broker, "delayOffset.json", |broker| &broker.delay.earlier).await;

@@ -32,7 +32,7 @@ const PUSHED: &str = "pushed";
 const PULLING: &str = "pulling";
 const JUDGE: &str = "judge";
 /// Small files: the kills fall on rolls, too.
-const LOG_FILE_SIZE: i64 = 1 << 20;
+const LOG_FILE_SIZE: i64 = 1 << 18;
 /// Files of the log that retention leaves alone.
 const YOUNG_FILES: usize = 6;
 /// Each group has a dead letter topic, and its retries stay below it.
@@ -70,7 +70,7 @@ async fn kill_again_and_again(flush: &str, stream: u64) {
     for kill in 0..kills {
         // Not waits for a fact: the moment of the kill is what is to vary. Now and then consumers get time to catch up.
         let calm = kill % 6 == 5;
-        let load = if calm { 1000 } else { 0 } + random.below(300);
+        let load = if calm { 2000 } else { 0 } + random.below(300);
         tokio::time::sleep(Duration::from_millis(load)).await;
         if calm {
             site.all_is_delivered().await;
@@ -154,7 +154,7 @@ impl Site {
         let lines = format!(
             "brokerName=b\nbrokerIP1=127.0.0.1\nlistenPort={broker_port}\nstorePathRootDir={store}\nflushDiskType={flush}\n\
              mappedFileSizeCommitLog={log_size}\nmappedFileSizeConsumeQueue=20000\nmaxHashSlotNum=1000\nmaxIndexNum=4000\n\
-             messageDelayLevel=1s 2s 3s\nflushConsumerOffsetInterval=500\ndeleteWhen={hours}\ndefaultTopicQueueNums={QUEUES}\n"
+             messageDelayLevel=1s 2s 3s\nflushConsumerOffsetInterval=500\nflushDelayOffsetInterval=1000\ndeleteWhen={hours}\ndefaultTopicQueueNums={QUEUES}\n"
         );
         std::fs::write(&conf, lines).unwrap();
         let mut namesrv = Process::start(&["namesrv", "--port", &namesrv_port.to_string()]);
