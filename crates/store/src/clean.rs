@@ -80,7 +80,7 @@ impl Inner {
         // From here on a crash does not bring it back.
         self.write_out()?;
         self.flush()?;
-        self.drain();
-        self.try_sync_dispatched().map_err(|(_, error)| error)
+        self.drain()?;
+        self.try_sync_dispatched()
     }
 }

@@ -47,6 +47,7 @@ pub(crate) const NOT_ON_VIP: [i32; 2] = [request::PULL_MESSAGE, request::LITE_PU
 fn not_stored(error: PutError) -> Reject {
     let code = match error {
         PutError::NotWriteable { .. } | PutError::Closed => response::SERVICE_NOT_AVAILABLE,
+        PutError::Busy { .. } => response::SYSTEM_BUSY,
         _ => response::MESSAGE_ILLEGAL,
     };
     Reject::new(code, error.to_string())
