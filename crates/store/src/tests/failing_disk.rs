@@ -81,11 +81,12 @@ fn config(root: &Path, flush: FlushDiskType, watch: Arc<dyn Watch>) -> StoreConf
     // Small files: each round begins several of all kinds.
     StoreConfig {
         flush,
-        commit_log_file_size: 4 << 10,
-        consume_queue_file_size: 20 * 5,
-        index_entries: 20,
+        commit_log_file_size: 2 << 10,
+        consume_queue_file_size: 20 * 3,
+        index_entries: 12,
         flush_interval: Duration::from_millis(1),
         disk: Disk::watched(watch),
+        disk_free_min: Some(0),
         ..small(root)
     }
 }
@@ -151,9 +152,8 @@ impl Ledger {
             assert!(self.sent.contains(body), "nobody sent {body}");
         }
         found.sort();
-        found.dedup();
-        let stored_twice = found.len() < self.acknowledged.len();
-        assert!(!stored_twice, "{} acknowledged, {} found", self.acknowledged.len(), found.len());
+        let twice = found.windows(2).find(|two| two[0] == two[1]);
+        assert_eq!(twice, None, "each was sent once");
     }
 
     fn judge_index(&self, store: &Store) {
@@ -175,14 +175,15 @@ fn wait_for(store: &Store, what: &str, fact: impl Fn() -> bool) {
 
 /// Sends while the `n`-th action fails and those behind it, heals the disk, sends on, closes, opens. False: none failed.
 fn survives(flush: FlushDiskType, error: fn() -> io::Error, n: usize, count: usize) -> bool {
-    let dir = tempfile::tempdir().unwrap();
+    // Hundreds of stores: not worth the patience of a real disk, if there is another.
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let faulty = Faulty::new(takes_space, error, count);
     let store = Store::open(config(dir.path(), flush, faulty.clone())).unwrap();
     let mut ledger = Ledger::default();
     faulty.fail_from(n);
-    for n in 0..30 {
+    for n in 0..14 {
         ledger.send(&store, n);
-        if n % 10 == 9 {
+        if n % 7 == 6 {
             // What the dispatch thread does, now: its writes fail, too.
             let _ = store.inner.drain();
             store.inner.sync_dispatched();
@@ -193,7 +194,7 @@ fn survives(flush: FlushDiskType, error: fn() -> io::Error, n: usize, count: usi
     faulty.heal();
     wait_for(&store, "taking messages again", || store.failure().is_none());
     let refused = ledger.refused.len();
-    (30..40).for_each(|n| ledger.send(&store, n));
+    (14..18).for_each(|n| ledger.send(&store, n));
     assert_eq!(ledger.refused.len(), refused, "nothing is refused when the disk is well: {:?}", store.failure());
     ledger.judge(&store);
     ledger.judge_index(&store);
@@ -234,7 +235,7 @@ fn check_every_action(flush: FlushDiskType, error: fn() -> io::Error) {
             }
         });
         let actions = next.load(Ordering::SeqCst);
-        assert!(actions > 50, "only {actions} actions");
+        assert!(actions > 30, "only {actions} actions");
     }
 }
 
