@@ -4,6 +4,7 @@ mod captures;
 mod client;
 mod consuming;
 mod delays;
+mod failing_disk;
 mod groups;
 mod refusals;
 mod sending;

@@ -452,6 +452,7 @@ fn a_slow_disk_bounds_what_waits_for_it_and_catches_up() {
         assert_eq!(store.max_offset("T", 0), QueueOffset(0), "what is not on disk is not read");
         slow.hold(false);
         block_on(store.flushed(last.end)).unwrap();
+        block_on(store.arrived(&store.queue("T", 0).unwrap(), last.queue_offset));
         assert_eq!(store.max_offset("T", 0), QueueOffset(last.queue_offset.0 + 1));
         assert_eq!(put(&store, "T", 0, "goes on").queue_offset.0, last.queue_offset.0 + 1);
     }
