@@ -156,7 +156,7 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     fn space(used: u64, free: u64, state: SpaceState) -> Space {
-        Space { path: "/store/commitlog".into(), total: used + free, used, free, needed: 0, state }
+        Space { path: "/store/commitlog".into(), total: used + free, used, free, needed: 0, least: 0, state }
     }
 
     fn judge(space: &Space, deletable: u64, config: &Config) -> Room {

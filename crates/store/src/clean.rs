@@ -252,10 +252,12 @@ impl Inner {
         self.queues.remove(topic, &old);
         drop(draining);
         // Should the table of deletions be lost, the next recovery still begins behind this.
-        self.write_out()?;
-        self.flush()?;
-        self.drain();
-        self.try_sync_dispatched().map_err(|(_, error)| error)
+        let behind = self.write_out().and_then(|()| self.flush()).map_err(io::Error::from);
+        let behind = behind.and_then(|()| Ok(self.drain()?)).and_then(|()| self.try_sync_dispatched());
+        if let Err(error) = behind {
+            tracing::warn!("topic `{topic}` is deleted, but the checkpoint is not raised: {error}");
+        }
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ mod client;
 mod consuming;
 mod delays;
 mod deleting;
+mod failing_disk;
 mod groups;
 mod refusals;
 mod sending;
