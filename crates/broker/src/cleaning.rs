@@ -9,14 +9,8 @@ use crate::{Broker, Config};
 use protocol::topic::SCHEDULE_TOPIC;
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use store::{Clean, Cleaned, Needed, Space, SpaceState};
-
-/// The wall clock may be ahead of the time that passed by a hundredth.
-const DRIFT: u32 = 100;
-
-/// A clock that was set forward by more than this is told of.
-const STEP_TOLD: Duration = Duration::from_secs(60);
 
 /// What the disk says about files of the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,15 +43,15 @@ fn room(space: &Space, deletable: u64, config: &Config, log: &Path) -> Room {
 }
 
 impl Broker {
-    /// Stops serving and deletes what is not to be kept any more at `now`, in local time the `hour`th hour of the day.
-    /// True: the disk fills, and it is well to look again soon. Blocks.
-    pub fn clean(&self, now: SystemTime, hour: u8) -> io::Result<bool> {
+    /// Stops serving, and deletes, what is not to be kept any more, in the `hour`th hour of the local day. `now` answers
+    /// with the time by which to judge what is kept for so long. Blocks.
+    pub fn clean(&self, now: &dyn Fn(Duration) -> SystemTime, hour: u8) -> io::Result<()> {
         self.store.expire(now)?;
         let space = self.store.space()?;
         let room = room(&space, self.store.deletable_bytes(), &self.config, &self.config.commit_log_dir());
         let needed = self.needed()?;
         let cleaned = self.store.clean(&Clean {
-            now,
+            now: now(self.config.file_reserved_time),
             expired: room.fills || self.config.delete_when.contains(&hour),
             wanted: room.wanted,
             needed: &needed,
@@ -66,7 +60,13 @@ impl Broker {
             tell_held_after: self.config.destroy_mapped_file_interval_forcibly,
         })?;
         self.tell(&space, room, &cleaned);
-        Ok(room.fills)
+        Ok(())
+    }
+
+    /// Is it well to clean at once?
+    pub(crate) fn disk_fills(&self) -> bool {
+        let log = self.config.commit_log_dir();
+        self.store.space().is_ok_and(|space| room(&space, u64::MAX, &self.config, &log).fills)
     }
 
     /// Messages that must stay in the log however old they are.
@@ -114,41 +114,6 @@ impl Broker {
     }
 }
 
-/// The time, as far as it may make messages old: a wall clock that is set forward does not.
-///
-/// It runs with the monotonic clock, or slower when the wall clock does. It never goes faster by more than a hundredth, so
-/// what a clock that jumped ahead would take for days old stays. A restart believes the wall clock again.
-#[derive(Debug)]
-pub(crate) struct Clock {
-    believed: SystemTime,
-    at: Instant,
-    /// How far behind the wall clock it was when that was told.
-    told: Duration,
-}
-
-impl Clock {
-    pub(crate) fn new(wall: SystemTime, at: Instant) -> Clock {
-        Clock { believed: wall, at, told: Duration::ZERO }
-    }
-
-    pub(crate) fn now(&mut self, wall: SystemTime, at: Instant) -> SystemTime {
-        let passed = at.saturating_duration_since(self.at);
-        self.believed = wall.min(self.believed + passed + passed / DRIFT);
-        self.at = at;
-        let behind = wall.duration_since(self.believed).unwrap_or_default();
-        if behind > self.told + STEP_TOLD {
-            tracing::warn!(
-                "the clock was set forward by {} s; messages do not get older by that, and stay so much longer, until this \
-                 broker starts again",
-                (behind - self.told).as_secs()
-            );
-            self.told = behind;
-        }
-        self.told = self.told.min(behind);
-        self.believed
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,22 +158,5 @@ mod tests {
         assert_eq!(judge(&low, 9 * GIB, &config), Room { fills: true, ..Room::default() });
         let full = Space { needed: 3 * GIB, state: SpaceState::Full, ..low };
         assert_eq!(judge(&full, 9 * GIB, &config).wanted, 2 * GIB);
-    }
-
-    #[test]
-    fn a_clock_that_jumps_makes_nothing_old() {
-        const DAY: Duration = Duration::from_secs(24 * 3600);
-        let (wall, start) = (SystemTime::now(), Instant::now());
-        let second = Duration::from_secs(1);
-        let mut clock = Clock::new(wall, start);
-        assert_eq!(clock.now(wall + second, start + second), wall + second);
-        let jumped = clock.now(wall + DAY, start + second * 2);
-        assert!(jumped < wall + second * 3, "a day ahead");
-        assert!(clock.now(wall + DAY + second * 100, start + second * 102) <= wall + second * 104, "and it goes on");
-        assert_eq!(clock.now(wall + second * 103, start + second * 103), wall + second * 103, "set right again");
-        assert_eq!(clock.now(wall - DAY, start + second * 104), wall - DAY, "backwards it is believed: nothing goes");
-        let mut clock = Clock::new(wall, start);
-        let fast = clock.now(wall + DAY + DAY / 200, start + DAY);
-        assert_eq!(fast, wall + DAY + DAY / 200, "a clock that drifts is right");
     }
 }

@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use store::clock::Clock;
 use store::disk::Disk;
 
 /// Where name servers listen unless an address says otherwise.
@@ -185,6 +186,8 @@ pub struct Config {
     pub flush_consumer_offset_interval: Duration,
     /// The way to the files. No key: for tests.
     pub disk: Disk,
+    /// The wall clock. No key: for tests.
+    pub clock: Clock,
 }
 
 impl Default for Config {
@@ -241,6 +244,7 @@ impl Default for Config {
             notify_consumer_ids_changed: true,
             flush_consumer_offset_interval: Duration::from_secs(5),
             disk: Disk::default(),
+            clock: Clock::default(),
         }
     }
 }

@@ -101,7 +101,7 @@ impl Broker {
             producers: Mutex::default(),
             consumers: RwLock::default(),
             locks: Mutex::default(),
-            delay: Delay::open(&config)?,
+            delay: Delay::open(&config, &store)?,
             region: config.region_id.as_str().into(),
             held_pulls: AtomicUsize::new(0),
             turn: AtomicU32::new(now as u32),
@@ -115,7 +115,7 @@ impl Broker {
         // What expired while it was down is not served for a moment.
         broker
             .store
-            .expire(SystemTime::now())
+            .expire(&|kept_for| broker.store.cautious_now(kept_for))
             .map_err(|error| store::OpenError::Io { path: broker.config.store_root.clone(), error })?;
         Ok(Arc::new(broker))
     }
@@ -151,8 +151,9 @@ impl Broker {
         let Some((level, delay)) = self.delay.level(delay_level) else { return self.store.put_message(put) };
         let properties = delay::parked_properties(put.properties, put.topic, put.queue_id, level);
         let parked = PutMessage { topic: SCHEDULE_TOPIC, queue_id: level - 1, properties: &properties, ..*put };
+        let due = Instant::now() + delay;
         let stored = self.store.put_message(&parked)?;
-        self.delay.note(level, stored.queue_offset, Instant::now() + delay);
+        self.delay.note(level, stored.queue_offset, due);
         Ok(stored)
     }
 
@@ -227,6 +228,7 @@ fn store_config(config: &Config) -> StoreConfig {
         disk_used_max: config.disk_space_warning_level_ratio.map(|percent| f64::from(percent) / 100.0),
         disk_used_enough: config.disk_space_clean_forcibly_ratio.map_or(0.85, |percent| f64::from(percent) / 100.0),
         disk: config.disk.clone(),
+        clock: config.clock.clone(),
         ..StoreConfig::new(&config.store_root)
     }
 }

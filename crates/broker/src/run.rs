@@ -1,10 +1,9 @@
 //! What a broker does by the clock.
 
-use crate::cleaning::Clock;
 use crate::table::save_or_tell;
 use crate::{Broker, delay, table};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -17,8 +16,11 @@ const DELAY_SAVE_PERIOD: Duration = Duration::from_secs(5);
 /// A change that could not be saved is tried again after so long.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// How often old files are looked for while the disk fills.
-const CLEAN_SOON: Duration = Duration::from_secs(1);
+/// How often we look whether the disk fills.
+const SPACE_PERIOD: Duration = Duration::from_secs(1);
+
+/// How often we look whether the system's clock was set.
+const CLOCK_PERIOD: Duration = Duration::from_secs(1);
 
 impl Broker {
     /// Delivers delayed messages, saves tables, drops silent clients and old files, until `shutdown` is ready.
@@ -34,6 +36,7 @@ impl Broker {
         tasks.spawn(save_delay(self.clone()));
         tasks.spawn(expire_clients(self.clone()));
         tasks.spawn(clean_store(self.clone()));
+        tasks.spawn(look_at_clock(self.clone()));
         shutdown.await;
         tasks.shutdown().await;
     }
@@ -105,24 +108,37 @@ async fn expire_clients(broker: Arc<Broker>) {
     }
 }
 
-async fn clean_store(broker: Arc<Broker>) {
-    let mut clock = Clock::new(SystemTime::now(), Instant::now());
+async fn look_at_clock(broker: Arc<Broker>) {
+    let mut ticks = every(CLOCK_PERIOD);
     loop {
-        let now = clock.now(SystemTime::now(), Instant::now());
-        let hour = jiff::Zoned::now().hour() as u8;
+        ticks.tick().await;
+        let broker = broker.clone();
+        // What it sees goes to disk.
+        if let Err(error) = spawn_blocking(move || broker.store.look_at_clock()).await {
+            tracing::error!(%error, "can't look at the clock");
+        }
+    }
+}
+
+async fn clean_store(broker: Arc<Broker>) {
+    loop {
         let cleaning = broker.clone();
-        let fills = match spawn_blocking(move || cleaning.clean(now, hour)).await {
-            Ok(Ok(fills)) => fills,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "can't delete old files");
-                false
+        let cleaned = spawn_blocking(move || {
+            let hour = jiff::Zoned::now().hour() as u8;
+            cleaning.clean(&|kept_for| cleaning.store.cautious_now(kept_for), hour)
+        });
+        match cleaned.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "can't delete old files"),
+            Err(error) => tracing::error!(%error, "can't delete old files"),
+        }
+        let again = Instant::now() + broker.config.clean_resource_interval;
+        loop {
+            let left = again.saturating_duration_since(Instant::now());
+            tokio::time::sleep(left.min(SPACE_PERIOD)).await;
+            if left <= SPACE_PERIOD || broker.disk_fills() {
+                break;
             }
-            Err(error) => {
-                tracing::error!(%error, "can't delete old files");
-                false
-            }
-        };
-        let period = broker.config.clean_resource_interval;
-        tokio::time::sleep(if fills { period.min(CLEAN_SOON) } else { period }).await;
+        }
     }
 }

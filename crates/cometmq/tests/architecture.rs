@@ -70,6 +70,23 @@ fn protocol_opens_nothing_and_asks_no_clock() {
 }
 
 #[test]
+fn nothing_expires_by_the_wall_clock() {
+    let words = ["SystemTime", "now_millis", "Zoned::now", "Timestamp::now"];
+    for directory in ["namesrv", "remoting"] {
+        assert_absent(&format!("crates/{directory}/src"), &words, &[]);
+    }
+    for file in ["consumers.rs", "producers.rs", "locks.rs", "delay.rs", "registration.rs"] {
+        let (_, text) = sources("crates/broker/src").into_iter().find(|(path, _)| path.ends_with(file)).unwrap();
+        // A table's version says when it was made.
+        let text = text.replace("data_version.advance(crate::now_millis())", "");
+        assert!(!words.iter().any(|word| text.contains(word)), "{file} asks the wall clock");
+    }
+    // Stamps come from the store's clock, which a test can set.
+    let except = ["clock.rs", "clean.rs", "segment.rs", "index.rs", "store/src/lib.rs", "tests.rs"];
+    assert_absent("crates/store/src", &words[..1], &except);
+}
+
+#[test]
 fn store_knows_no_peer() {
     assert_absent("crates/store/src", &["std::net::Tcp", "std::net::Udp", "tokio", "roker"], &[]);
 }

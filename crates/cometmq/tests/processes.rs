@@ -329,3 +329,68 @@ fn without_arguments_it_explains_itself() {
     let version = command(home.path(), BINARY, &["--version"]).output().unwrap();
     assert_eq!(String::from_utf8(version.stdout).unwrap(), concat!("cometmq ", env!("CARGO_PKG_VERSION"), "\n"));
 }
+
+/// A broker in `data` whose commit log is in `commit_log`.
+fn broker_on(home: &Path, data: &Path, commit_log: &Path) -> Process {
+    let conf = home.join(format!("{}.conf", data.file_name().unwrap().display()));
+    let keys = format!("storePathRootDir={}\nstorePathCommitLog={}\n", data.display(), commit_log.display());
+    fs::write(&conf, keys + "listenPort=0\nbrokerIP1=localhost\n").unwrap();
+    let arguments = ["broker", "-c", conf.to_str().unwrap(), "-n", "127.0.0.1:1"];
+    Process::start(&mut command(home, BINARY, &arguments))
+}
+
+#[test]
+fn a_directory_in_use_is_refused_by_whatever_path_and_its_holder_is_named() {
+    let home = TempDir::new().unwrap();
+    let [data, other, link] = ["data", "other", "link"].map(|name| home.path().join(name));
+    symlink(&data, &link).unwrap();
+    let mut first = broker_on(home.path(), &data, &data.join("commitlog"));
+    first.banner("broker");
+    let holder = format!("is open in process {};", first.child.id());
+    for (root, commit_log, key) in [
+        (&data, data.join("commitlog"), "storePathRootDir"),
+        (&link, link.join("commitlog"), "storePathRootDir"),
+        (&other, link.join("commitlog"), "storePathCommitLog"),
+    ] {
+        let mut second = broker_on(home.path(), root, &commit_log);
+        let said = second.line("can't open the broker's data");
+        assert!(said.contains(&holder) && said.contains(key), "{said}");
+        assert_eq!(second.ends().code(), Some(1));
+    }
+    // A killed process holds nothing.
+    drop(first);
+    let mut next = broker_on(home.path(), &other, &link.join("commitlog"));
+    next.banner("broker");
+    next.stop();
+}
+
+#[test]
+fn java_and_we_keep_each_other_out_of_a_directory() {
+    use rustix::fs::{FlockOperation, fcntl_lock};
+    let home = TempDir::new().unwrap();
+    let data = home.path().join("data");
+    fs::create_dir(&data).unwrap();
+    // What Java's `FileChannel.tryLock` asks the system for.
+    let open = || fs::OpenOptions::new().write(true).create(true).truncate(false).open(data.join("lock")).unwrap();
+    let file = open();
+    fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let mut refused = broker_on(home.path(), &data, &data.join("commitlog"));
+    refused.line(&format!("is open in process {};", std::process::id()));
+    assert_eq!(refused.ends().code(), Some(1));
+    assert!(!data.join("commitlog").exists(), "it touched nothing");
+    drop(file);
+    let mut ours = broker_on(home.path(), &data, &data.join("commitlog"));
+    ours.banner("broker");
+    assert!(fcntl_lock(open(), FlockOperation::NonBlockingLockExclusive).is_err());
+    ours.stop();
+    fcntl_lock(open(), FlockOperation::NonBlockingLockExclusive).unwrap();
+}
+
+#[test]
+fn a_directory_that_can_not_be_written_to_is_named_with_what_helps() {
+    let home = TempDir::new().unwrap();
+    let data = Path::new("/proc/cometmq");
+    let mut broker = broker_on(home.path(), data, &data.join("commitlog"));
+    assert!(broker.line("can't open the broker's data").contains("/proc/cometmq"));
+    assert_eq!(broker.ends().code(), Some(1));
+}

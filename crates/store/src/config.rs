@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::disk::Disk;
 
 /// When a stored message counts as stored.
@@ -72,6 +73,8 @@ pub struct StoreConfig {
     pub check_crc_on_recover: bool,
     /// The way to the files. No key: for tests.
     pub disk: Disk,
+    /// What messages are stamped by. No key: for tests.
+    pub clock: Clock,
 }
 
 impl StoreConfig {
@@ -97,6 +100,7 @@ impl StoreConfig {
             disk_used_enough: 0.85,
             check_crc_on_recover: true,
             disk: Disk::default(),
+            clock: Clock::default(),
         }
     }
 

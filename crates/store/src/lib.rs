@@ -61,6 +61,8 @@ mod deleted;
 
 mod space;
 
+pub mod clock;
+
 pub mod disk;
 
 mod segment;
@@ -76,11 +78,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
 use checkpoint::{Checkpoint, CheckpointFile};
 use clean::Cleaning;
+use clock::WatchedClock;
 use commit_log::CommitLog;
 use consume_queue::Queues;
 use deleted::Deletions;
@@ -131,6 +135,8 @@ pub(crate) struct Inner {
     /// Topics with limits of their own.
     limited: Mutex<foldhash::HashMap<Box<str>, Limited>>,
     cleaning: Mutex<Cleaning>,
+    clock: Mutex<WatchedClock>,
+    opened: (Instant, i64),
     closed: AtomicBool,
     lock: Mutex<Option<Lock>>,
 }
@@ -142,6 +148,9 @@ impl Store {
         let recovered = recover::recover(&config)?;
         let dispatcher = Dispatcher::default();
         dispatcher.start(recovered.log.written(), recovered.last_timestamp, recovered.touched);
+        let clock = watch_clock(&config, recovered.last_timestamp);
+        let longest_delay = config.delay_levels.iter().max().copied().unwrap_or_default();
+        let opened = (Instant::now(), clock.as_it_ran(longest_delay));
         let flusher = Flusher::default();
         flusher.start(recovered.last_timestamp);
         let inner = Arc::new(Inner {
@@ -157,6 +166,8 @@ impl Store {
             deletions: recovered.deletions,
             limited: Mutex::default(),
             cleaning: Mutex::default(),
+            clock: Mutex::new(clock),
+            opened,
             closed: AtomicBool::new(false),
             lock: Mutex::new(Some(recovered.lock)),
         });
@@ -213,6 +224,31 @@ impl Store {
         self.inner.queues.topics()
     }
 
+    /// When the last readable message was stored, in ms since 1970; 0 if there is none.
+    pub fn last_store_timestamp(&self) -> i64 {
+        self.inner.published_timestamp()
+    }
+
+    /// Looks whether the system's clock was set, and says so in the log. Call it every second or so.
+    pub fn look_at_clock(&self) {
+        self.inner.clock.lock().look();
+    }
+
+    /// The time by which to judge what is kept for `kept_for`: a file last written, or a message stored, longer than
+    /// that before is old, whatever the system's clock was set to in between.
+    ///
+    /// It is the clock's time, less what the clock was set forward within the last `kept_for`. When the machine was
+    /// started since the last message, all the time in between counts as such a step: nobody knows better.
+    pub fn cautious_now(&self, kept_for: Duration) -> SystemTime {
+        self.inner.clock.lock().cautious_now(kept_for)
+    }
+
+    /// When the store was opened, and what the wall clock, in ms since 1970, would have said then had nobody set it since
+    /// delayed messages were stored that were found.
+    pub fn opened(&self) -> (Instant, i64) {
+        self.inner.opened
+    }
+
     /// Brings everything to disk, leaves all files complete, and ends. Puts are refused from here on, reads go on.
     ///
     /// May be called more than once. After a failure the store is left as after a crash: the next open brings it in
@@ -239,6 +275,19 @@ impl Store {
             }
         }
     }
+}
+
+fn watch_clock(config: &StoreConfig, last_timestamp: i64) -> WatchedClock {
+    let ahead = last_timestamp - config.clock.now_millis();
+    if ahead > 1000 {
+        tracing::warn!(
+            "the last message in {} was stored {} s later than it is by the system's clock; messages carry that time, \
+             until the clock has passed it",
+            config.root.display(),
+            ahead as f64 / 1000.0
+        );
+    }
+    WatchedClock::open(&config.clock, &config.disk, config.root.join("config/clock.json"), last_timestamp)
 }
 
 impl Drop for Store {

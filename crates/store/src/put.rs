@@ -10,7 +10,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use protocol::message::{CommitLogOffset, QueueOffset, SysFlag, TransactionType, crc31};
 use protocol::record::{BatchEntries, BatchEntry, PROPERTIES_LENGTH_MAX, RecordError, RecordFields};
@@ -211,7 +211,7 @@ impl Inner {
         let mut prepared = self.prepare(put, &queue, entry)?;
         self.check_len(put, prepared.len)?;
         self.check_backlog()?;
-        let now = now_ms();
+        let now = self.config.clock.now_millis();
         let (stored, full) = self.log.append(|appender| {
             if queue.refuses() {
                 return Err(PutError::TopicDeleted { topic: put.topic.to_owned() });
@@ -242,7 +242,7 @@ impl Inner {
         }
         self.check_len(put, len)?;
         self.check_backlog()?;
-        let now = now_ms();
+        let now = self.config.clock.now_millis();
         let (stored, full) = self.log.append(|appender| {
             if queue.refuses() {
                 return Err(PutError::TopicDeleted { topic: put.topic.to_owned() });
@@ -369,9 +369,4 @@ pub(crate) fn is_storable_topic(topic: &str) -> bool {
         && topic != "."
         && topic != ".."
         && !topic.bytes().any(|byte| byte == b'/' || byte == 0)
-}
-
-/// The wall clock in ms since 1970.
-pub(crate) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

@@ -26,7 +26,7 @@ use crate::deleted::Deletions;
 use crate::dispatch::{IndexItem, Keys};
 use crate::get::read_record;
 use crate::index::Index;
-use crate::lock::{Lock, LockError};
+use crate::lock::{self, Lock, LockError};
 use crate::put::{is_queued, is_storable_topic};
 use crate::segment::{Access, ListError, Listed, OpenFiles, Segment, Segments, directories_of};
 
@@ -46,10 +46,12 @@ const MAGIC_PREFIX: [u8; 3] = [0xDA, 0xA3, 0x20];
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Someone else has the directory open.
-    #[error("the store in {root} is open in process {pid}; stop that first, or use another storePathRootDir", root = .root.display(), pid = .pid.map_or("(unknown)".to_owned(), |pid| pid.to_string()))]
+    #[error("{directory} is open in process {pid}; stop that first, or use another {key}", directory = .directory.display(), pid = .pid.map_or("(unknown)".to_owned(), |pid| pid.to_string()))]
     Locked {
-        /// Directory of the store.
-        root: PathBuf,
+        /// Directory of the store, or of its commit log.
+        directory: PathBuf,
+        /// Key of the configuration that names it.
+        key: &'static str,
         /// Who has it open, if that can be told.
         pid: Option<i32>,
     },
@@ -129,13 +131,8 @@ fn list_error(error: ListError, key: &'static str, configured: u64, expected: &'
 /// Opens what is in `config.root`.
 pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     check_config(config)?;
-    let (root, disk) = (&config.root, &config.disk);
-    disk.create_directory(root).map_err(io_error(root))?;
-    let lock = Lock::take(root).map_err(|error| match error {
-        LockError::Held { by } => OpenError::Locked { root: root.clone(), pid: by },
-        LockError::Io(error) => OpenError::Io { path: root.join("lock"), error },
-    })?;
-
+    let disk = &config.disk;
+    let lock = lock(config)?;
     let segments = load_log(config)?;
     refuse_batch_queues(config)?;
     let log_min = segments.first().map_or(0, |first| first.base);
@@ -215,6 +212,22 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let log = CommitLog::new(segments, config.commit_log_file_size, end, last_timestamp);
     let checkpoint = (checkpoint_file, checkpoint);
     Ok(Recovered { lock, log, queues, index, checkpoint, deletions, touched, last_timestamp })
+}
+
+fn lock(config: &StoreConfig) -> Result<Lock, OpenError> {
+    let (root, commit_log) = (&config.root, &config.commit_log_dir());
+    let create = |directory: &Path| {
+        config.disk.create_directory(directory).map_err(|error| io_error(directory)(lock::helped(error)))
+    };
+    let failed = |directory: &Path, key, error| match error {
+        LockError::Held { by } => OpenError::Locked { directory: directory.to_owned(), key, pid: by },
+        LockError::Io(error) => OpenError::Io { path: directory.to_owned(), error },
+    };
+    create(root)?;
+    let mut lock = Lock::take(root).map_err(|error| failed(root, "storePathRootDir", error))?;
+    create(commit_log)?;
+    lock.take_directory(commit_log).map_err(|error| failed(commit_log, "storePathCommitLog", error))?;
+    Ok(lock)
 }
 
 fn check_config(config: &StoreConfig) -> Result<(), OpenError> {

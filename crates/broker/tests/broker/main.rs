@@ -2,6 +2,7 @@
 
 mod captures;
 mod client;
+mod clock;
 mod consuming;
 mod delays;
 mod deleting;
