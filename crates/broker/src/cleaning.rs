@@ -9,7 +9,7 @@ use crate::{Broker, Config};
 use protocol::topic::SCHEDULE_TOPIC;
 use std::io;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use store::{Clean, Cleaned, Needed, Space, SpaceState};
 
 /// What the disk says about files of the log.
@@ -43,15 +43,15 @@ fn room(space: &Space, deletable: u64, config: &Config, log: &Path) -> Room {
 }
 
 impl Broker {
-    /// Stops serving and deletes what is not to be kept any more at `now`, in local time the `hour`th hour of the day.
-    /// True: the disk fills, and it is well to look again soon. Blocks.
-    pub fn clean(&self, now: SystemTime, hour: u8) -> io::Result<bool> {
+    /// Stops serving, and deletes, what is not to be kept any more, in the `hour`th hour of the local day. `now` answers
+    /// with the time by which to judge what is kept for so long. Blocks.
+    pub fn clean(&self, now: &dyn Fn(Duration) -> SystemTime, hour: u8) -> io::Result<()> {
         self.store.expire(now)?;
         let space = self.store.space()?;
         let room = room(&space, self.store.deletable_bytes(), &self.config, &self.config.commit_log_dir());
         let needed = self.needed()?;
         let cleaned = self.store.clean(&Clean {
-            now,
+            now: now(self.config.file_reserved_time),
             expired: room.fills || self.config.delete_when.contains(&hour),
             wanted: room.wanted,
             needed: &needed,
@@ -60,7 +60,13 @@ impl Broker {
             tell_held_after: self.config.destroy_mapped_file_interval_forcibly,
         })?;
         self.tell(&space, room, &cleaned);
-        Ok(room.fills)
+        Ok(())
+    }
+
+    /// Is it well to clean at once?
+    pub(crate) fn disk_fills(&self) -> bool {
+        let log = self.config.commit_log_dir();
+        self.store.space().is_ok_and(|space| room(&space, u64::MAX, &self.config, &log).fills)
     }
 
     /// Messages that must stay in the log however old they are.
@@ -115,7 +121,7 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     fn space(used: u64, free: u64, state: SpaceState) -> Space {
-        Space { path: "/store/commitlog".into(), total: used + free, used, free, needed: 0, state }
+        Space { path: "/store/commitlog".into(), total: used + free, used, free, needed: 0, least: 0, state }
     }
 
     fn judge(space: &Space, deletable: u64, config: &Config) -> Room {

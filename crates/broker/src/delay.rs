@@ -302,7 +302,11 @@ pub(crate) async fn deliver(broker: Arc<Broker>, level: u32) {
 /// Brings home what was put, and only then takes note of it.
 async fn finish(broker: &Broker, level: u32, step: Step) -> Result<Option<Duration>, DeliverError> {
     if let Some(end) = step.end {
-        broker.store.write_out()?;
+        // What is staged stays so until it can be written: to put it again would deliver it twice.
+        while let Err(error) = broker.store.write_out() {
+            tracing::error!(level, %error, "delayed messages can't be delivered; trying again every {RETRY_AFTER:?}");
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
         broker.store.flushed(end).await?;
     }
     broker.delay.set_next(level, step.next);
@@ -411,7 +415,7 @@ fn put_home(broker: &Broker, level: u32, record: &Record<'_>) -> Result<Option<s
     };
     match broker.store.put_message(&put) {
         Ok(stored) => Ok(Some(stored)),
-        Err(error @ (PutError::NotWriteable { .. } | PutError::Closed)) => Err(error),
+        Err(error @ (PutError::NotWriteable { .. } | PutError::Busy { .. } | PutError::Closed)) => Err(error),
         Err(error) => {
             tracing::error!(level, at = %record.commit_log_offset, %error, "a delayed message can't be delivered, and is \
                 passed over; it can be viewed at its place in the commit log");

@@ -38,7 +38,7 @@ use remoting::{Peer, Reject, Router};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use store::{PutError, PutMessage, Store, StoreConfig, Stored};
 use topics::Topics;
@@ -75,8 +75,6 @@ pub struct Broker {
     turn: AtomicU32,
     /// Why no messages go although room is wanted, as it was told.
     no_room_told: Mutex<Option<String>>,
-    /// A failing store is told of once.
-    failure_told: AtomicBool,
 }
 
 /// Why a broker does not start.
@@ -108,7 +106,6 @@ impl Broker {
             held_pulls: AtomicUsize::new(0),
             turn: AtomicU32::new(now as u32),
             no_room_told: Mutex::default(),
-            failure_told: AtomicBool::new(false),
             store,
             config,
         };
@@ -118,7 +115,7 @@ impl Broker {
         // What expired while it was down is not served for a moment.
         broker
             .store
-            .expire(broker.config.clock.now())
+            .expire(&|kept_for| broker.store.cautious_now(kept_for))
             .map_err(|error| store::OpenError::Io { path: broker.config.store_root.clone(), error })?;
         Ok(Arc::new(broker))
     }
@@ -144,10 +141,8 @@ impl Broker {
     /// Hands what was put to the operating system; sends are acknowledged behind it.
     fn write_out(&self) -> Result<(), Reject> {
         self.store.write_out().map_err(|error| {
-            if !self.failure_told.swap(true, Ordering::Relaxed) {
-                tracing::error!(%error, "can't write messages; sends are refused from here on");
-            }
-            Reject::new(response::SERVICE_NOT_AVAILABLE, format!("the message was not stored: {error}"))
+            let remark = format!("the message is not stored, and may be later or not: {error}");
+            Reject::new(response::SERVICE_NOT_AVAILABLE, remark)
         })
     }
 

@@ -13,11 +13,11 @@ const EXPIRY_PERIOD: Duration = Duration::from_secs(10);
 /// A change that could not be saved is tried again after so long.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// How often we look whether the disk fills.
+const SPACE_PERIOD: Duration = Duration::from_secs(1);
+
 /// How often we look whether the system's clock was set.
 const CLOCK_PERIOD: Duration = Duration::from_secs(1);
-
-/// How often old files are looked for while the disk fills.
-const CLEAN_SOON: Duration = Duration::from_secs(1);
 
 impl Broker {
     /// Delivers delayed messages, saves tables, drops silent clients and old files, until `shutdown` is ready.
@@ -120,21 +120,23 @@ async fn look_at_clock(broker: Arc<Broker>) {
 
 async fn clean_store(broker: Arc<Broker>) {
     loop {
-        let now = broker.config.clock.now();
-        let hour = jiff::Zoned::now().hour() as u8;
         let cleaning = broker.clone();
-        let fills = match spawn_blocking(move || cleaning.clean(now, hour)).await {
-            Ok(Ok(fills)) => fills,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "can't delete old files");
-                false
+        let cleaned = spawn_blocking(move || {
+            let hour = jiff::Zoned::now().hour() as u8;
+            cleaning.clean(&|kept_for| cleaning.store.cautious_now(kept_for), hour)
+        });
+        match cleaned.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "can't delete old files"),
+            Err(error) => tracing::error!(%error, "can't delete old files"),
+        }
+        let again = Instant::now() + broker.config.clean_resource_interval;
+        loop {
+            let left = again.saturating_duration_since(Instant::now());
+            tokio::time::sleep(left.min(SPACE_PERIOD)).await;
+            if left <= SPACE_PERIOD || broker.disk_fills() {
+                break;
             }
-            Err(error) => {
-                tracing::error!(%error, "can't delete old files");
-                false
-            }
-        };
-        let period = broker.config.clean_resource_interval;
-        tokio::time::sleep(if fills { period.min(CLEAN_SOON) } else { period }).await;
+        }
     }
 }

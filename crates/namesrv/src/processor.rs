@@ -6,7 +6,7 @@ use protocol::code::response;
 use protocol::json;
 use protocol::request::Empty;
 use protocol::request::route::{
-    GetClusterInfo, GetRoute, GetTopicList, QueryDataVersion, QueryDataVersionReply, RegisterBroker,
+    DeleteKvConfig, GetClusterInfo, GetRoute, GetTopicList, QueryDataVersion, QueryDataVersionReply, RegisterBroker,
     RegisterBrokerReply, UnregisterBroker,
 };
 use protocol::request::topic::ForgetTopic;
@@ -119,6 +119,11 @@ pub async fn forget_topic(namesrv: Arc<Namesrv>, call: Call<ForgetTopic>) -> Res
     let cluster = cluster_name.filter(|cluster| !cluster.is_empty());
     namesrv.routes.write().forget_topic(&topic, cluster.as_deref());
     tracing::info!(topic, cluster, by = ?call.peer, "topic forgotten");
+    Ok(Empty {}.into())
+}
+
+/// DELETE_KV_CONFIG: there are no such settings here, so each is deleted. Tools ask for it when they delete a topic.
+pub async fn delete_kv_config(_: Arc<Namesrv>, _: Call<DeleteKvConfig>) -> Result<Answer<Empty>, Reject> {
     Ok(Empty {}.into())
 }
 

@@ -23,7 +23,7 @@ use crate::{Inner, Store};
 /// What to delete.
 #[derive(Clone, Debug)]
 pub struct Clean<'a> {
-    /// The time, by the wall clock. What that was set forward makes nothing old before its time.
+    /// The time.
     pub now: SystemTime,
     /// Do files go that were last written longer ago than `fileReservedTime`?
     pub expired: bool,
@@ -177,10 +177,9 @@ impl Inner {
         // What readers hold comes back by itself.
         let held: u64 = cleaning.held.iter().map(|held| held.size).sum();
         let wanted = clean.wanted.saturating_sub(held);
-        let now = clean.now.checked_sub(self.clock.lock().caution(self.config.file_reserved)).unwrap_or(clean.now);
         let mut freed = 0;
         for segment in self.sealed().iter().take(clean.files_max) {
-            let age = now.duration_since(segment.modified()?).unwrap_or_default();
+            let age = clean.now.duration_since(segment.modified()?).unwrap_or_default();
             let expired = clean.expired && age > self.config.file_reserved;
             let why = match freed < wanted {
                 true => Why::Room,
@@ -253,10 +252,12 @@ impl Inner {
         self.queues.remove(topic, &old);
         drop(draining);
         // Should the table of deletions be lost, the next recovery still begins behind this.
-        self.write_out()?;
-        self.flush()?;
-        self.drain();
-        self.try_sync_dispatched().map_err(|(_, error)| error)
+        let behind = self.write_out().and_then(|()| self.flush()).map_err(io::Error::from);
+        let behind = behind.and_then(|()| Ok(self.drain()?)).and_then(|()| self.try_sync_dispatched());
+        if let Err(error) = behind {
+            tracing::warn!("topic `{topic}` is deleted, but the checkpoint is not raised: {error}");
+        }
+        Ok(())
     }
 }
 

@@ -213,12 +213,12 @@ impl WatchedClock {
         }
     }
 
-    /// By how much the wall clock may be ahead, for who judges by it what is kept for `kept_for`: what it was set forward
-    /// within that time. When the machine was started since the last message, all the time in between counts as such a
-    /// step: nobody knows better.
-    pub(crate) fn caution(&mut self, kept_for: Duration) -> Duration {
+    /// See [`crate::Store::cautious_now`].
+    pub(crate) fn cautious_now(&mut self, kept_for: Duration) -> SystemTime {
         self.look();
-        Duration::from_millis(u64::try_from(self.steps.caution(uptime().1, kept_for)).unwrap_or(0))
+        let caution = u64::try_from(self.steps.caution(uptime().1, kept_for)).unwrap_or(0);
+        let now = self.clock.now();
+        now.checked_sub(Duration::from_millis(caution)).unwrap_or(now)
     }
 }
 
@@ -331,6 +331,7 @@ mod tests {
     }
 
     fn caution(watched: &mut WatchedClock) -> i64 {
-        watched.caution(days(3)).as_millis() as i64
+        let now = watched.clock.now();
+        now.duration_since(watched.cautious_now(days(3))).map_or(0, |behind| behind.as_millis() as i64)
     }
 }

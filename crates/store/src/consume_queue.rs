@@ -221,7 +221,9 @@ impl Queue {
             let (segment, at) = self.place(next).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
             let in_file = (end - next).min(self.entries_per_file - (at / ENTRY_LEN as u64) as i64);
             bytes.resize(in_file as usize * ENTRY_LEN, 0);
-            segment.read(&mut bytes, at)?;
+            segment.read(&mut bytes, at).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}, byte {at}: {error}", segment.path.display()))
+            })?;
             entries.extend(bytes.as_chunks::<ENTRY_LEN>().0.iter().map(Entry::decode));
             next += in_file;
         }
@@ -309,6 +311,12 @@ impl Queue {
         Ok(count)
     }
 
+    /// After a drain that failed: is there something left to drain? If so it is listed again.
+    pub(crate) fn is_still_dirty(&self) -> bool {
+        let mut state = self.state.lock();
+        !state.tail.is_empty() && !std::mem::replace(&mut state.dirty, true)
+    }
+
     /// A first file that does not begin with the queue's first message says so with entries of no message.
     fn place_or_create(&self, offset: i64) -> Result<(Arc<Segment>, u64), (PathBuf, io::Error)> {
         if let Some(place) = self.place(offset) {
@@ -320,7 +328,10 @@ impl Queue {
         if offset > first {
             let mut bytes = Vec::with_capacity((offset - first) as usize * ENTRY_LEN);
             (first..offset).for_each(|_| Entry { at: 0, size: NO_MESSAGE, tags_code: 0 }.encode(&mut bytes));
-            segment.write(&bytes, 0).map_err(failed)?;
+            segment.write(&bytes, 0).map_err(|error| {
+                self.files.forget(&segment); // the next time it is begun again
+                failed(error)
+            })?;
         }
         Ok((segment, ((offset - first) as usize * ENTRY_LEN) as u64))
     }

@@ -299,13 +299,13 @@ impl Inner {
                 damage = Some(self.damage(queue, first.offset, first.entry.at, "its file is gone".to_owned()));
                 break;
             };
-            let old = first.entry.at < self.log.opened_at;
+            let old = !self.log.is_known_good(first.entry.at);
             let mut len = 0;
             let mut end = first.entry.at;
             let same_run = rest.iter().take_while(|wanted| {
                 let goes_on = wanted.entry.at == end
                     && end + i64::from(wanted.entry.size) <= segment.end()
-                    && (wanted.entry.at < self.log.opened_at) == old;
+                    && self.log.is_known_good(wanted.entry.at) != old;
                 if goes_on {
                     end += i64::from(wanted.entry.size);
                     len += wanted.entry.size as usize;

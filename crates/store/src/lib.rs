@@ -39,6 +39,8 @@ mod commit_log;
 
 mod flush;
 
+mod failure;
+
 mod dispatch;
 
 mod consume_queue;
@@ -76,7 +78,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
@@ -87,17 +89,17 @@ use commit_log::CommitLog;
 use consume_queue::Queues;
 use deleted::Deletions;
 use dispatch::Dispatcher;
-use flush::Flusher;
+use flush::{Bell, Flusher};
 use index::Index;
 use lock::Lock;
 use retention::Limited;
 use space::Spaces;
 
 pub use clean::{Clean, Cleaned, Held, Needed};
-pub use commit_log::Failure;
 pub use config::{FlushDiskType, StoreConfig};
 pub use consume_queue::Queue;
 pub use dispatch::Arrived;
+pub use failure::Failure;
 pub use flush::{FlushError, Flushed};
 pub use get::{Damage, GetStatus, Got, Part, ReadError};
 pub use protocol::message::{CommitLogOffset, QueueOffset};
@@ -127,6 +129,7 @@ pub(crate) struct Inner {
     dispatcher: Dispatcher,
     index: Option<Mutex<Index>>,
     flusher: Flusher,
+    disk_bell: Bell,
     checkpoint: Mutex<(CheckpointFile, Checkpoint)>,
     deletions: Deletions,
     /// Topics with limits of their own.
@@ -158,6 +161,7 @@ impl Store {
             dispatcher,
             index: recovered.index.map(Mutex::new),
             flusher,
+            disk_bell: Bell::default(),
             checkpoint: Mutex::new(recovered.checkpoint),
             deletions: recovered.deletions,
             limited: Mutex::default(),
@@ -170,6 +174,8 @@ impl Store {
         let store = Store { inner, threads: Mutex::default(), closing: Mutex::new(false) };
         store.spawn("store-flush", Inner::run_flush)?;
         store.spawn("store-dispatch", Inner::run_dispatch)?;
+        store.inner.look_at_space();
+        store.spawn("store-disk", Inner::run_disk)?;
         Ok(Arc::new(store))
     }
 
@@ -228,15 +234,19 @@ impl Store {
         self.inner.clock.lock().look();
     }
 
+    /// The time by which to judge what is kept for `kept_for`: a file last written, or a message stored, longer than
+    /// that before is old, whatever the system's clock was set to in between.
+    ///
+    /// It is the clock's time, less what the clock was set forward within the last `kept_for`. When the machine was
+    /// started since the last message, all the time in between counts as such a step: nobody knows better.
+    pub fn cautious_now(&self, kept_for: Duration) -> SystemTime {
+        self.inner.clock.lock().cautious_now(kept_for)
+    }
+
     /// When the store was opened, and what the wall clock, in ms since 1970, would have said then had nobody set it since
     /// delayed messages were stored that were found.
     pub fn opened(&self) -> (Instant, i64) {
         self.inner.opened
-    }
-
-    /// Why the store takes no more messages, if something failed.
-    pub fn failure(&self) -> Option<Failure> {
-        self.inner.log.failure().cloned()
     }
 
     /// Brings everything to disk, leaves all files complete, and ends. Puts are refused from here on, reads go on.
@@ -258,6 +268,7 @@ impl Store {
     fn stop_threads(&self) {
         self.inner.flusher.bell.stop();
         self.inner.dispatcher.bell.stop();
+        self.inner.disk_bell.stop();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the store ended in a panic");
@@ -292,20 +303,16 @@ impl Inner {
         self.closed.load(Ordering::Relaxed)
     }
 
+    /// Does all that can still be done; the first thing that could not is the error.
     fn bring_home(&self, stop_threads: impl FnOnce()) -> io::Result<()> {
-        let written = self.write_out();
+        let written = self.write_again();
         stop_threads();
-        written?;
-        self.flush()?;
-        self.drain();
-        if let Some(index) = &self.index {
-            index.lock().close()?;
-        }
-        self.try_sync_dispatched()
-            .map_err(|(path, error)| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-        match self.log.failure() {
-            Some(failure) => Err(failure.clone().into()),
-            None => self.config.disk.delete(&self.config.abort_file()),
-        }
+        let flushed = self.flush();
+        let drained = self.drain();
+        let indexed = self.index.as_ref().map_or(Ok(()), |index| index.lock().close());
+        let synced = self.try_sync_dispatched();
+        written.and(flushed).and(drained)?;
+        indexed.and(synced)?;
+        self.config.disk.delete(&self.config.abort_file())
     }
 }

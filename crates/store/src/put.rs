@@ -8,14 +8,17 @@
 //! The bytes leave with the next `write_out`. Queues and index learn of the message when it may be read: see `dispatch`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::message::{CommitLogOffset, QueueOffset, SysFlag, TransactionType, crc31};
 use protocol::record::{BatchEntries, BatchEntry, PROPERTIES_LENGTH_MAX, RecordError, RecordFields};
 
-use crate::commit_log::{Appender, BLANK_LEN, Failure};
+use crate::commit_log::{Appender, BLANK_LEN};
 use crate::consume_queue::Queue;
 use crate::dispatch::{Dispatch, Keys};
+use crate::failure::Failure;
 use crate::{Inner, Store};
 
 /// The longest topic in bytes; only names of retry and dead-letter topics come near it.
@@ -145,11 +148,27 @@ pub enum PutError {
         /// The topic.
         topic: String,
     },
-    /// The store takes no more messages.
+    /// The store takes no messages for now.
     #[error("the store takes no messages: {cause}")]
     NotWriteable {
         /// Why.
         cause: Failure,
+    },
+    /// With `SYNC_FLUSH`, more comes in than the disk keeps up with.
+    #[error(
+        "the disk of {path} is too slow for what comes in: {waiting} in {messages} messages wait to be flushed, which last \
+         took {:.1} s; send less, or later, or give the store a faster disk",
+        took.as_secs_f32(), path = .path.display()
+    )]
+    Busy {
+        /// Directory of the commit log.
+        path: PathBuf,
+        /// Bytes that wait, for people.
+        waiting: String,
+        /// Messages that wait.
+        messages: usize,
+        /// How long the disk took for the last flush, or has been at this one.
+        took: Duration,
     },
     /// The store is closed.
     #[error("the store is closed")]
@@ -191,6 +210,7 @@ impl Inner {
         let entry = BatchEntry { flag: put.flag, body: put.body, properties: put.properties };
         let mut prepared = self.prepare(put, &queue, entry)?;
         self.check_len(put, prepared.len)?;
+        self.check_backlog()?;
         let now = self.config.clock.now_millis();
         let (stored, full) = self.log.append(|appender| {
             if queue.refuses() {
@@ -201,7 +221,8 @@ impl Inner {
         })?;
         let stored = stored?;
         if full {
-            self.write_out()?;
+            // Should it fail, who brings the message home hears of it.
+            let _ = self.write_out();
         }
         Ok(stored)
     }
@@ -220,6 +241,7 @@ impl Inner {
             return Err(PutError::EmptyBatch { topic: put.topic.to_owned() });
         }
         self.check_len(put, len)?;
+        self.check_backlog()?;
         let now = self.config.clock.now_millis();
         let (stored, full) = self.log.append(|appender| {
             if queue.refuses() {
@@ -230,7 +252,8 @@ impl Inner {
         })?;
         let stored = stored?;
         if full {
-            self.write_out()?;
+            // Should it fail, who brings the message home hears of it.
+            let _ = self.write_out();
         }
         match (stored.first(), stored.last()) {
             (Some(first), Some(last)) => Ok(StoredBatch {

@@ -68,9 +68,8 @@ impl Inner {
         let found = {
             let mut index = index.lock();
             // What waits in memory comes first.
-            let items = self.dispatcher.take_index_items();
-            if let Err(error) = index.add(items) {
-                self.log.fail_dispatch(self.config.index_dir(), error);
+            if let Err(error) = self.enter_in_index(&mut index) {
+                tracing::debug!(%error, "the index is behind"); // the next drain tells, and tries again
             }
             index.find(hash, QUERY_MAX.max(max), begin_ms, end_ms)
         };

@@ -442,9 +442,9 @@ impl Redo<'_> {
             }
         }
         self.waiting = 0;
-        let items = std::mem::take(&mut self.items);
+        let mut items = std::mem::take(&mut self.items);
         if let Some(index) = self.index.as_deref_mut() {
-            let written = index.add(items).and_then(|()| index.write(&mut self.touched));
+            let written = index.add(&mut items).and_then(|()| index.write(&mut self.touched));
             written.map_err(io_error(&self.config.index_dir()))?;
         }
         self.touched.sort_by_key(|segment| Arc::as_ptr(segment) as usize);

@@ -102,26 +102,23 @@ impl Store {
         }
     }
 
-    /// Stops serving what topics with limits of their own have too much of, at `now` by the wall clock.
-    /// What that was set forward makes nothing old before its time.
+    /// Stops serving what topics with limits of their own have too much of. `now` answers with the time by which to judge
+    /// what is kept for so long, see [`Store::cautious_now`].
     ///
     /// Costs a read for each queue of these topics, and twenty bytes for each message of one with a size, once.
-    pub fn expire(&self, now: SystemTime) -> io::Result<()> {
+    pub fn expire(&self, now: &dyn Fn(Duration) -> SystemTime) -> io::Result<()> {
         self.inner.expire(now)
     }
 }
 
 impl Inner {
-    fn expire(&self, now: SystemTime) -> io::Result<()> {
+    fn expire(&self, now: &dyn Fn(Duration) -> SystemTime) -> io::Result<()> {
         for (topic, limited) in self.limited.lock().iter_mut() {
             let queues = self.queues.of(topic);
             let mut firsts = Vec::with_capacity(queues.len());
             for queue in &queues {
                 firsts.push(match limited.retention.time {
-                    Some(time) => {
-                        let ago = time.saturating_add(self.clock.lock().caution(time));
-                        self.first_stored_since(queue, now - ago.min(since_1970(now)))
-                    }
+                    Some(time) => self.first_stored_since(queue, since_1970(now(time)).saturating_sub(time)),
                     None => queue.bounds().0,
                 });
             }
@@ -147,8 +144,9 @@ impl Inner {
         Ok(())
     }
 
-    fn first_stored_since(&self, queue: &Queue, since: SystemTime) -> i64 {
-        let since = since_1970(since).as_millis() as i64;
+    /// The first message stored so long after 1970, or later.
+    fn first_stored_since(&self, queue: &Queue, since: Duration) -> i64 {
+        let since = since.as_millis() as i64;
         let (min, max) = queue.bounds();
         // Most often the oldest message is young enough.
         let oldest = if min < max { queue.entry(min).ok().flatten() } else { None };

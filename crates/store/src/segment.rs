@@ -73,7 +73,11 @@ impl Segment {
             disk.create_directory(dir)?;
         }
         let file = disk.create(&path)?;
-        disk.resize(&file, &path, size)?;
+        if let Err(error) = disk.resize(&file, &path, size) {
+            // Not left as it is: a file of another size stops the next start.
+            let _ = disk.delete(&path);
+            return Err(error);
+        }
         let (disk, fresh) = (disk.clone(), AtomicBool::new(true));
         let segment = Arc::new(Segment { base, size, path, disk, handle: Mutex::new(None), access, fresh });
         segment.keep(file);
@@ -277,6 +281,16 @@ impl Segments {
 
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Is it one of them, and not deleted?
+    pub(crate) fn has(&self, segment: &Arc<Segment>) -> bool {
+        self.list.read().iter().any(|other| Arc::ptr_eq(other, segment))
+    }
+
+    /// Leaves a file that could not be begun to the next [`Segments::add`].
+    pub(crate) fn forget(&self, segment: &Arc<Segment>) {
+        self.list.write().retain(|other| !Arc::ptr_eq(other, segment));
     }
 
     /// Deletes one file. Hands it out if someone still reads it.

@@ -7,8 +7,10 @@
 //!
 //! The files of the store are sparse. What counts is what is free, not the size that a file will have one day.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -19,6 +21,9 @@ use crate::config::StoreConfig;
 const FREE_MIN_PART: u64 = 10;
 /// but not more than this: so much memory may be on its way to the disk, and the tables fit besides.
 const FREE_MIN_MAX: u64 = 256 << 20;
+
+/// What queues and index keep of a message takes at most as much as the message itself, or little more.
+const LOG_PART: u64 = 2;
 
 /// Is there room?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +51,8 @@ pub struct Space {
     pub free: u64,
     /// Bytes that must be free for messages to be taken again, once they are refused.
     pub needed: u64,
+    /// With fewer free bytes than this they are refused.
+    pub least: u64,
     /// Is that enough?
     pub state: SpaceState,
 }
@@ -68,8 +75,18 @@ impl Space {
             used: bytes(found.f_blocks.saturating_sub(found.f_bfree)),
             free: bytes(found.f_bavail),
             needed: 0,
+            least: 0,
             state: SpaceState::Enough,
         })
+    }
+
+    /// The file system that a file of the store is, or should be, on. Where nobody says, there is no room.
+    pub(crate) fn on_disk_of(path: &Path, config: &StoreConfig) -> Space {
+        let unknown =
+            Space { path: path.to_owned(), total: 0, used: 0, free: 0, needed: 0, least: 0, state: SpaceState::Enough };
+        let mut space = Space::measure(path).unwrap_or(unknown);
+        space.judge(config, false);
+        space
     }
 
     /// Decides whether it is enough, knowing whether it `was_full` before.
@@ -85,7 +102,7 @@ impl Space {
             enough = enough.max(part(used_enough));
             low = low.max(part(used_enough));
         }
-        self.needed = enough;
+        (self.least, self.needed) = (least, enough);
         self.state = match self.free {
             free if free < least || was_full && free < enough => SpaceState::Full,
             free if free < low => SpaceState::Low,
@@ -98,26 +115,36 @@ impl Space {
 #[derive(Debug)]
 pub(crate) struct Spaces {
     places: Mutex<Vec<(PathBuf, bool)>>,
+    /// Bytes that may be written to the log before it is looked again, however short ago that was.
+    left: AtomicI64,
 }
 
 impl Spaces {
     pub(crate) fn of(config: &StoreConfig) -> Spaces {
         let places = vec![(config.commit_log_dir(), false), (config.root.clone(), false)];
-        Spaces { places: Mutex::new(places) }
+        Spaces { places: Mutex::new(places), left: AtomicI64::new(0) }
+    }
+
+    /// `bytes` more are in the log. Is it time to look?
+    pub(crate) fn is_used_up(&self, bytes: i64) -> bool {
+        self.left.fetch_sub(bytes, Ordering::Relaxed) < bytes
     }
 
     /// The file system with the least room for us, as it is now.
     pub(crate) fn worst(&self, config: &StoreConfig) -> io::Result<Space> {
         let mut worst: Option<Space> = None;
+        let mut left = u64::MAX;
         for (path, full) in self.places.lock().iter_mut() {
             let failed = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
             let mut space = Space::measure(path).map_err(failed)?;
             space.judge(config, *full);
             *full = space.state == SpaceState::Full;
+            left = left.min(space.free.saturating_sub(space.least) / LOG_PART);
             if worst.as_ref().is_none_or(|worst| (space.state, worst.free) > (worst.state, space.free)) {
                 worst = Some(space);
             }
         }
+        self.left.store(i64::try_from(left).unwrap_or(i64::MAX), Ordering::Relaxed);
         worst.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
 }
@@ -131,6 +158,19 @@ impl Store {
     }
 }
 
+/// Bytes for people: `12.3 MiB`.
+pub(crate) struct Bytes(pub u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(1u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+        match units.iter().find(|(unit, _)| self.0 >= *unit) {
+            Some((unit, name)) => write!(f, "{:.1} {name}", self.0 as f64 / *unit as f64),
+            None => write!(f, "{} bytes", self.0),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,8 +180,15 @@ mod tests {
     const TIB: u64 = 1 << 40;
 
     fn state(config: &StoreConfig, total: u64, free: u64, was_full: bool) -> SpaceState {
-        let mut space =
-            Space { path: "/store".into(), total, used: total - free, free, needed: 0, state: SpaceState::Enough };
+        let mut space = Space {
+            path: "/store".into(),
+            total,
+            used: total - free,
+            free,
+            needed: 0,
+            least: 0,
+            state: SpaceState::Enough,
+        };
         space.judge(config, was_full);
         space.state
     }
@@ -188,5 +235,11 @@ mod tests {
         let store = Store::open(StoreConfig::new(dir.path())).unwrap();
         let space = store.space().unwrap();
         assert!(space.total >= space.used + space.free && space.free > 0 && space.used_ratio() <= 1.0, "{space:?}");
+    }
+
+    #[test]
+    fn bytes_are_told_in_the_largest_unit() {
+        let told = [0, 1023, 1024, 12 * MIB + MIB / 2, 3 * TIB].map(|bytes| Bytes(bytes).to_string());
+        assert_eq!(told, ["0 bytes", "1023 bytes", "1.0 KiB", "12.5 MiB", "3.0 TiB"]);
     }
 }

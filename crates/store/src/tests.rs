@@ -17,6 +17,8 @@ use tempfile::TempDir;
 
 use crate::*;
 
+mod failing_disk;
+
 const FILE_SIZE: u64 = 64 << 10;
 
 fn small(root: &Path) -> StoreConfig {

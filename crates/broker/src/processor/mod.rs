@@ -51,6 +51,7 @@ fn not_stored(error: PutError) -> Reject {
     let code = match error {
         PutError::NotWriteable { .. } | PutError::Closed => response::SERVICE_NOT_AVAILABLE,
         PutError::TopicDeleted { .. } => response::TOPIC_NOT_EXIST,
+        PutError::Busy { .. } => response::SYSTEM_BUSY,
         _ => response::MESSAGE_ILLEGAL,
     };
     Reject::new(code, error.to_string())

@@ -7,7 +7,7 @@ use broker::config::DelayLevels;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use store::clock::Clock;
-use store::{Boundary, CommitLogOffset};
+use store::{Boundary, Clean, CommitLogOffset};
 
 const STEPS: [i64; 2] = [-10 * 60_000, 24 * 3_600_000];
 
@@ -153,8 +153,9 @@ fn no_file_is_deleted_before_its_time_because_the_clock_was_set() {
         }
     };
     let clean = |running: &Running| {
-        running.broker.clean(clock.now(), running.broker.config.delete_when[0]).unwrap();
-        running.broker.store.commit_log_bounds().0
+        let store = &running.broker.store;
+        store.clean(&Clean::expired(store.cautious_now(HOUR))).unwrap();
+        store.commit_log_bounds().0
     };
     let running = Running::start(config.clone());
     fill(&running);

@@ -279,7 +279,7 @@ fn a_topics_attributes_say_how_much_of_it_is_kept() {
     (0..5).for_each(|n| _ = send(&mut client, "T", "", &format!("m{n}")));
     (0..20).for_each(|n| _ = send(&mut client, "U", "", &format!("m{n}")));
     let later = SystemTime::now() + HOUR * 2;
-    running.broker.clean(later, 0).unwrap();
+    running.broker.clean(&|_| later, 0).unwrap();
     let answer = client.pull(Pull::of("T"));
     let fields = ["nextBeginOffset", "minOffset", "maxOffset"].map(|key| answer.ext.get(key).unwrap().to_owned());
     assert_eq!((answer.code, answer.remark.as_deref()), (21, Some("OFFSET_TOO_SMALL")));
@@ -320,7 +320,7 @@ fn a_delay_that_is_longer_than_messages_are_kept_is_waited_for() {
     send(&mut client, "U", "DELAY=2;", "later");
     fill(&mut client);
     for _ in 0..5 {
-        running.broker.clean(SystemTime::now() + HOUR * 2, 4).unwrap();
+        running.broker.clean(&|_| SystemTime::now() + HOUR * 2, 4).unwrap();
     }
     assert_eq!(min(&running), before - before % (16 << 10), "all before its file went, and no more");
     drop(running);
@@ -333,7 +333,7 @@ fn a_delay_that_is_longer_than_messages_are_kept_is_waited_for() {
     running.stop();
     let running = Running::without_clock(config("1s 1s"));
     for _ in 0..5 {
-        running.broker.clean(SystemTime::now() + HOUR * 2, 4).unwrap();
+        running.broker.clean(&|_| SystemTime::now() + HOUR * 2, 4).unwrap();
     }
     assert!(min(&running) > before + (16 << 10), "delivered, it holds nothing up");
 }

@@ -6,6 +6,7 @@ mod clock;
 mod consuming;
 mod delays;
 mod deleting;
+mod failing_disk;
 mod groups;
 mod refusals;
 mod sending;

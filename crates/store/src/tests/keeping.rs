@@ -53,7 +53,7 @@ fn a_topic_of_an_hour_stands_beside_one_of_thirty_days() {
     let second = put_later(&store, "short", "m1", &first);
     put(&store, "long", 0, "stays");
     let now = time_of(&second) + HOUR;
-    store.expire(now).unwrap();
+    store.expire(&|_| now).unwrap();
     let too_small = get(&store, "short", 0, 0);
     assert_eq!((too_small.status, too_small.next), (GetStatus::OffsetTooSmall, QueueOffset(1)));
     assert_eq!(all(&store, "short", 0), ["m1"]);
@@ -65,10 +65,10 @@ fn a_topic_of_an_hour_stands_beside_one_of_thirty_days() {
     let copy = crashed_copy(dir.path());
     let again = open(copy.path());
     again.set_retention("short", hours(1));
-    again.expire(now).unwrap();
+    again.expire(&|_| now).unwrap();
     assert_eq!(all(&again, "short", 0), ["m1"], "the same follows after a crash");
 
-    store.expire(now + HOUR).unwrap();
+    store.expire(&|_| now + HOUR).unwrap();
     assert_eq!((store.min_offset("short", 0), store.max_offset("short", 0)), (QueueOffset(2), QueueOffset(2)));
     assert_eq!(all(&store, "long", 0), ["stays"]);
     assert_eq!(put(&store, "short", 0, "m2").queue_offset, QueueOffset(2), "offsets go on");
@@ -86,14 +86,14 @@ fn of_a_topic_with_a_size_the_newest_of_all_queues_stay() {
     store.set_retention("T", bytes(10 * size));
     for n in 1..15 {
         put(&store, "T", n % 2, &format!("m{n:02}"));
-        store.expire(SystemTime::now()).unwrap();
+        store.expire(&|_| SystemTime::now()).unwrap();
     }
     assert_eq!(all(&store, "T", 0), ["m06", "m08", "m10", "m12", "m14"]);
     assert_eq!(all(&store, "T", 1), ["m05", "m07", "m09", "m11", "m13"]);
     for n in 15..21 {
         put(&store, "T", 1, &format!("m{n}"));
     }
-    store.expire(SystemTime::now()).unwrap();
+    store.expire(&|_| SystemTime::now()).unwrap();
     assert_eq!(all(&store, "T", 0), ["m12", "m14"], "the oldest go, whichever queue they are in");
     assert_eq!(all(&store, "T", 1).len(), 8);
     let mins = |store: &Store| [0, 1].map(|id| store.min_offset("T", id));
@@ -102,10 +102,10 @@ fn of_a_topic_with_a_size_the_newest_of_all_queues_stay() {
     let copy = crashed_copy(dir.path());
     let again = open(copy.path());
     again.set_retention("T", bytes(10 * size));
-    again.expire(SystemTime::now()).unwrap();
+    again.expire(&|_| SystemTime::now()).unwrap();
     assert_eq!(mins(&again), before, "the same follows after a crash");
     again.set_retention("T", Retention { time: Some(HOUR), ..bytes(10 * size) });
-    again.expire(SystemTime::now() + HOUR * 2).unwrap();
+    again.expire(&|_| SystemTime::now() + HOUR * 2).unwrap();
     assert_eq!([0, 1].map(|id| all(&again, "T", id).len()), [0, 0], "both limits hold");
 }
 
@@ -122,7 +122,7 @@ fn a_topic_that_is_kept_longer_than_the_log_keeps_its_files() {
     assert_eq!(cleaned.commit_log, 2, "files before its first message go");
     assert_eq!(cleaned.kept.as_deref(), Some("topic `long` keeps its messages for 720 hours"));
     assert_eq!(all(&store, "long", 0), ["stays"]);
-    store.expire(after(30 * 24 + 1)).unwrap();
+    store.expire(&|_| after(30 * 24 + 1)).unwrap();
     let cleaned = store.clean(&Clean::expired(after(30 * 24 + 1))).unwrap();
     assert_eq!((cleaned.commit_log, cleaned.kept), (3, None));
 
@@ -195,7 +195,7 @@ fn files_of_queues_go_with_their_messages_and_offsets_go_on() {
     assert_eq!(files(), 4);
     store.set_retention("gone", hours(1));
     let later = SystemTime::now() + HOUR * 2;
-    store.expire(later).unwrap();
+    store.expire(&|_| later).unwrap();
     let cleaned = store.clean(&Clean { expired: false, ..Clean::expired(later) }).unwrap();
     assert_eq!((cleaned.commit_log, cleaned.consume_queue, files()), (0, 3, 1), "before the log's");
     fill(&store, "T", 5);
