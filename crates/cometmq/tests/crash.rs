@@ -210,7 +210,11 @@ impl Site {
         loop {
             let missing = self.world.ledger.lock().unwrap().still_to_come(PUSHED, TOPIC);
             let Some(missing) = missing else { return };
-            assert!(Instant::now() < until, "never delivered: {missing}\n{}", self.said());
+            if Instant::now() > until {
+                // Is it there at all?
+                self.hold_against_ledger().await;
+                panic!("never delivered: {missing}\n{}", self.said());
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -221,6 +225,10 @@ impl Site {
 
     async fn judge(&self) {
         let _nobody_works = self.world.at_work.write().await;
+        self.hold_against_ledger().await;
+    }
+
+    async fn hold_against_ledger(&self) {
         let (world, asking) = (&self.world, remoting::Client::default());
         let mut queues: BTreeMap<Queue, Content> = BTreeMap::new();
         for queue_id in 0..QUEUES {

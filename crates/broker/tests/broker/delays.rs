@@ -118,6 +118,31 @@ fn what_a_killed_broker_delivered_is_not_delivered_again() {
     assert_eq!(keys.len(), 5, "none comes twice: {keys:?}");
 }
 
+#[test]
+fn what_was_due_and_not_delivered_when_the_broker_was_killed_comes_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    running.client().send_message("T", 0, "", b"makes the topic");
+    running.stop();
+    // It takes messages, and delivers none that are due.
+    let running = Running::without_clock(config(dir.path()));
+    let mut client = running.client();
+    let began = Instant::now();
+    client.send_message("T", 1, &properties("DELAY=1;UNIQ_KEY=a;"), b"late");
+    client.send_message("T", 1, &properties("DELAY=1;UNIQ_KEY=b;"), b"late");
+    while began.elapsed() < Duration::from_millis(1100) {
+        assert_eq!(client.send_message("T", 0, &properties("UNIQ_KEY=a;"), b"late").code, 0);
+    }
+    drop(client);
+    drop(running);
+    let running = Running::start(config(dir.path()));
+    let until = Instant::now() + Duration::from_secs(30);
+    while running.broker.store.max_offset("T", 1).0 < 2 {
+        assert!(Instant::now() < until, "they don't come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Until so many are in the first queue.
 fn wait_for_messages(running: &Running, count: i64) {
     let until = Instant::now() + Duration::from_secs(30);
