@@ -8,38 +8,41 @@
 use crate::{Broker, Config};
 use protocol::topic::SCHEDULE_TOPIC;
 use std::io;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 use store::{Clean, Cleaned, Needed, Space, SpaceState};
 
 /// What the disk says about files of the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Room {
-    /// It fills: what is expired goes at any hour.
-    fills: bool,
     /// So many bytes must become free, by messages that are not expired.
     wanted: u64,
     /// So many would have to, which is more than all of the log: others fill this disk.
     hopeless: u64,
 }
 
-/// Judges the disk. `deletable` are the bytes of the log that could go.
-fn room(space: &Space, deletable: u64, config: &Config, log: &Path) -> Room {
-    let beyond = |percent: u8| {
-        let all = space.used.saturating_add(space.free);
-        space.used.saturating_sub((all as f64 * f64::from(percent) / 100.0) as u64)
-    };
-    let fills = space.state != SpaceState::Enough || beyond(config.disk_max_used_space_ratio) > 0;
-    let mut over = config.disk_space_clean_forcibly_ratio.map_or(0, beyond);
-    if space.state == SpaceState::Full {
+/// More than so many percent of a disk are used: by how many bytes?
+fn beyond(space: &Space, percent: u8) -> u64 {
+    let all = space.used.saturating_add(space.free);
+    space.used.saturating_sub((all as f64 * f64::from(percent) / 100.0) as u64)
+}
+
+/// Does a disk fill?
+fn fills(space: &Space, config: &Config) -> bool {
+    space.state != SpaceState::Enough || beyond(space, config.disk_max_used_space_ratio) > 0
+}
+
+/// Judges the disk of the log. `deletable` are the bytes of the log that could go; `full`: messages are refused.
+fn room(space: &Space, full: bool, deletable: u64, config: &Config) -> Room {
+    let mut over = config.disk_space_clean_forcibly_ratio.map_or(0, |percent| beyond(space, percent));
+    if full {
         over = over.max(space.needed.saturating_sub(space.free));
     }
-    // Files of the log help only the disk that they lie on.
-    if !config.clean_file_forcibly || over == 0 || space.path != log {
-        return Room { fills, ..Room::default() };
+    match over {
+        _ if !config.clean_file_forcibly => Room::default(),
+        // A part of it would be lost for nothing.
+        over if over > deletable => Room { hopeless: over, wanted: 0 },
+        over => Room { wanted: over, hopeless: 0 },
     }
-    // Half of it would be lost for nothing.
-    if over > deletable { Room { fills, hopeless: over, wanted: 0 } } else { Room { fills, wanted: over, hopeless: 0 } }
 }
 
 impl Broker {
@@ -47,12 +50,15 @@ impl Broker {
     /// with the time by which to judge what is kept for so long. Blocks.
     pub fn clean(&self, now: &dyn Fn(Duration) -> SystemTime, hour: u8) -> io::Result<()> {
         self.store.expire(now)?;
-        let space = self.store.space()?;
-        let room = room(&space, self.store.deletable_bytes(), &self.config, &self.config.commit_log_dir());
+        let (worst, space) = (self.store.space()?, self.store.log_space()?);
+        let full = worst.state == SpaceState::Full;
+        let room = room(&space, full, self.store.deletable_bytes(), &self.config);
         let needed = self.needed()?;
         let cleaned = self.store.clean(&Clean {
             now: now(self.config.file_reserved_time),
-            expired: room.fills || self.config.delete_when.contains(&hour),
+            expired: fills(&worst, &self.config)
+                || fills(&space, &self.config)
+                || self.config.delete_when.contains(&hour),
             wanted: room.wanted,
             needed: &needed,
             files_max: self.config.delete_file_batch_max as usize,
@@ -65,8 +71,7 @@ impl Broker {
 
     /// Is it well to clean at once?
     pub(crate) fn disk_fills(&self) -> bool {
-        let log = self.config.commit_log_dir();
-        self.store.space().is_ok_and(|space| room(&space, u64::MAX, &self.config, &log).fills)
+        [self.store.space(), self.store.log_space()].iter().flatten().any(|space| fills(space, &self.config))
     }
 
     /// Messages that must stay in the log however old they are.
@@ -124,39 +129,38 @@ mod tests {
         Space { path: "/store/commitlog".into(), total: used + free, used, free, needed: 0, least: 0, state }
     }
 
-    fn judge(space: &Space, deletable: u64, config: &Config) -> Room {
-        room(space, deletable, config, Path::new("/store/commitlog"))
+    fn judge(space: &Space, deletable: u64, config: &Config) -> (bool, Room) {
+        (fills(space, config), room(space, space.state == SpaceState::Full, deletable, config))
     }
+
+    const NOTHING: Room = Room { wanted: 0, hopeless: 0 };
 
     #[test]
     fn a_disk_that_fills_takes_first_what_is_expired_then_as_much_as_it_takes() {
         let config = Config::default();
         let of = |used| judge(&space(used * GIB, (100 - used) * GIB, SpaceState::Enough), 50 * GIB, &config);
-        assert_eq!(of(75), Room::default());
-        assert_eq!(of(76), Room { fills: true, ..Room::default() });
-        assert_eq!(of(85), Room { fills: true, ..Room::default() });
-        assert_eq!(of(88), Room { fills: true, wanted: 3 * GIB, hopeless: 0 });
+        assert_eq!(of(75), (false, NOTHING));
+        assert_eq!(of(76), (true, NOTHING));
+        assert_eq!(of(85), (true, NOTHING));
+        assert_eq!(of(88), (true, Room { wanted: 3 * GIB, hopeless: 0 }));
         let never = Config { clean_file_forcibly: false, ..config };
-        let full = judge(&space(99 * GIB, GIB, SpaceState::Full), 50 * GIB, &never);
-        assert_eq!(full, Room { fills: true, ..Room::default() });
+        assert_eq!(judge(&space(99 * GIB, GIB, SpaceState::Full), 50 * GIB, &never), (true, NOTHING));
     }
 
     #[test]
     fn messages_are_not_given_up_where_that_would_not_help() {
         let config = Config::default();
         let full = space(95 * GIB, 5 * GIB, SpaceState::Enough);
-        assert_eq!(judge(&full, 9 * GIB, &config), Room { fills: true, wanted: 0, hopeless: 10 * GIB });
-        assert_eq!(judge(&full, 11 * GIB, &config).wanted, 10 * GIB);
-        let elsewhere = Space { path: "/store".into(), ..full };
-        assert_eq!(judge(&elsewhere, 90 * GIB, &config), Room { fills: true, ..Room::default() });
+        assert_eq!(judge(&full, 9 * GIB, &config), (true, Room { wanted: 0, hopeless: 10 * GIB }));
+        assert_eq!(judge(&full, 11 * GIB, &config), (true, Room { wanted: 10 * GIB, hopeless: 0 }));
     }
 
     #[test]
     fn free_bytes_count_where_percents_say_nothing() {
         let config = Config { disk_space_clean_forcibly_ratio: None, ..Config::default() };
         let low = space(60 * GIB, GIB, SpaceState::Low);
-        assert_eq!(judge(&low, 9 * GIB, &config), Room { fills: true, ..Room::default() });
+        assert_eq!(judge(&low, 9 * GIB, &config), (true, NOTHING));
         let full = Space { needed: 3 * GIB, state: SpaceState::Full, ..low };
-        assert_eq!(judge(&full, 9 * GIB, &config).wanted, 2 * GIB);
+        assert_eq!(judge(&full, 9 * GIB, &config), (true, Room { wanted: 2 * GIB, hopeless: 0 }));
     }
 }

@@ -99,6 +99,8 @@ pub(crate) struct HeldFile {
 #[derive(Debug, Default)]
 pub(crate) struct Cleaning {
     held: Vec<HeldFile>,
+    /// Queues and index have followed the log to here.
+    followed: i64,
     /// What was said last about why a file stays.
     told: Option<(i64, String)>,
 }
@@ -173,6 +175,28 @@ impl Inner {
         let mut cleaning = self.cleaning.lock();
         cleaning.look_after_held(clean);
         let mut cleaned = Cleaned::default();
+        let deleted = self.delete_log_files(clean, &mut cleaning, &mut cleaned);
+        let log_min = self.log.min();
+        if log_min > cleaning.followed {
+            // What only these files needed goes after they are gone for certain.
+            self.config.disk.sync_directory(self.log.segments.dir())?;
+            for queue in self.queues.all() {
+                queue.raise_min(log_min)?;
+            }
+            if let Some(index) = &self.index {
+                cleaned.index = index.lock().delete_before(log_min)?;
+            }
+            self.deletions.forget_before(log_min)?;
+            cleaning.followed = log_min;
+        }
+        // Topics with limits of their own raise theirs at any time.
+        for queue in self.queues.all() {
+            cleaned.consume_queue += queue.delete_files_before_min()?;
+        }
+        deleted.map(|()| cleaned)
+    }
+
+    fn delete_log_files(&self, clean: &Clean<'_>, cleaning: &mut Cleaning, cleaned: &mut Cleaned) -> io::Result<()> {
         let longer = if clean.expired { self.kept_longer() } else { None };
         // What readers hold comes back by itself.
         let held: u64 = cleaning.held.iter().map(|held| held.size).sum();
@@ -199,45 +223,28 @@ impl Inner {
             }
             let reader = self.log.segments.delete(segment)?;
             freed += segment.size;
-            tracing::info!(
-                "deleted {}, {}: {why}{}",
-                segment.path.display(),
-                Hours(age),
-                match why {
-                    Why::Room => format!(" ({} of {} wanted bytes)", freed.min(wanted), wanted),
-                    Why::Expired => String::new(),
-                }
-            );
+            cleaned.commit_log += 1;
+            let so_far = match why {
+                Why::Room => format!(" ({} of {wanted} wanted bytes)", freed.min(wanted)),
+                Why::Expired => String::new(),
+            };
+            tracing::info!("deleted {}, {}: {why}{so_far}", segment.path.display(), Hours(age));
             if let Some(file) = reader {
                 let (path, size) = (segment.path.clone(), segment.size);
                 cleaning.held.push(HeldFile { file, path, size, since: clean.now, told: false });
             }
-            cleaned.commit_log += 1;
         }
-        if cleaned.commit_log > 0 {
-            self.config.disk.sync_directory(self.log.segments.dir())?;
-            let log_min = self.log.min();
-            for queue in self.queues.all() {
-                queue.raise_min(log_min)?;
-            }
-            if let Some(index) = &self.index {
-                cleaned.index += index.lock().delete_before(log_min)?;
-            }
-            self.deletions.forget_before(log_min)?;
-        }
-        // Topics with limits of their own raise theirs at any time.
-        for queue in self.queues.all() {
-            cleaned.consume_queue += queue.delete_files_before_min()?;
-        }
-        Ok(cleaned)
+        Ok(())
     }
 
     fn delete_topic(&self, topic: &str) -> io::Result<()> {
-        self.limited.lock().remove(topic);
         // Until this is done no queue is written into files: a new one would have the old one's.
         let draining = self.dispatcher.hold_drain();
-        let old = self.queues.of(topic);
-        let at = self.log.at_end(|| old.iter().for_each(|queue| queue.refuse(true)));
+        let (at, old) = self.log.at_end(|| {
+            let old = self.queues.of(topic);
+            old.iter().for_each(|queue| queue.refuse(true));
+            old
+        });
         if let Err(error) = self.deletions.add(topic, at) {
             old.iter().for_each(|queue| queue.refuse(false));
             return Err(error);
@@ -247,10 +254,15 @@ impl Inner {
             queue.mark_deleted();
         }
         if is_storable_topic(topic) {
-            self.config.disk.delete_directory(&self.queues.dir_of(topic))?;
+            let dir = self.queues.dir_of(topic);
+            self.config.disk.delete_directory(&dir)?;
+            if let Some(all) = dir.parent().filter(|all| all.is_dir()) {
+                self.config.disk.sync_directory(all)?;
+            }
         }
         self.queues.remove(topic, &old);
         drop(draining);
+        self.limited.lock().remove(topic);
         // Should the table of deletions be lost, the next recovery still begins behind this.
         let behind = self.write_out().and_then(|()| self.flush()).map_err(io::Error::from);
         let behind = behind.and_then(|()| Ok(self.drain()?)).and_then(|()| self.try_sync_dispatched());

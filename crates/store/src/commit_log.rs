@@ -160,10 +160,9 @@ impl CommitLog {
     }
 
     /// Does something between two puts, and says where the next record goes.
-    pub(crate) fn at_end(&self, act: impl FnOnce()) -> i64 {
+    pub(crate) fn at_end<T>(&self, act: impl FnOnce() -> T) -> (i64, T) {
         let appender = self.appender.lock();
-        act();
-        appender.position()
+        (appender.position(), act())
     }
 
     pub(crate) fn appended(&self) -> i64 {

@@ -156,6 +156,13 @@ impl Store {
     pub fn space(&self) -> io::Result<Space> {
         self.inner.spaces.worst(&self.inner.config)
     }
+
+    /// Room on the file system of the log, as it is now; whether it was refused for want of room before does not count.
+    pub fn log_space(&self) -> io::Result<Space> {
+        let mut space = Space::measure(&self.inner.config.commit_log_dir())?;
+        space.judge(&self.inner.config, false);
+        Ok(space)
+    }
 }
 
 /// Bytes for people: `12.3 MiB`.
