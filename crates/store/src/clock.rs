@@ -1,7 +1,7 @@
 //! The wall clock, and what to believe of it when it is set.
 //!
 //! Durations are measured on the monotonic clock, which nobody sets. The wall clock stamps messages and files, and who
-//! asks later how old they are has nothing but stamps. So it is looked at every second: [`ClockSteps`] keeps how it ran
+//! asks later how old they are has nothing but stamps. So it is looked at every second: `ClockSteps` keeps how it ran
 //! beside the machine's uptime, and tells how far to mistrust it, so that nothing looks older than it is. `config/clock.json` carries
 //! that over to the next run; it holds until the machine starts anew, and other stores do without it.
 
