@@ -251,14 +251,14 @@ mod tests {
 
     #[test]
     fn notes_about_a_file_name_it_and_list_what_is_not_honoured() {
-        let text = "brokerip1=a\nlistenPort=1\nlistenPort=2\nsendMessageThreadPoolNums=88\nbrokerRole=ASYNC_MASTER\n";
+        let text = "brokerip1=a\nlistenPort=1\nlistenPort=2\nslaveReadEnable=true\nbrokerRole=ASYNC_MASTER\n";
         let (_, found) = Config::default().parse_over(Path::new("b.conf"), text).unwrap();
         assert_eq!(
             notes(Path::new("b.conf"), &found, English),
             [
                 "warning: b.conf:1: nobody knows the key brokerip1; did you mean brokerIP1?",
                 "warning: b.conf:3: listenPort stands in line 2 already; this line holds",
-                "warning: b.conf: not honoured yet: sendMessageThreadPoolNums=88",
+                "warning: b.conf: not honoured yet: slaveReadEnable=true",
                 "b.conf: not honoured yet, and at Apache's default anyway: brokerRole=ASYNC_MASTER",
             ]
         );

@@ -275,11 +275,11 @@ fn a_broker_conf_that_can_not_be_stops_the_start_with_file_line_and_what_is_allo
 fn what_is_unknown_or_not_honoured_in_broker_conf_is_said_at_start_in_the_readers_language() {
     let home = TempDir::new().unwrap();
     let conf = home.path().join("broker.conf");
-    fs::write(&conf, "listenPort=0\nautoCreateTopicEnabel=true\nsendMessageThreadPoolNums=88\n").unwrap();
+    fs::write(&conf, "listenPort=0\nautoCreateTopicEnabel=true\nslaveReadEnable=true\n").unwrap();
     let arguments = ["dev", "--namesrv-port", "0", "-c", conf.to_str().unwrap()];
     let mut dev = Process::start(&mut command(home.path(), BINARY, &arguments));
     dev.line("broker.conf:2: nobody knows the key autoCreateTopicEnabel; did you mean autoCreateTopicEnable?");
-    dev.line("not honoured yet: sendMessageThreadPoolNums=88");
+    dev.line("not honoured yet: slaveReadEnable=true");
     dev.line("is ready");
     dev.stop();
     let mut dev = Process::start(command(home.path(), BINARY, &arguments).env("LC_ALL", "zh_CN.UTF-8"));

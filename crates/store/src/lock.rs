@@ -92,10 +92,10 @@ fn directory_holder(directory: &File) -> Option<i32> {
 /// The error, and what helps.
 pub(crate) fn helped(error: io::Error) -> io::Error {
     let help = match Errno::from_io_error(&error) {
-        Some(Errno::ROFS) => "a broker needs a directory that it can write to",
-        Some(Errno::ACCESS | Errno::PERM) => "give it to the user that the broker runs as",
+        Some(Errno::ROFS) => "a store needs a directory that it can write to",
+        Some(Errno::ACCESS | Errno::PERM) => "give it to the user of this process",
         Some(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => {
-            "this file system can't lock files, so nothing would keep a second broker out: put the store on a local \
+            "this file system can't lock files, so nothing would keep a second process out: put the store on a local \
              disk, or, if it is NFS, run its lock service"
         }
         _ => return error,
