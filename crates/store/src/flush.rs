@@ -178,9 +178,12 @@ impl Inner {
 
     /// Refuses a message while too much waits for the disk.
     pub(crate) fn check_backlog(&self) -> Result<(), PutError> {
+        if self.config.flush == FlushDiskType::Async {
+            return Ok(()); // the kernel makes writers wait when too much of its memory does
+        }
         let bytes = self.log.appended() - self.log.flushed();
         let messages = self.dispatcher.unpublished_len();
-        if self.config.flush == FlushDiskType::Async || (bytes <= UNFLUSHED_MAX && messages <= UNFLUSHED_MESSAGES_MAX) {
+        if bytes <= UNFLUSHED_MAX && messages <= UNFLUSHED_MESSAGES_MAX {
             return Ok(());
         }
         let Sync { since, last } = *self.flusher.sync.lock();
