@@ -209,6 +209,9 @@ fn survives(flush: FlushDiskType, error: fn() -> io::Error, n: usize, count: usi
         let _ = store.close();
     }
     drop(store);
+    let mut files = Vec::new();
+    collect_files(&dir.path().join("index"), &mut files);
+    assert!(files.iter().all(|file| fs::metadata(file).unwrap().len() > 0), "action {n} left an empty file: {files:?}");
     for root in [dir.path(), killed.path()] {
         let store = Store::open(config(root, flush, Faulty::new(takes_space, error, 0))).unwrap();
         ledger.judge(&store);
@@ -368,6 +371,26 @@ fn queues_and_index_that_cannot_be_brought_to_disk_are_made_again_by_the_next_st
     fs::remove_dir_all(dir.path().join("consumequeue")).unwrap();
     let store = Store::open(small_files(dir.path())).unwrap();
     assert_eq!(all(&store, "T", 0), ["m0", "m1"]);
+}
+
+#[test]
+fn a_queue_that_could_not_be_written_is_written_later_though_nothing_more_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let is_queue_write = |action: &Action<'_>| matches!(action, Action::Write { path, .. } if path.parent().is_some_and(|dir| dir.ends_with("T/0")));
+    let faulty = Faulty::new(is_queue_write, no_space, usize::MAX);
+    let store = Store::open(config(dir.path(), FlushDiskType::Async, faulty.clone())).unwrap();
+    faulty.fail_from(0);
+    put(&store, "T", 0, "m0");
+    assert!(store.inner.drain().is_err());
+    put(&store, "T", 1, "m1");
+    assert!(store.inner.drain().is_err());
+    assert_eq!(all(&store, "T", 0), ["m0"], "meanwhile it is read from memory");
+    faulty.heal();
+    // What is in the files, and how far the checkpoint says they go, is what a clean start goes by.
+    store.close().unwrap();
+    drop(store);
+    let store = Store::open(small_files(dir.path())).unwrap();
+    assert_eq!((all(&store, "T", 0), all(&store, "T", 1)), (vec!["m0".to_owned()], vec!["m1".to_owned()]));
 }
 
 #[test]
