@@ -281,18 +281,22 @@ pub(crate) async fn deliver(broker: Arc<Broker>, level: u32) {
     let queue = broker.store.queue_or_create(SCHEDULE_TOPIC, level - 1);
     let (min, max) = (queue.min_offset(), queue.max_offset());
     broker.delay.set_next(level, broker.delay.next(level).clamp(min, max));
+    let mut told = false;
     loop {
         broker.store.arrived(&queue, broker.delay.next(level)).await;
         let step = match put_due(&broker, level, &queue) {
             Ok(step) => finish(&broker, level, step).await,
             Err(error) => Err(error),
         };
+        let failed_before = std::mem::replace(&mut told, step.is_err());
         match step {
             // Others of this runtime get their turn.
             Ok(None) => tokio::task::yield_now().await,
             Ok(Some(time)) => tokio::time::sleep(time).await,
             Err(error) => {
-                tracing::error!(level, %error, "delayed messages can't be delivered; trying again every {RETRY_AFTER:?}");
+                if !failed_before {
+                    tracing::error!(level, %error, "delayed messages can't be delivered; trying again every {RETRY_AFTER:?}");
+                }
                 tokio::time::sleep(RETRY_AFTER).await;
             }
         }
@@ -303,9 +307,8 @@ pub(crate) async fn deliver(broker: Arc<Broker>, level: u32) {
 async fn finish(broker: &Broker, level: u32, step: Step) -> Result<Option<Duration>, DeliverError> {
     if let Some(end) = step.end {
         // What is staged stays so until it can be written: to put it again would deliver it twice.
-        while let Err(error) = broker.store.write_out() {
-            tracing::error!(level, %error, "delayed messages can't be delivered; trying again every {RETRY_AFTER:?}");
-            tokio::time::sleep(RETRY_AFTER).await;
+        while broker.store.write_out().is_err() {
+            tokio::time::sleep(RETRY_AFTER).await; // the store has told
         }
         broker.store.flushed(end).await?;
     }

@@ -13,7 +13,7 @@
 //!
 //! Locks of the store, in the order in which they may be taken:
 //! `cleaning`, `limited`, `flushing`, `writer`, `touched`, `appender`, `unpublished`, a queue's `drain`, `index`, `index items`, a queue's
-//! `state`, `dirty queues`, `flush waiters`, `checkpoint`; then those of segments.
+//! `state`, `dirty queues`, `flush waiters`, `checkpoint`; then those of segments, `spaces`, `failures`.
 
 use std::io;
 use std::path::PathBuf;

@@ -328,10 +328,7 @@ impl Queue {
         if offset > first {
             let mut bytes = Vec::with_capacity((offset - first) as usize * ENTRY_LEN);
             (first..offset).for_each(|_| Entry { at: 0, size: NO_MESSAGE, tags_code: 0 }.encode(&mut bytes));
-            segment.write(&bytes, 0).map_err(|error| {
-                self.files.forget(&segment); // the next time it is begun again
-                failed(error)
-            })?;
+            segment.write(&bytes, 0).map_err(failed)?;
         }
         Ok((segment, ((offset - first) as usize * ENTRY_LEN) as u64))
     }

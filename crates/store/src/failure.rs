@@ -41,8 +41,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub enum Failure {
     /// The disk is full, or almost.
     #[error(
-        "the disk of {path} is full: {} are free, and {} must be: delete what is not needed there, keep messages for a \
-         shorter time (fileReservedTime), or give it a larger disk; messages are taken again when there is room",
+        "the disk of {path} is full: {} are free, and {} must be (diskFreeSpaceMin, diskSpaceWarningLevelRatio): delete what \
+         is not needed there, keep messages for a shorter time (fileReservedTime), or give it a larger disk; messages are \
+         taken again when there is room",
         Bytes(*free), Bytes(*needed), path = .path.display()
     )]
     DiskFull {

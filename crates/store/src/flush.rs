@@ -21,7 +21,6 @@ use protocol::message::CommitLogOffset;
 use crate::config::FlushDiskType;
 use crate::failure::Failure;
 use crate::put::PutError;
-use crate::space::Bytes;
 use crate::{Inner, Store};
 
 /// With `SYNC_FLUSH`: bytes, and messages, that may wait for the disk. Their senders wait, too, each with its request.
@@ -178,19 +177,17 @@ impl Inner {
 
     /// Refuses a message while too much waits for the disk.
     pub(crate) fn check_backlog(&self) -> Result<(), PutError> {
+        if self.config.flush == FlushDiskType::Async {
+            return Ok(()); // the kernel makes writers wait when too much of its memory does
+        }
         let bytes = self.log.appended() - self.log.flushed();
         let messages = self.dispatcher.unpublished_len();
-        if self.config.flush == FlushDiskType::Async || (bytes <= UNFLUSHED_MAX && messages <= UNFLUSHED_MESSAGES_MAX) {
+        if bytes <= UNFLUSHED_MAX && messages <= UNFLUSHED_MESSAGES_MAX {
             return Ok(());
         }
         let Sync { since, last } = *self.flusher.sync.lock();
         let took = since.map_or(last, |since| last.max(since.elapsed()));
-        Err(PutError::Busy {
-            path: self.log.segments.dir().to_owned(),
-            waiting: Bytes(bytes as u64).to_string(),
-            messages,
-            took,
-        })
+        Err(PutError::Busy { path: self.log.segments.dir().to_owned(), waiting: bytes as u64, messages, took })
     }
 
     /// Brings to disk what is written by now.

@@ -19,6 +19,7 @@ use crate::commit_log::{Appender, BLANK_LEN};
 use crate::consume_queue::Queue;
 use crate::dispatch::{Dispatch, Keys};
 use crate::failure::Failure;
+use crate::space::Bytes;
 use crate::{Inner, Store};
 
 /// The longest topic in bytes; only names of retry and dead-letter topics come near it.
@@ -156,15 +157,15 @@ pub enum PutError {
     },
     /// With `SYNC_FLUSH`, more comes in than the disk keeps up with.
     #[error(
-        "the disk of {path} is too slow for what comes in: {waiting} in {messages} messages wait to be flushed, which last \
-         took {:.1} s; send less, or later, or give the store a faster disk",
-        took.as_secs_f32(), path = .path.display()
+        "the disk of {path} is too slow for what comes in: {} in {messages} messages wait to be flushed, which last took \
+         {:.1} s; send less, or later, or give the store a faster disk",
+        Bytes(*waiting), took.as_secs_f32(), path = .path.display()
     )]
     Busy {
         /// Directory of the commit log.
         path: PathBuf,
-        /// Bytes that wait, for people.
-        waiting: String,
+        /// Bytes that wait.
+        waiting: u64,
         /// Messages that wait.
         messages: usize,
         /// How long the disk took for the last flush, or has been at this one.

@@ -74,7 +74,7 @@ impl Segment {
         }
         let file = disk.create(&path)?;
         if let Err(error) = disk.resize(&file, &path, size) {
-            // Not left as it is: a file of another size stops the next start.
+            // Not left as it is: the next try may give it another name.
             let _ = disk.delete(&path);
             return Err(error);
         }
@@ -286,11 +286,6 @@ impl Segments {
     /// Is it one of them, and not deleted?
     pub(crate) fn has(&self, segment: &Arc<Segment>) -> bool {
         self.list.read().iter().any(|other| Arc::ptr_eq(other, segment))
-    }
-
-    /// Leaves a file that could not be begun to the next [`Segments::add`].
-    pub(crate) fn forget(&self, segment: &Arc<Segment>) {
-        self.list.write().retain(|other| !Arc::ptr_eq(other, segment));
     }
 
     /// Deletes one file. Hands it out if someone still reads it.

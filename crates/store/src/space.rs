@@ -104,6 +104,7 @@ impl Space {
         }
         (self.least, self.needed) = (least, enough);
         self.state = match self.free {
+            _ if self.total == 0 => SpaceState::Enough, // some file systems do not say; writes will tell
             free if free < least || was_full && free < enough => SpaceState::Full,
             free if free < low => SpaceState::Low,
             _ => SpaceState::Enough,
@@ -215,6 +216,12 @@ mod tests {
         let of = |free, was_full| state(&config, 100 * MIB, free, was_full);
         assert_eq!([of(21 * MIB, false), of(11 * MIB, false), of(9 * MIB, false)], [Enough, Low, Full]);
         assert_eq!([of(12 * MIB, true), of(13 * MIB, true)], [Full, Low]);
+    }
+
+    #[test]
+    fn a_file_system_that_does_not_say_how_large_it_is_is_not_full() {
+        let config = StoreConfig { disk_free_min: Some(1 << 30), ..StoreConfig::new("/store") };
+        assert_eq!(state(&config, 0, 0, false), Enough);
     }
 
     #[test]

@@ -176,7 +176,7 @@ fn wait_for(store: &Store, what: &str, fact: impl Fn() -> bool) {
 /// Sends while the `n`-th action fails and those behind it, heals the disk, sends on, closes, opens. False: none failed.
 fn survives(flush: FlushDiskType, error: fn() -> io::Error, n: usize, count: usize) -> bool {
     // Hundreds of stores: not worth the patience of a real disk, if there is another.
-    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let [dir, killed] = [(); 2].map(|()| tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap());
     let faulty = Faulty::new(takes_space, error, count);
     let store = Store::open(config(dir.path(), flush, faulty.clone())).unwrap();
     let mut ledger = Ledger::default();
@@ -200,7 +200,7 @@ fn survives(flush: FlushDiskType, error: fn() -> io::Error, n: usize, count: usi
     ledger.judge_index(&store);
     // The checkpoint first: what is copied behind it may already be newer, as it may be on a disk.
     let checkpoint = fs::read(dir.path().join("checkpoint")).unwrap();
-    let killed = crashed_copy(dir.path());
+    copy_dir(dir.path(), killed.path());
     fs::write(killed.path().join("checkpoint"), checkpoint).unwrap();
     if is_full(&error()) {
         store.close().unwrap_or_else(|error| panic!("action {n}: {error}"));
@@ -209,6 +209,9 @@ fn survives(flush: FlushDiskType, error: fn() -> io::Error, n: usize, count: usi
         let _ = store.close();
     }
     drop(store);
+    let mut files = Vec::new();
+    collect_files(&dir.path().join("index"), &mut files);
+    assert!(files.iter().all(|file| fs::metadata(file).unwrap().len() > 0), "action {n} left an empty file: {files:?}");
     for root in [dir.path(), killed.path()] {
         let store = Store::open(config(root, flush, Faulty::new(takes_space, error, 0))).unwrap();
         ledger.judge(&store);
@@ -371,6 +374,26 @@ fn queues_and_index_that_cannot_be_brought_to_disk_are_made_again_by_the_next_st
 }
 
 #[test]
+fn a_queue_that_could_not_be_written_is_written_later_though_nothing_more_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let is_queue_write = |action: &Action<'_>| matches!(action, Action::Write { path, .. } if path.parent().is_some_and(|dir| dir.ends_with("T/0")));
+    let faulty = Faulty::new(is_queue_write, no_space, usize::MAX);
+    let store = Store::open(config(dir.path(), FlushDiskType::Async, faulty.clone())).unwrap();
+    faulty.fail_from(0);
+    put(&store, "T", 0, "m0");
+    assert!(store.inner.drain().is_err());
+    put(&store, "T", 1, "m1");
+    assert!(store.inner.drain().is_err());
+    assert_eq!(all(&store, "T", 0), ["m0"], "meanwhile it is read from memory");
+    faulty.heal();
+    // What is in the files, and how far the checkpoint says they go, is what a clean start goes by.
+    store.close().unwrap();
+    drop(store);
+    let store = Store::open(small_files(dir.path())).unwrap();
+    assert_eq!((all(&store, "T", 0), all(&store, "T", 1)), (vec!["m0".to_owned()], vec!["m1".to_owned()]));
+}
+
+#[test]
 fn a_read_that_fails_is_told_with_file_and_place_and_other_queues_are_read_on() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(small_files(dir.path())).unwrap();
@@ -455,5 +478,61 @@ fn a_slow_disk_bounds_what_waits_for_it_and_catches_up() {
         block_on(store.arrived(&store.queue("T", 0).unwrap(), last.queue_offset));
         assert_eq!(store.max_offset("T", 0), QueueOffset(last.queue_offset.0 + 1));
         assert_eq!(put(&store, "T", 0, "goes on").queue_offset.0, last.queue_offset.0 + 1);
+    }
+}
+
+#[test]
+fn an_index_that_cannot_be_written_takes_only_so_much_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let is_index_write = |action: &Action<'_>| matches!(action, Action::Write { path, .. } if path.parent().is_some_and(|dir| dir.ends_with("index")));
+    let faulty = Faulty::new(is_index_write, no_space, usize::MAX);
+    let sizes = StoreConfig { index_slots: 1 << 20, index_entries: 4 << 20, ..small(dir.path()) };
+    let config = StoreConfig { commit_log_file_size: 16 << 20, disk: Disk::watched(faulty.clone()), ..sizes };
+    let store = Store::open(config).unwrap();
+    faulty.fail_from(0);
+    let keys: String = (0..6000).map(|n| format!("{n:x} ")).collect();
+    let properties = format!("KEYS\x01{keys}\x02");
+    let mut taken = 0;
+    let refused = loop {
+        match store.put_message(&message("T", 0, b"m", properties.as_bytes())) {
+            Ok(_) => taken += 1,
+            Err(refused) => break refused.to_string(),
+        }
+        store.write_out().unwrap();
+        assert!(taken < 1000, "{taken} messages with 6000 keys each were taken");
+    };
+    assert!(refused.contains("index") && refused.contains("no message is lost"), "{refused}");
+    assert_eq!(all(&store, "T", 0).len(), taken, "all that was taken can be read");
+    faulty.heal();
+    wait_for(&store, "taking messages again", || store.failure().is_none());
+    put(&store, "T", 0, "goes on");
+    assert_eq!(store.query("T", "3e8", 1000, 0, i64::MAX).records.len(), taken);
+    store.close().unwrap();
+}
+
+#[test]
+fn a_table_that_cannot_be_saved_keeps_its_last_state_and_is_saved_later() {
+    let read = |bytes: &[u8]| String::from_utf8(bytes.to_vec());
+    for error in [no_space, input_output] {
+        let mut failed = 0;
+        for n in 0.. {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("config/topics.json");
+            let faulty = Faulty::new(|_| true, error, 1);
+            let disk = Disk::watched(faulty.clone());
+            crate::table::save(&disk, &path, b"first").unwrap();
+            faulty.fail_from(n);
+            let saved = crate::table::save(&disk, &path, b"second");
+            let loaded = crate::table::load(&Disk::default(), &path, read).unwrap().unwrap().table;
+            assert!(loaded == "second" || saved.is_err() && loaded == "first", "{n}: {saved:?}, {loaded}");
+            if saved.is_ok() {
+                break;
+            }
+            failed += 1;
+            crate::table::save(&disk, &path, b"third").unwrap();
+            let loaded = crate::table::load(&Disk::default(), &path, read).unwrap().unwrap().table;
+            assert_eq!(loaded, "third", "{n}");
+        }
+        assert!(failed >= 7, "only {failed} actions");
     }
 }
