@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use support::raw::{Raw, descriptors, falls_to, frame, memory};
-use support::{Dev, SOON, pull_request, send_request};
+use support::raw::{PATIENCE, Raw, descriptors, falls_to, frame, memory};
+use support::{Dev, pull_request, send_request};
 
 const MIB: usize = 1024 * 1024;
 
@@ -79,7 +79,7 @@ impl Healthy {
     /// Until it has been answered so often from now on.
     fn until_answered(&self, more: usize) {
         let wanted = self.asked.load(Ordering::Relaxed) + more;
-        let deadline = Instant::now() + SOON;
+        let deadline = Instant::now() + PATIENCE;
         while self.asked.load(Ordering::Relaxed) < wanted {
             assert!(!self.thread.is_finished(), "a client that behaves was not served");
             assert!(Instant::now() < deadline, "a client that behaves waits");

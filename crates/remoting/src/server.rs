@@ -31,6 +31,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
+use tokio::time::MissedTickBehavior;
 
 /// In a connection's idle time are so many sweeps.
 const SWEEPS: u32 = 12;
@@ -192,6 +193,8 @@ async fn run(mut orders: mpsc::UnboundedReceiver<Order>, deal: Arc<Deal>) {
     let sender = Rc::new(Sender::new(deal.limits));
     tokio::task::spawn_local(sender.clone().run());
     let mut sweeps = tokio::time::interval(deal.limits.idle / SWEEPS);
+    // A thread that was held up, by a slow disk say, must not take its own silence for that of its peers.
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let order = tokio::select! {
             order = orders.recv() => order,

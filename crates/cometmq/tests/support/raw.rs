@@ -7,7 +7,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::SOON;
+/// Far longer than anything here takes: a storm on a busy machine included.
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// One connection.
 pub struct Raw {
@@ -19,7 +20,7 @@ impl Raw {
     pub fn connect(address: &str) -> Raw {
         let socket = TcpStream::connect(address).unwrap();
         socket.set_nodelay(true).unwrap();
-        socket.set_read_timeout(Some(SOON)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Raw { socket, buffer: BytesMut::new() }
     }
 
@@ -86,7 +87,7 @@ pub fn memory(pid: u32) -> usize {
 /// Waits until `fact` is at most `bound`.
 #[track_caller]
 pub fn falls_to(bound: usize, what: &str, fact: impl Fn() -> usize) {
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + PATIENCE;
     while fact() > bound {
         assert!(Instant::now() < deadline, "{what}: {} where at most {bound} were expected", fact());
         std::thread::sleep(Duration::from_millis(10));
