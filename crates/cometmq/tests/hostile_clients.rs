@@ -231,7 +231,7 @@ fn bodies_over_the_limit_requests_nobody_knows_and_opaques_used_twice() {
         let codes = [0; 3].map(|_| raw.receive().map(|answer| (answer.opaque, answer.code)));
         assert_eq!(codes, [Some((5, 0)), Some((5, 0)), Some((5, response::PULL_NOT_FOUND))]);
         // Thousands that wait do not hold up what comes behind them.
-        let count = times(5000, 60_000);
+        let count = times(10_000, 60_000);
         let mut held = pull(Duration::from_secs(3));
         held.queue_id = 3;
         raw.write_beside((0..count).flat_map(|n| frame(held.write(), n as i32)).collect());

@@ -228,7 +228,12 @@ impl Connection {
             self.sender.queue(&self.shared);
         }
         let read = self.poll_read(cx);
-        while let Poll::Ready(Some((opaque, response, bytes))) = self.parked.poll_next_unpin(cx) {
+        loop {
+            if self.owes_much() {
+                self.shared.full.set(true);
+                break;
+            }
+            let Poll::Ready(Some((opaque, response, bytes))) = self.parked.poll_next_unpin(cx) else { break };
             self.parked_bytes -= bytes;
             self.sender.budget.give_back(bytes);
             self.reply(opaque, response);
@@ -313,15 +318,18 @@ impl Connection {
         }
     }
 
-    /// True when it owes the peer so much that it takes no more requests until that is less.
+    /// True when it has so much under way for the peer that it takes no more requests until that is less.
     fn is_full(&self) -> bool {
-        let owed = self.shared.outgoing.borrow().len() + self.shared.acknowledging.borrow().len();
-        let short = self.sender.budget.is_short();
-        let full = owed > if short { SMALL } else { OUTGOING_MAX }
-            || self.parked_bytes > if short { SMALL } else { PARKED_BYTES_MAX }
-            || self.parked.len() >= self.sender.waiting_max;
+        let bytes_max = if self.sender.budget.is_short() { SMALL } else { PARKED_BYTES_MAX };
+        let full = self.owes_much() || self.parked_bytes > bytes_max || self.parked.len() >= self.sender.waiting_max;
         self.shared.full.set(full);
         full
+    }
+
+    /// True when so much is to be sent that nothing may be added.
+    fn owes_much(&self) -> bool {
+        let owed = self.shared.outgoing.borrow().len() + self.shared.acknowledging.borrow().len();
+        owed > if self.sender.budget.is_short() { SMALL } else { OUTGOING_MAX }
     }
 
     /// False when the frame that is arriving is large, and has to wait until others hold less.

@@ -29,6 +29,8 @@ fn times(few: usize, many: usize) -> usize {
 struct State {
     /// Requests that handlers have seen.
     handled: AtomicUsize,
+    /// Requests that waited and are answered.
+    answered: AtomicUsize,
     gone: AtomicUsize,
     open: watch::Sender<bool>,
 }
@@ -45,7 +47,10 @@ async fn echo(state: Arc<State>, call: Call<GetMaxOffset>) -> Result<Answer<Offs
 async fn wait(state: Arc<State>, call: Call<GetMinOffset>) -> Result<Answer<OffsetReply>, Reject> {
     state.handled.fetch_add(1, Ordering::SeqCst);
     let _ = state.open.subscribe().wait_for(|open| *open).await;
-    Ok(OffsetReply { offset: call.body.len() as i64 }.into())
+    state.answered.fetch_add(1, Ordering::SeqCst);
+    // Queue 1 answers with much.
+    let body = if call.request.queue_id == 1 { vec![7; REPLY] } else { Vec::new() };
+    Ok(Answer::new(OffsetReply { offset: 0 }).with_body(body))
 }
 
 /// Answers a small request with much.
@@ -64,6 +69,7 @@ impl Serving {
     fn start(limits: Limits) -> Serving {
         let state = Arc::new(State {
             handled: AtomicUsize::new(0),
+            answered: AtomicUsize::new(0),
             gone: AtomicUsize::new(0),
             open: watch::Sender::new(false),
         });
@@ -90,14 +96,7 @@ impl Serving {
 
     /// How many requests were handled when no more are for a while.
     fn handled_at_rest(&self) -> usize {
-        let mut last = (self.handled(), Instant::now());
-        while last.1.elapsed() < Duration::from_millis(300) {
-            if self.handled() != last.0 {
-                last = (self.handled(), Instant::now());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        last.0
+        at_rest(|| self.handled())
     }
 
     fn until_gone(&self, connections: usize) {
@@ -107,6 +106,18 @@ impl Serving {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// A count, when it does not change for a while.
+fn at_rest(count: impl Fn() -> usize) -> usize {
+    let mut last = (count(), Instant::now());
+    while last.1.elapsed() < Duration::from_millis(300) {
+        if count() != last.0 {
+            last = (count(), Instant::now());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    last.0
 }
 
 /// Not so short that one that behaves could miss it on a busy machine.
@@ -263,6 +274,23 @@ fn replies_that_nobody_reads_are_few() {
     for opaque in 0..requests {
         let answer = hungry.receive().unwrap();
         assert_eq!((answer.opaque, answer.body.len()), (opaque as i32, REPLY));
+    }
+}
+
+#[test]
+fn requests_that_waited_are_answered_as_replies_are_read() {
+    let serving = Serving::start(Limits::default());
+    let requests = times(300, 3000);
+    let pulls = (0..requests).flat_map(|n| frame(GetMinOffset { topic: "T".into(), queue_id: 1 }.write(), n as i32, 0));
+    let mut hungry = Raw::connect(serving.address);
+    hungry.write_beside(pulls.collect());
+    serving.until_handled(requests);
+    serving.state.open.send_replace(true);
+    let answered = at_rest(|| serving.state.answered.load(Ordering::SeqCst));
+    assert!(answered <= 24, "{answered} replies of 1 MiB wait for one peer");
+    Raw::connect(serving.address).asks(1, 1);
+    for _ in 0..requests {
+        assert_eq!(hungry.receive().unwrap().body.len(), REPLY);
     }
 }
 
