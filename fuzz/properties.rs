@@ -390,8 +390,8 @@ pub fn subscription(data: &[u8]) {
 /// A store whose files are not what it wrote. The first byte says whether it was closed or killed; then, 8 bytes each:
 /// which file, what is done to it, where, with what.
 ///
-/// It opens or says why it does not; it serves nothing that nobody sent; messages in front of the first damage of the
-/// log are there; opened again it holds the same; and it goes on taking messages.
+/// It opens or says why it does not; it serves nothing that nobody sent; it goes on taking messages. Where only the log
+/// is damaged, messages in front of the first damage are there, and opened again it holds the same.
 pub fn recovery(data: &[u8]) {
     let Some((killed, changes)) = data.split_first() else { return };
     let dir = scratch();
@@ -440,7 +440,10 @@ pub fn recovery(data: &[u8]) {
         let sent: HashSet<&Vec<u8>> = SOUND.messages.iter().map(|message| &message.body).collect();
         first.values().for_each(|body| assert!(sent.contains(body), "nobody sent this"));
     }
-    assert_eq!(served(dir.path()).expect("it opened before"), first);
+    let second = served(dir.path()).expect("it opened before");
+    if only_the_log {
+        assert_eq!(second, first);
+    }
 
     let store = Store::open(small(dir.path())).expect("it opened before");
     if let Ok(stored) = store.put_message(&put("T0", b"one more")) {

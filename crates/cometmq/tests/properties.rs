@@ -197,6 +197,8 @@ fn subscriptions() -> Vec<Vec<u8>> {
 /// The first byte: closed or killed. Then which file, what, where (2), how much, with what (3).
 fn damages() -> Vec<Vec<u8>> {
     let mut damages = vec![vec![0], vec![1]];
+    // A queue file that is overwritten under a broker that is killed.
+    damages.push([&[1, 9, 4, 0x1b, 0x4d, 0x14, 9], &[0xb8; 12][..], &[8, 7]].concat());
     for file in 0..16 {
         damages.extend((0..6).map(|how| vec![file % 2, file, how, 3 * file, 77, 20, 9, 8, 7]));
     }
