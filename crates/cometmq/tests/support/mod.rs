@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test program uses a part of it
 
 pub mod ledger;
+pub mod raw;
 
 use ledger::Content;
 use protocol::code::response;
