@@ -11,6 +11,7 @@ use protocol::topic::{
     SCHEDULE_TOPIC, SELF_TEST_TOPIC, TIMER_TOPIC, TRANSACTION_HALF_TOPIC, TRANSACTION_OP_TOPIC, TopicConfig,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -32,6 +33,8 @@ pub struct Topics {
 struct Inner {
     topics: foldhash::HashMap<String, Arc<TopicConfig>>,
     version: DataVersion,
+    /// Kept for other brokers.
+    others: Map<String, Value>,
 }
 
 /// What sending and pulling need to know of a topic.
@@ -91,6 +94,8 @@ pub enum CreateError {
 struct File {
     data_version: DataVersion,
     topic_config_table: BTreeMap<String, TopicConfig>,
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 impl Topics {
@@ -117,6 +122,7 @@ impl Topics {
             table: RwLock::new(Inner {
                 topics: read.topic_config_table.into_iter().map(|(name, topic)| (name, Arc::new(topic))).collect(),
                 version: read.data_version,
+                others: read.others,
             }),
             changed: watch::Sender::new(counter),
             saved: watch::Sender::new(before),
@@ -259,6 +265,7 @@ impl Table for Topics {
                     .iter()
                     .map(|(name, topic)| (name.clone(), (**topic).clone()))
                     .collect(),
+                others: table.others.clone(),
             }
         };
         self.file.save(&file)?;

@@ -162,6 +162,12 @@ final class Mq implements AutoCloseable {
         return queues;
     }
 
+    /** The queues of a topic that is there, as soon as the name server knows them all. */
+    List<MessageQueue> queuesOf(DefaultMQProducer producer, String topic, int queues) throws Exception {
+        awaitRoute(producer, topic, queues);
+        return queues(producer, topic);
+    }
+
     /** All that a queue holds from an offset on, in order. What was just acknowledged may take a moment to be in its queue. */
     static List<MessageExt> readAll(DefaultMQPullConsumer puller, MessageQueue queue, long from, long atLeastUntil) throws Exception {
         await(queue + " reaches " + atLeastUntil, () -> puller.maxOffset(queue) >= atLeastUntil);

@@ -43,7 +43,7 @@ public final class StoreMaker {
 
     private final Mq mq;
 
-    private StoreMaker(Mq mq) {
+    StoreMaker(Mq mq) {
         this.mq = mq;
     }
 
@@ -66,7 +66,7 @@ public final class StoreMaker {
 
     // ------------------------------------------------------------ write
 
-    private void write() throws Exception {
+    void write() throws Exception {
         DefaultMQProducer producer = mq.producer();
         mq.topicNamed(producer, "Empty", 2);
         mq.makeKnown("Billing", "Empty");
