@@ -191,7 +191,8 @@ impl Broker {
     }
 }
 
-fn store_config(config: &Config) -> StoreConfig {
+/// What the settings say of the store.
+pub fn store_config(config: &Config) -> StoreConfig {
     StoreConfig {
         commit_log: config.commit_log_path.clone(),
         commit_log_file_size: config.commit_log_file_size as u64,

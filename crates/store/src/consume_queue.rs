@@ -48,7 +48,7 @@ impl Entry {
         out.extend_from_slice(&self.tags_code.to_be_bytes());
     }
 
-    fn decode(bytes: &[u8; ENTRY_LEN]) -> Entry {
+    pub(crate) fn decode(bytes: &[u8; ENTRY_LEN]) -> Entry {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t] = *bytes;
         Entry {
             at: i64::from_be_bytes([a, b, c, d, e, f, g, h]),

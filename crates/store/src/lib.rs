@@ -59,6 +59,8 @@ mod segment;
 
 mod lock;
 
+pub mod inspect;
+
 pub mod table;
 
 #[cfg(test)]

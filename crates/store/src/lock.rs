@@ -62,6 +62,23 @@ impl Lock {
     }
 }
 
+/// Who has `root` open, without taking or making anything: the process, by its id if that can be told.
+pub(crate) fn holder_of(root: &Path) -> io::Result<Option<Option<i32>>> {
+    let root = root.canonicalize()?;
+    // Also because closing any handle of the file would drop this process's own lock.
+    if OPEN_HERE.lock().get_or_insert_default().contains(&root) {
+        return Ok(Some(Some(own_pid())));
+    }
+    let file = match OpenOptions::new().read(true).open(root.join("lock")) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let wanted = Flock { start: 0, length: 1, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
+    let held = fcntl_getlk(&file, &wanted)?;
+    Ok(held.map(|held| held.pid.map(|pid| pid.as_raw_nonzero().get())))
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         self.file = None;

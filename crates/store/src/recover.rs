@@ -488,12 +488,12 @@ fn may_be_torn(record: &Record<'_>) -> bool {
     record.properties.last() == Some(&0) || record.topic.contains('\0')
 }
 
-enum Unsound {
+pub(crate) enum Unsound {
     Error(RecordError),
     Elsewhere(CommitLogOffset),
 }
 
-fn sound(bytes: &[u8], at: i64, verify_crc: bool) -> Result<Record<'_>, Unsound> {
+pub(crate) fn sound(bytes: &[u8], at: i64, verify_crc: bool) -> Result<Record<'_>, Unsound> {
     let record = Record::parse(bytes).map_err(Unsound::Error)?;
     if record.commit_log_offset.0 != at {
         return Err(Unsound::Elsewhere(record.commit_log_offset));
@@ -506,7 +506,7 @@ fn sound(bytes: &[u8], at: i64, verify_crc: bool) -> Result<Record<'_>, Unsound>
 
 /// A stretch of a file in memory.
 #[derive(Default)]
-struct Window {
+pub(crate) struct Window {
     base: i64,
     at: u64,
     bytes: Vec<u8>,
@@ -516,7 +516,7 @@ struct Window {
 
 impl Window {
     /// The bytes of `segment` from `at` on: at least `wanted`, or some, or all that the file has.
-    fn read(&mut self, segment: &Arc<Segment>, at: u64, wanted: usize) -> io::Result<&[u8]> {
+    pub(crate) fn read(&mut self, segment: &Arc<Segment>, at: u64, wanted: usize) -> io::Result<&[u8]> {
         let rest = (segment.size - at) as usize;
         let needed = rest.min(wanted.max(4096)) as u64;
         let has = self.base == segment.base && at >= self.at && at + needed <= self.at + self.bytes.len() as u64;
@@ -543,7 +543,7 @@ fn look_ahead(segments: &Segments, damaged: &Arc<Segment>, at: i64) -> Result<Op
 }
 
 /// The first sound record of a file at byte `from` or behind.
-fn first_sound(segment: &Arc<Segment>, from: u64) -> io::Result<Option<i64>> {
+pub(crate) fn first_sound(segment: &Arc<Segment>, from: u64) -> io::Result<Option<i64>> {
     let finder = memmem::Finder::new(&MAGIC_PREFIX);
     let mut bytes = Vec::new();
     let mut from = from;
@@ -582,7 +582,7 @@ fn zero_behind(segments: &Segments, end: i64) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn has_data(segment: &Arc<Segment>, at: u64) -> io::Result<bool> {
+pub(crate) fn has_data(segment: &Arc<Segment>, at: u64) -> io::Result<bool> {
     const PAGE: u64 = 4096;
     let page_end = (at.next_multiple_of(PAGE)).min(segment.size);
     let mut bytes = vec![0; (page_end - at) as usize];

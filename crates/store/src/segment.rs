@@ -91,7 +91,7 @@ impl Segment {
         if let Some(file) = &*self.handle.lock() {
             return Ok(file.clone());
         }
-        let file = OpenOptions::new().read(true).write(true).open(&self.path)?;
+        let file = OpenOptions::new().read(true).write(!self.disk.is_read_only()).open(&self.path)?;
         Ok(self.keep(file))
     }
 
@@ -246,6 +246,15 @@ impl Segments {
             segments.push(Segment::existing(&disk, path, base, size, access.clone()));
         }
         Ok(Segments { disk, dir, size, access, list: RwLock::new(segments) })
+    }
+
+    /// Files that were found before, whatever their sizes, in the order of their positions.
+    pub(crate) fn of(disk: Disk, dir: PathBuf, size: u64, access: Access, files: &[(i64, PathBuf, u64)]) -> Segments {
+        let segment = |(base, path, size): &(i64, PathBuf, u64)| {
+            Segment::existing(&disk, path.clone(), *base, *size, access.clone())
+        };
+        let list = RwLock::new(files.iter().map(segment).collect());
+        Segments { disk, dir, size, access, list }
     }
 
     /// A new last file that begins at `base`.

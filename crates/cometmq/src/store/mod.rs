@@ -1,0 +1,121 @@
+//! `cometmq store …`: looks at a broker's directory, CometMQ's or Apache's, and puts it right. No broker is needed, and
+//! all but `repair` work beside one.
+//!
+//! Exit codes: 0 all is well, 1 something was found, 2 it could not be looked at.
+
+mod info;
+mod output;
+
+use crate::environment::Environment;
+use crate::text::Language;
+use broker::config::{Config, ConfigError};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use store::StoreConfig;
+use store::inspect::{Directory, LookError, State};
+
+/// What is done with a directory.
+#[derive(Debug, clap::Subcommand)]
+pub enum StoreCommand {
+    /// What is in it: topics, queues, groups, sizes, and how it was left
+    Info(info::InfoArgs),
+}
+
+/// Runs it.
+pub fn run(command: StoreCommand, environment: &Environment) -> ExitCode {
+    let done = match command {
+        StoreCommand::Info(args) => info::run(&args, environment),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("cometmq: {}", error.text(environment.language));
+        ExitCode::from(2)
+    })
+}
+
+/// The directory that is meant.
+#[derive(Debug, clap::Args)]
+pub struct Place {
+    /// The directory of the store: storePathRootDir
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// The broker's settings. Without them the sizes of files are told from the files
+    #[arg(short = 'c', long = "config", value_name = "broker.conf")]
+    config: Option<PathBuf>,
+}
+
+impl Place {
+    /// What the settings say of the store.
+    pub fn config(&self) -> Result<StoreConfig, StoreError> {
+        let mut config = match &self.config {
+            Some(path) => Config::read(path)?.0,
+            None => Config::default(),
+        };
+        config.store_root.clone_from(&self.dir);
+        Ok(broker::store_config(&config))
+    }
+
+    /// Looks at it.
+    pub fn look(&self) -> Result<Directory, StoreError> {
+        Ok(Directory::look(&self.config()?, self.config.is_none())?)
+    }
+}
+
+/// Why a directory cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(transparent)]
+    Look(#[from] LookError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("cannot read the store: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl StoreError {
+    fn text(&self, language: Language) -> String {
+        match (self, language) {
+            (StoreError::Look(LookError::NotThere(path)), Language::Chinese) => {
+                format!("目录 {} 不存在", path.display())
+            }
+            (StoreError::Look(LookError::NoDirectory(path)), Language::Chinese) => {
+                format!("{} 不是目录", path.display())
+            }
+            (StoreError::Look(LookError::NoStore(path)), Language::Chinese) => format!(
+                "{} 里没有消息存储：既没有 commitlog，也没有 consumequeue；请指定 storePathRootDir 所指的目录",
+                path.display()
+            ),
+            (StoreError::Look(LookError::Io { path, error }), Language::Chinese) => {
+                format!("无法读取 {}：{error}", path.display())
+            }
+            (StoreError::Config(error), Language::Chinese) => format!("配置文件有误：{error}"),
+            (StoreError::Io(error), Language::Chinese) => format!("无法读取存储：{error}"),
+            (error, Language::English) => error.to_string(),
+        }
+    }
+}
+
+/// How a directory was left, in words.
+pub fn state(state: State, language: Language) -> String {
+    let by = |pid: Option<i32>| pid.map_or("?".to_owned(), |pid| pid.to_string());
+    match (state, language) {
+        (State::Clean, Language::English) => "stopped in order".into(),
+        (State::Clean, Language::Chinese) => "正常停止".into(),
+        (State::Crashed, Language::English) => {
+            "not stopped in order (abort is there): the next start brings its end in order".into()
+        }
+        (State::Crashed, Language::Chinese) => "未正常停止（存在 abort 文件）：下次启动时会整理末尾".into(),
+        (State::InUse { pid }, Language::English) => {
+            format!("in use by process {}: its end is moving", by(pid))
+        }
+        (State::InUse { pid }, Language::Chinese) => format!("进程 {} 正在使用：末尾在变化", by(pid)),
+    }
+}
+
+/// `clean`, `crashed` or `in-use`, for programs.
+pub fn state_name(state: State) -> &'static str {
+    match state {
+        State::Clean => "clean",
+        State::Crashed => "crashed",
+        State::InUse { .. } => "in-use",
+    }
+}
