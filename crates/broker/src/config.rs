@@ -130,6 +130,10 @@ pub struct Config {
     /// What the delay levels 1, 2, 3, … of a message mean: numbers with a unit `s`, `m`, `h` or `d`, parted by blanks.
     /// Key: `messageDelayLevel`. Default: `1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h`.
     pub delay_levels: DelayLevels,
+    /// This version delivers no timed messages, and does not start on a directory where some wait. Without, it starts, and
+    /// they wait on for a broker of Apache's.
+    /// Key: `timerWheelEnable`. Default: true.
+    pub timer_wheel: bool,
     /// A pull from an empty queue waits for as long as the client says. Without, for `shortPollingTimeMills`.
     /// Key: `longPollingEnable`. Default: true.
     pub long_polling: bool,
@@ -192,6 +196,7 @@ impl Default for Config {
             file_reserved_time: Duration::from_secs(72 * 3600),
             delete_when: vec![4],
             delay_levels: DelayLevels::default(),
+            timer_wheel: true,
             long_polling: true,
             short_polling: Duration::from_secs(1),
             max_transfer_bytes_in_memory: 256 * 1024,
@@ -318,6 +323,7 @@ impl Config {
             ("fileReservedTime", Hours(&mut self.file_reserved_time)),
             ("deleteWhen", HoursOfDay(&mut self.delete_when)),
             ("messageDelayLevel", Delays(&mut self.delay_levels)),
+            ("timerWheelEnable", Flag(&mut self.timer_wheel)),
             ("longPollingEnable", Flag(&mut self.long_polling)),
             ("shortPollingTimeMills", Millis(&mut self.short_polling, MILLIS)),
             ("maxTransferBytesOnMessageInMemory", Size(&mut self.max_transfer_bytes_in_memory, SIZE, 1)),
@@ -349,6 +355,10 @@ impl Config {
         let mut notes = Notes::default();
         let mut set: Vec<(usize, String)> = Vec::new();
         for properties::Property { line, key, value } in properties::read(text) {
+            let key = match FORMERLY.iter().find(|(old, _)| *old == key) {
+                Some((_, now)) => (*now).to_owned(),
+                None => key,
+            };
             if let Some((earlier, _)) = set.iter().find(|(_, other)| *other == key) {
                 notes.repeated.push(Repeated { key: key.clone(), line, earlier: *earlier });
             }
@@ -475,6 +485,12 @@ const NO_ACCESS_CONTROL: &str = "this version checks nobody's rights, and starti
     set it to false and keep strangers off the port";
 const NO_SLAVE: &str = "this version does not replicate; run it as a master of its own, with brokerRole=ASYNC_MASTER, brokerId=0, \
     enableControllerMode=false and enableDLegerCommitLog=false";
+
+/// How 4.4 and older spell keys, and how they are spelt since.
+const FORMERLY: [(&str, &str); 2] = [
+    ("mapedFileSizeCommitLog", "mappedFileSizeCommitLog"),
+    ("mapedFileSizeConsumeQueue", "mappedFileSizeConsumeQueue"),
+];
 
 fn is_true(value: &str) -> bool {
     value.eq_ignore_ascii_case("true")

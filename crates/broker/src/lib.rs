@@ -5,6 +5,7 @@
 //!
 //! Locks: `consumers`, `producers`, `locks` and those inside the tables are never held two at a time.
 
+pub mod adopt;
 pub mod config;
 pub mod consumers;
 pub mod delay;
@@ -22,6 +23,7 @@ pub mod topics;
 pub use config::Config;
 pub use table::OpenError as TableError;
 
+use adopt::{Fate, Finding, InspectError};
 use config::FlushDiskType;
 use consumers::Consumers;
 use delay::Delay;
@@ -84,12 +86,19 @@ pub enum OpenError {
     /// A table can't be read.
     #[error(transparent)]
     Table(#[from] table::OpenError),
+    /// What another broker keeps there can't be looked at.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// Another broker keeps something there that would not be served as it should be.
+    #[error("{}", .0.iter().map(Finding::to_string).collect::<Vec<_>>().join("\n"))]
+    Refused(Vec<Finding>),
 }
 
 impl Broker {
     /// Opens the store and the tables in `config.store_root`, which is made if it is not there.
     pub fn open(config: Config) -> Result<Arc<Broker>, OpenError> {
         let now = now_millis();
+        take_over(&config)?;
         // The store is first: it makes sure that nobody else works in this directory.
         let store = Store::open(store_config(&config))?;
         let broker = Broker {
@@ -211,6 +220,19 @@ pub fn store_config(config: &Config) -> StoreConfig {
         disk: config.disk.clone(),
         ..StoreConfig::new(&config.store_root)
     }
+}
+
+/// Says what another broker keeps in the directory, and refuses what must not be passed over.
+fn take_over(config: &Config) -> Result<(), OpenError> {
+    let findings = adopt::inspect(config)?;
+    let (refused, others): (Vec<_>, Vec<_>) = findings.into_iter().partition(|it| it.fate() == Fate::Refused);
+    if !refused.is_empty() {
+        return Err(OpenError::Refused(refused));
+    }
+    for finding in others.iter().filter(|it| it.fate() == Fate::Attention) {
+        tracing::warn!("{finding}");
+    }
+    Ok(())
 }
 
 /// The wall clock, milliseconds since 1970.

@@ -28,7 +28,7 @@ final class Dump {
     private final DefaultMQPullConsumer puller;
     private final String brokerName;
     private final PrintStream out;
-    private boolean everyWay;
+    private List<String> ways = List.of();
 
     Dump(DefaultMQPullConsumer puller, String brokerName, PrintStream out) {
         this.puller = puller;
@@ -36,9 +36,9 @@ final class Dump {
         this.out = out;
     }
 
-    /** From here on each message is also asked for by its id, by its keys and by the time at which it was stored. */
-    Dump everyWay() {
-        everyWay = true;
+    /** From here on each message is also asked for in these ways: by its `id`, its `keys`, the `time` at which it was stored. */
+    Dump in(List<String> ways) {
+        this.ways = ways;
         return this;
     }
 
@@ -51,12 +51,14 @@ final class Dump {
             List<MessageExt> all = Mq.readAll(puller, queue, min, min);
             for (MessageExt message : all) {
                 out.println(message(message));
-                if (everyWay) {
+                if (ways.contains("id")) {
                     byId(message);
+                }
+                if (ways.contains("keys")) {
                     byKeys(message);
                 }
             }
-            if (everyWay) {
+            if (ways.contains("time")) {
                 byTime(queue, all);
             }
         }

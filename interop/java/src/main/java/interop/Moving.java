@@ -28,17 +28,17 @@ import org.apache.rocketmq.common.message.MessageQueue;
  * The life of an application whose broker is exchanged under it: `store_exchange.py` tells when.
  *
  * <pre>
- * Moving begin   NAMESRV HOME             fills the store (StoreMaker), groups consume a part
- * Moving prepare NAMESRV HOME             sends a transaction that stays open: for Apache's brokers
- * Moving found   NAMESRV HOME ROUND       writes down what this round's server holds:  HOME/ROUND-found.jsonl
- * Moving goOn    NAMESRV HOME ROUND       groups go on exactly where they were, producers write more
- * Moving commit  NAMESRV HOME ROUND       the open transaction is asked about, and is committed
- * Moving held    NAMESRV HOME ROUND       writes down what it holds now:                HOME/ROUND-held.jsonl
- * Moving leave   NAMESRV HOME ROUND       what is acknowledged just before the end:     HOME/ROUND-left.jsonl
+ * Moving begin   NAMESRV HOME ROUND WAYS  fills the store (StoreMaker), groups consume a part
+ * Moving prepare NAMESRV HOME ROUND WAYS  sends a transaction that stays open: for Apache's brokers
+ * Moving found   NAMESRV HOME ROUND WAYS  writes down what this round's server holds:  HOME/ROUND-found.jsonl
+ * Moving goOn    NAMESRV HOME ROUND WAYS  groups go on exactly where they were, producers write more
+ * Moving commit  NAMESRV HOME ROUND WAYS  the open transaction is asked about, and is committed
+ * Moving held    NAMESRV HOME ROUND WAYS  writes down what it holds now:                HOME/ROUND-held.jsonl
+ * Moving leave   NAMESRV HOME ROUND WAYS  what is acknowledged just before the end:     HOME/ROUND-left.jsonl
  * </pre>
  *
- * Several verbs may be given at once, with commas between. Message for message: `held` and `found` read every queue from
- * its first to its last offset, and each message again by its id, by its keys and by the time at which it was stored.
+ * Message for message: `held` and `found` read every queue from its first to its last offset, and each message again in
+ * the WAYS that are given, with commas between: by its `id`, by its `keys`, by the `time` at which it was stored.
  */
 public final class Moving {
     private static final String RETRY = "%RETRY%Failing";
@@ -48,18 +48,18 @@ public final class Moving {
     private final Path home;
     private final int round;
 
-    private Moving(Mq mq, Path home, int round) {
+    private final List<String> ways;
+
+    private Moving(Mq mq, Path home, int round, List<String> ways) {
         this.mq = mq;
         this.home = home;
         this.round = round;
+        this.ways = ways;
     }
 
     public static void main(String[] arguments) throws Exception {
-        int round = arguments.length > 3 ? Integer.parseInt(arguments[3]) : 0;
-        for (String verb : arguments[0].split(",")) {
-            try (Mq mq = new Mq(arguments[1])) {
-                new Moving(mq, Path.of(arguments[2]), round).act(verb);
-            }
+        try (Mq mq = new Mq(arguments[1])) {
+            new Moving(mq, Path.of(arguments[2]), Integer.parseInt(arguments[3]), List.of(arguments[4].split(","))).act(arguments[0]);
         }
         System.exit(0);
     }
@@ -296,7 +296,7 @@ public final class Moving {
         DefaultMQPullConsumer reader = mq.puller("Reader");
         mq.queuesOf(mq.producer(), StoreMaker.LONG, 1);
         awaitEnd(StoreMaker.LONG, 0, 1);
-        Dump dump = new Dump(reader, StoreMaker.BROKER, out).everyWay();
+        Dump dump = new Dump(reader, StoreMaker.BROKER, out).in(ways);
         dump.topic("Orders", 4);
         dump.topic("Payments", 1);
         dump.topic("Chinese", 1);
@@ -315,8 +315,6 @@ public final class Moving {
         }
         dump.topic(StoreMaker.LONG, 1);
         dump.topic("SCHEDULE_TOPIC_XXXX", StoreMaker.DELAY_QUEUES);
-        dump.key("Orders", "customer-3");
-        dump.key("%DLQ%Failing", "failing-0");
         groups(out);
     }
 
