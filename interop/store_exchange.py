@@ -315,7 +315,8 @@ def kept(server, before):
             if path[0] not in ("dataVersion", "offsetTable", "groupTopicMap") and leaf(now, path) != value
             and not (server.name == "apache" and any(part in unknown_to(server) for part in path))
         ]
-        lost += [key for key in before[name].get("offsetTable", {}) if key not in now["offsetTable"]]
+        offsets = before[name].get("offsetTable", {}).items()
+        lost += [key for key, offset in offsets if offset != 0 and key not in now["offsetTable"]]
         if lost:
             raise Difference(f"{label(server)} does not keep in {name}: {lost}")
 

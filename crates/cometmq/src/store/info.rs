@@ -105,8 +105,8 @@ struct QueueInfo {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct GroupInfo {
-    group: String,
+pub(super) struct GroupInfo {
+    pub(super) group: String,
     topic: String,
     /// Messages that the group has not consumed.
     lag: i64,
@@ -116,10 +116,10 @@ struct GroupInfo {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct DelayInfo {
+pub(super) struct DelayInfo {
     level: u32,
     /// Messages that wait.
-    pending: i64,
+    pub(super) pending: i64,
 }
 
 impl Info {
@@ -229,7 +229,7 @@ impl Info {
 }
 
 /// Which brokers have written here, as far as their traces tell.
-fn made_by(root: &Path) -> &'static str {
+pub(super) fn made_by(root: &Path) -> &'static str {
     let has = |path: &str| root.join(path).exists();
     if has("rocksdbstore") || has("timerwheel") || has("config/timermetrics") || has("config/topicQueueMapping.json") {
         return "Apache RocketMQ 5.x";
@@ -274,7 +274,7 @@ fn offsets(queues: &Value) -> BTreeMap<u32, i64> {
     queues.filter_map(|(queue_id, offset)| Some((queue_id.parse().ok()?, offset.as_i64()?))).collect()
 }
 
-fn groups(root: &Path, summary: &Summary) -> Vec<GroupInfo> {
+pub(super) fn groups(root: &Path, summary: &Summary) -> Vec<GroupInfo> {
     let table = offset_table(root, "consumerOffset.json");
     let mut groups: Vec<GroupInfo> = Vec::new();
     for (key, queues) in table.as_ref().and_then(Value::as_object).into_iter().flatten() {
@@ -291,7 +291,7 @@ fn groups(root: &Path, summary: &Summary) -> Vec<GroupInfo> {
 }
 
 /// Queue `n` of the schedule topic is that of level `n` + 1.
-fn delayed(root: &Path, summary: &Summary) -> Vec<DelayInfo> {
+pub(super) fn delayed(root: &Path, summary: &Summary) -> Vec<DelayInfo> {
     let progress = offset_table(root, "delayOffset.json").map(|table| offsets(&table)).unwrap_or_default();
     let queues = summary.queues.iter().filter(|queue| queue.topic == SCHEDULE_TOPIC);
     let pending = queues.map(|queue| {

@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 all is well, 1 something was found, 2 it could not be looked at.
 
+mod adopt;
 mod info;
 mod output;
 
@@ -19,12 +20,15 @@ use store::inspect::{Directory, LookError, State};
 pub enum StoreCommand {
     /// What is in it: topics, queues, groups, sizes, and how it was left
     Info(info::InfoArgs),
+    /// What becomes of a directory of Apache's broker when CometMQ starts on it
+    Adopt(adopt::AdoptArgs),
 }
 
 /// Runs it.
 pub fn run(command: StoreCommand, environment: &Environment) -> ExitCode {
     let done = match command {
         StoreCommand::Info(args) => info::run(&args, environment),
+        StoreCommand::Adopt(args) => adopt::run(&args, environment),
     };
     done.unwrap_or_else(|error| {
         eprintln!("cometmq: {}", error.text(environment.language));
@@ -44,14 +48,24 @@ pub struct Place {
 }
 
 impl Place {
-    /// What the settings say of the store.
-    pub fn config(&self) -> Result<StoreConfig, StoreError> {
+    /// The broker's settings, for this directory.
+    pub fn broker_config(&self) -> Result<Config, StoreError> {
         let mut config = match &self.config {
             Some(path) => Config::read(path)?.0,
             None => Config::default(),
         };
         config.store_root.clone_from(&self.dir);
-        Ok(broker::store_config(&config))
+        Ok(config)
+    }
+
+    /// Were settings given?
+    pub fn has_config(&self) -> bool {
+        self.config.is_some()
+    }
+
+    /// What the settings say of the store.
+    pub fn config(&self) -> Result<StoreConfig, StoreError> {
+        Ok(broker::store_config(&self.broker_config()?))
     }
 
     /// Looks at it.
@@ -67,6 +81,8 @@ pub enum StoreError {
     Look(#[from] LookError),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Open(#[from] store::OpenError),
     #[error("cannot read the store: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -88,6 +104,7 @@ impl StoreError {
                 format!("无法读取 {}：{error}", path.display())
             }
             (StoreError::Config(error), Language::Chinese) => format!("配置文件有误：{error}"),
+            (StoreError::Open(error), Language::Chinese) => format!("无法打开存储：{error}"),
             (StoreError::Io(error), Language::Chinese) => format!("无法读取存储：{error}"),
             (error, Language::English) => error.to_string(),
         }

@@ -180,7 +180,8 @@ public final class Moving {
         consumer.start();
         Mq.awaitExactly(got, 1, "retried message");
         Check.equal(got.get(0), key + "/1", "what group Failing gets");
-        consumer.shutdown();
+        MessageQueue retries = new MessageQueue(RETRY, StoreMaker.BROKER, 0);
+        Mq.finish(consumer, Map.of(retries, mq.puller("Reader").maxOffset(retries)));
     }
 
     /** An ordered group takes a few messages of each queue, and the next ones in the next round. */
@@ -206,7 +207,7 @@ public final class Moving {
         });
         consumer.start();
         Mq.await("five steps of each queue", () -> done.size() == 2 && done.values().stream().allMatch(queue -> queue.size() == PER_ROUND));
-        consumer.shutdown();
+        Mq.finish(consumer, Map.of(queues.get(0), (long) from + PER_ROUND, queues.get(1), (long) from + PER_ROUND));
         for (List<Long> queue : done.values()) {
             for (int i = 0; i < PER_ROUND; i++) {
                 Check.equal(queue.get(i), (long) from + i, "step " + i + " of round " + round + " in " + queue);
@@ -241,7 +242,7 @@ public final class Moving {
     /** A failed message that waits for its retry, two delayed ones, and the last words to each topic. */
     private void leave(PrintStream out) throws Exception {
         DefaultMQProducer producer = mq.producer();
-        mq.queuesOf(producer, "Failing", 1);
+        MessageQueue failing = mq.queuesOf(producer, "Failing", 1).get(0);
         DefaultMQPullConsumer schedule = mq.puller("Reader");
         MessageQueue waiting = new MessageQueue("SCHEDULE_TOPIC_XXXX", StoreMaker.BROKER, 3);
         long before = schedule.maxOffset(waiting);
@@ -254,9 +255,9 @@ public final class Moving {
             return ConsumeConcurrentlyStatus.RECONSUME_LATER;
         });
         consumer.start();
-        producer.send(message("Failing", "f", "retry-" + round, "fails in round " + round));
+        long failed = producer.send(message("Failing", "f", "retry-" + round, "fails in round " + round)).getQueueOffset();
         Mq.await("the message waits for its retry", () -> schedule.maxOffset(waiting) == before + 1);
-        consumer.shutdown(); // commits its offsets
+        Mq.finish(consumer, Map.of(failing, failed + 1));
         Check.equal(got, List.of("retry-" + round), "what group Failing got");
 
         DefaultMQPullConsumer billing = mq.puller("Billing");
