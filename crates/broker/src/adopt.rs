@@ -420,7 +420,7 @@ impl Look<'_> {
     fn timers(&self, findings: &mut Vec<Finding>) -> Result<(), InspectError> {
         let check_path = self.root.join("config").join("timercheck");
         let check = read(&check_path)?.unwrap_or_default();
-        let number = |at: usize| check.get(at..at + 8).map_or(0, |bytes| big_endian(bytes));
+        let number = |at: usize| check.get(at..at + 8).map_or(0, big_endian);
         let (read_up_to, taken) = (number(0), number(16));
 
         let wheel_path = self.root.join("timerwheel");
