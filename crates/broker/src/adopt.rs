@@ -175,9 +175,9 @@ impl fmt::Display for Finding {
             ),
             RocksDbTables => write!(
                 f,
-                " holds topics, groups or offsets in RocksDB, which is not read here. Start Apache's broker once more with \
-                realTimePersistRocksDBConfig=true, or write config/topics.json, config/subscriptionGroup.json and config/consumerOffset.json with \
-                `mqadmin rocksDBConfigToJson`; then move the directory away"
+                " holds topics, groups or offsets in RocksDB, which is not read here. While Apache's broker runs, `mqadmin \
+                 rocksDBConfigToJson -b ADDRESS` writes config/topics.json, config/subscriptionGroup.json and \
+                 config/consumerOffset.json; stop it, then move the directory away"
             ),
             RocksDbState => write!(
                 f,

@@ -239,9 +239,9 @@ pub fn finding(finding: &Finding, language: Language) -> String {
         What::RocksDbQueues => "消费队列存放在 RocksDB 中（storeType=defaultRocksDB），这里不读取。\
             请把它连同 consumequeue 一起移走，消费队列会由提交日志重建"
             .into(),
-        What::RocksDbTables => "主题、消费组或位点存放在 RocksDB 中，这里不读取。请以 realTimePersistRocksDBConfig=true 再启动一次 \
-            Apache Broker，或用 `mqadmin rocksDBConfigToJson` 写出 config/topics.json、config/subscriptionGroup.json、\
-            config/consumerOffset.json，然后移走该目录"
+        What::RocksDbTables => "主题、消费组或位点存放在 RocksDB 中，这里不读取。在 Apache Broker 运行时用 \
+            `mqadmin rocksDBConfigToJson -b 地址` 写出 config/topics.json、config/subscriptionGroup.json、\
+            config/consumerOffset.json，停止它，再移走该目录"
             .into(),
         What::RocksDbState => "RocksDB 中存有索引、定时消息、事务或 POP 消息的状态，这里不读取。请在 Apache Broker 上把 indexRocksDBEnable、\
             timerRocksDBEnable、transRocksDBEnable、popConsumerKVServiceEnable 设为 false，待处理完后停止它，再移走该目录"
