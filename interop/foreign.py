@@ -61,7 +61,7 @@ def case(options, home, settings, expected):
         raise Difference(f"exit code {code}, refused {sorted(refused)}, expected {sorted(expected)}, unknown {strange}")
     for found in report["findings"]:
         if found["fate"] == "refused":
-            print(f"  {found['name']}: {found['sentence'].partition(': ')[2] or found['sentence']}", flush=True)
+            print(f"  {found['sentence'].replace(str(apache.store) + '/', '')}", flush=True)
     if "rocksDbQueues" in expected:
         as_it_says(options, apache, report)
 
