@@ -365,4 +365,19 @@ mod tests {
         assert!(topic.order && topic.read_queue_nums == 3 && topic.write_queue_nums == 2);
         assert_eq!(topics.all().1.counter, 4, "system topics were added");
     }
+
+    #[test]
+    fn what_other_brokers_wrote_into_the_table_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(&dir);
+        let text = r#"{"topicConfigTable":{"T":{"attributes":{"message.type":"FIFO"},"ofATopic":1}},"ofTheTable":[2]}"#;
+        std::fs::create_dir_all(dir.path().join("config")).unwrap();
+        let file = dir.path().join("config/topics.json");
+        std::fs::write(&file, text).unwrap();
+        open(&config).save().unwrap();
+        let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        assert_eq!(written["ofTheTable"][0], 2);
+        let topic = &written["topicConfigTable"]["T"];
+        assert_eq!((&topic["ofATopic"], &topic["attributes"]["message.type"]), (&1.into(), &"FIFO".into()));
+    }
 }

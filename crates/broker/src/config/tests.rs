@@ -115,3 +115,12 @@ fn name_server_addresses_may_leave_out_the_port() {
     assert_eq!(read(" ns1 ; ns2:1;::1;[::1]:5; ").as_deref(), Some("ns1:9876 ns2:1 [::1]:9876 [::1]:5"));
     assert_eq!(["http://a:1", ":1", "a:0", "a:x"].map(read), [const { None }; 4]);
 }
+
+#[test]
+fn keys_as_4_4_spells_them_are_honoured() {
+    let text = "mapedFileSizeCommitLog=65536\nmapedFileSizeConsumeQueue=2000\ntimerWheelEnable=false\n";
+    let (config, notes) = Config::default().parse_over(Path::new("b.conf"), text).unwrap();
+    assert_eq!((config.commit_log_file_size, config.consume_queue_file_size), (65536, 2000));
+    assert!(!config.timer_wheel);
+    assert_eq!(notes, Notes::default());
+}

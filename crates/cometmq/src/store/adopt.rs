@@ -150,7 +150,9 @@ impl Report {
         for (fate, name) in [("used", pick("used       ", "使用      ")), ("kept", pick("kept       ", "原样保留  "))]
         {
             let these = self.findings.iter().filter(|found| found.fate == fate);
-            let these: Vec<_> = these.map(|found| self.relative(&found.path)).collect();
+            let these = these.map(|found| self.relative(&found.path));
+            // The states before of tables are as good as the tables.
+            let these: Vec<_> = these.filter(|path| !path.ends_with(".bak")).collect();
             if !these.is_empty() {
                 line(name, &these.join(", "));
             }
@@ -159,7 +161,7 @@ impl Report {
             [("attention", pick("attention  ", "请注意    ")), ("refused", pick("refused    ", "拒绝      "))]
         {
             for found in self.findings.iter().filter(|found| found.fate == fate) {
-                line(name, &found.sentence);
+                line(name, self.relative(&found.sentence));
             }
         }
         for Contradicted { key, given, needed } in &self.contradicted {
