@@ -336,8 +336,9 @@ impl Look<'_> {
                 true => What::DLedger,
                 false => What::Spare,
             },
-            // Where the commit log is, if it is not where it usually is; and what our own tools put aside.
+            // Where the commit log is, if it is not where it usually is; and what is ours.
             _ if path == self.config.commit_log_dir() => What::Known,
+            "inventory.json" => What::Known,
             "quarantine" | "lost+found" => What::Spare,
             _ => What::Unknown,
         };
@@ -349,7 +350,9 @@ impl Look<'_> {
         let read = |name| table(self.root, name);
         let file = name(&path).to_owned();
         let what = match file.trim_end_matches(".damaged").trim_end_matches(".bak").trim_end_matches(".tmp") {
-            "topics.json" | "subscriptionGroup.json" | "consumerOffset.json" | "delayOffset.json" => What::Known,
+            "topics.json" | "subscriptionGroup.json" | "consumerOffset.json" | "delayOffset.json" | "clock.json" => {
+                What::Known
+            }
             known if known != file => What::Spare,
             "topicQueueMapping.json" => match keys(&read("topicQueueMapping.json")?["topicQueueMappingInfoMap"]) {
                 topics if topics.is_empty() => What::Spare,

@@ -117,6 +117,20 @@ fn a_broker_does_not_start_beside_what_it_would_pass_over_and_changes_nothing() 
 }
 
 #[test]
+fn what_cometmq_itself_leaves_needs_no_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = broker::Config { store_root: dir.path().into(), ..broker::Config::default() };
+    for _ in 0..2 {
+        broker::Broker::open(config.clone()).unwrap().close().unwrap();
+    }
+    fs::create_dir_all(dir.path().join("commitlog")).unwrap();
+    let (code, report) = adopt(&["--dry-run"], dir.path());
+    assert_eq!(code, Some(0));
+    let fates = report["findings"].as_array().unwrap().iter().map(|finding| finding["fate"].as_str().unwrap());
+    assert!(fates.clone().count() > 0 && fates.clone().all(|fate| fate == "used" || fate == "kept"), "{report:#}");
+}
+
+#[test]
 fn what_is_no_store_is_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(adopt(&["--dry-run"], dir.path()).0, Some(2));
