@@ -59,6 +59,8 @@ mod segment;
 
 mod lock;
 
+mod lost;
+
 pub mod inspect;
 
 pub mod table;

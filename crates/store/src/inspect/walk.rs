@@ -11,7 +11,7 @@ use protocol::message::CommitLogOffset;
 use protocol::record::{Record, RecordError};
 
 use super::{Directory, State};
-use crate::recover::{Unsound, Window, first_sound, has_data, sound};
+use crate::recover::{Unsound, Window, first_sound, sound};
 use crate::segment::Segment;
 
 /// Bytes of the log that are no records, though records follow, or the log's end was no torn one.
@@ -155,10 +155,29 @@ impl Directory {
 
     /// The first byte behind the last that is not zero, if there is one at or behind `at`.
     fn data_end(&self, at: i64) -> Option<i64> {
-        let with_data = |segment: &Arc<Segment>| {
+        let in_file = |segment: &Arc<Segment>| {
             let from = (at - segment.base).max(0) as u64;
-            segment.end() > at && has_data(segment, from).unwrap_or(true)
+            // What cannot be read is not known to be zero.
+            let end = last_data(segment, from).unwrap_or(Some(segment.size))?;
+            Some(segment.base + end as i64)
         };
-        self.log.all().iter().rev().find(|segment| with_data(segment)).map(|segment| segment.end())
+        self.log.all().iter().rev().filter(|segment| segment.end() > at).find_map(in_file)
     }
+}
+
+/// The byte behind the last that is not zero, at or behind `from`.
+fn last_data(segment: &Arc<Segment>, from: u64) -> io::Result<Option<u64>> {
+    let (mut at, mut end) = (from, None);
+    let mut bytes = Vec::new();
+    while at < segment.size
+        && let Some(data) = segment.next_data(at)?
+    {
+        bytes.resize((data.end - data.start).min(1 << 20) as usize, 0);
+        segment.read(&mut bytes, data.start)?;
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            end = Some(data.start + last as u64 + 1);
+        }
+        at = data.start + bytes.len() as u64;
+    }
+    Ok(end)
 }
