@@ -94,8 +94,8 @@ mod tests {
             record.verify_crc().unwrap();
             assert_eq!(record.commit_log_offset.0, 4096);
             assert!(is_lost(&record) && !is_queued(record.sys_flag));
-            // 19 bytes say which topic.
-            assert_eq!(of(&record), (len >= LEN_MIN + 19).then(|| lost.clone()));
+            // 18 bytes say which topic.
+            assert_eq!(of(&record), (len >= LEN_MIN + 18).then(|| lost.clone()));
         }
     }
 }

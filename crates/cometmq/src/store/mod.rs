@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 all is well, 1 something was found, 2 it could not be looked at.
 
+mod dump;
 mod info;
 mod output;
 mod repair;
@@ -19,11 +20,9 @@ use store::inspect::{Directory, LookError, RepairError, State};
 /// What is done with a directory.
 #[derive(Debug, clap::Subcommand)]
 pub enum StoreCommand {
-    /// What is in it: topics, queues, groups, sizes, and how it was left
     Info(info::InfoArgs),
-    /// Is it sound? Every file against every other
     Verify(verify::VerifyArgs),
-    /// Put right what verify finds; nothing is deleted
+    Dump(dump::DumpArgs),
     Repair(repair::RepairArgs),
 }
 
@@ -32,6 +31,7 @@ pub fn run(command: StoreCommand, environment: &Environment) -> ExitCode {
     let done = match command {
         StoreCommand::Info(args) => info::run(&args, environment),
         StoreCommand::Verify(args) => verify::run(&args, environment),
+        StoreCommand::Dump(args) => dump::run(&args),
         StoreCommand::Repair(args) => repair::run(&args, environment),
     };
     done.unwrap_or_else(|error| {

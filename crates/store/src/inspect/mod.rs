@@ -27,6 +27,7 @@ pub use finding::{Finding, Kind, Severity};
 pub use repair::{Plan, RepairError, Step};
 pub use summary::{IndexSummary, QueueSummary, Summary};
 pub use verify::{Progress, Verified};
+pub(crate) use walk::LogFiles;
 pub use walk::{Piece, Stretch, Visit};
 
 /// Consume queue files open at a time.

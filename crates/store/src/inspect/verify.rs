@@ -488,7 +488,7 @@ impl<'a> Check<'a, '_> {
             if let Some(damage) = damages.get_mut(n).filter(|damage| damage.stretch.at.0 <= entry.at) {
                 let lost = Lost { topic: topic.to_owned(), queue_id, queue_offset: offset };
                 damage.messages.push((lost, entry.at, entry.size));
-                let place = directory.stretch(entry.at, entry.at, String::new());
+                let place = directory.log_files().stretch(entry.at, entry.at, String::new());
                 let finding = Finding::new(Kind::DamagedMessage, damage.stretch.reason.clone()).at(entry.at);
                 found.push(finding.in_queue(topic, queue_id, offset).in_file(place.file, place.position));
             } else if !gap && entry.at >= end {
