@@ -260,7 +260,7 @@ impl<'a> Check<'a, '_> {
         let directory = self.directory;
         let mut index = IndexStream::new(directory);
         if !directory.index_sizes_known {
-            let reason = "maxHashSlotNum and maxIndexNum cannot be told from its files: name the broker.conf (-c)";
+            let reason = "maxHashSlotNum and maxIndexNum cannot be told from its files: give the settings (-c)";
             self.found(Finding::new(Kind::NoIndex, format!("not looked at: {reason}")));
         } else if directory.index.is_empty() && directory.config.index_enabled {
             self.found(Finding::new(Kind::NoIndex, "there is none; the next start of CometMQ makes it from the log"));
@@ -571,6 +571,8 @@ impl<'a> Check<'a, '_> {
             (_, State::InUse { .. }) => return,
             (None, _) if path.exists() => "it is too short".to_owned(),
             (None, State::Crashed) => "there is none: the next start reads the whole log".to_owned(),
+            // The damage says it all.
+            _ if self.verified.damages.last().is_some_and(|last| last.stretch.at.0 == self.verified.end) => return,
             (Some(checkpoint), _) if checkpoint.dispatched > self.verified.end => {
                 format!("it says that the log goes to {}, but it ends at {}", checkpoint.dispatched, self.verified.end)
             }

@@ -100,6 +100,7 @@ impl LogFiles<'_> {
     pub(crate) fn walk(&self, from: i64, visit: &mut Visit<'_>) -> Option<End> {
         let mut window = Window::default();
         let mut wanted = 0;
+        let mut again = None;
         let mut at = from;
         loop {
             let Some(segment) = self.files.holding(at) else {
@@ -148,6 +149,11 @@ impl LogFiles<'_> {
                 let rest = self.data_end(at).map(|end| self.stretch(at, end, reason));
                 return Some(End { at, rest });
             };
+            // What is written meanwhile was not there yet when it was read: now that what follows is there, it is.
+            if self.in_use && again != Some(at) {
+                (again, window) = (Some(at), Window::default());
+                continue;
+            }
             visit(Piece::Damaged(&self.stretch(at, next, reason))).is_continue().then_some(())?;
             at = next;
         }
