@@ -126,6 +126,10 @@ pub struct Config {
     /// At which hours of the day old files are deleted, parted by `;`.
     /// Key: `deleteWhen`. Default: `04`.
     pub delete_when: Vec<u8>,
+    /// How many bytes per second are read of old commit log files, to see that they are sound. 0: none. Apache's broker has
+    /// no such key.
+    /// Key: `scrubBytesPerSecond`. Default: 8388608 (8 MiB).
+    pub scrub_rate: usize,
 
     /// What the delay levels 1, 2, 3, … of a message mean: numbers with a unit `s`, `m`, `h` or `d`, parted by blanks.
     /// Key: `messageDelayLevel`. Default: `1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h`.
@@ -195,6 +199,7 @@ impl Default for Config {
             sync_flush_timeout: Duration::from_secs(5),
             file_reserved_time: Duration::from_secs(72 * 3600),
             delete_when: vec![4],
+            scrub_rate: 8 << 20,
             delay_levels: DelayLevels::default(),
             timer_wheel: true,
             long_polling: true,
@@ -322,6 +327,7 @@ impl Config {
             ("syncFlushTimeout", Millis(&mut self.sync_flush_timeout, MILLIS)),
             ("fileReservedTime", Hours(&mut self.file_reserved_time)),
             ("deleteWhen", HoursOfDay(&mut self.delete_when)),
+            ("scrubBytesPerSecond", Size(&mut self.scrub_rate, 0..=u32::MAX as u64, 1)),
             ("messageDelayLevel", Delays(&mut self.delay_levels)),
             ("timerWheelEnable", Flag(&mut self.timer_wheel)),
             ("longPollingEnable", Flag(&mut self.long_polling)),

@@ -217,6 +217,7 @@ pub fn store_config(config: &Config) -> StoreConfig {
         max_message_size: config.max_message_size,
         delay_levels: config.delay_levels.delays().to_vec(),
         file_reserved: config.file_reserved_time,
+        scrub_rate: config.scrub_rate as u64,
         disk: config.disk.clone(),
         ..StoreConfig::new(&config.store_root)
     }

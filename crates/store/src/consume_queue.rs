@@ -30,7 +30,7 @@ pub(crate) const ENTRY_LEN: usize = 20;
 /// Size in an entry that stands for no message.
 pub(crate) const NO_MESSAGE: i32 = i32::MAX;
 /// A longer gap between two messages of a queue is not believed.
-const GAP_MAX: i64 = 1_000_000;
+pub(crate) const GAP_MAX: i64 = 1_000_000;
 
 /// Where a message is.
 #[doc(alias = "CqUnit")]

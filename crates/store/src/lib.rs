@@ -59,7 +59,11 @@ mod segment;
 
 mod lock;
 
+mod lost;
+
 pub mod inspect;
+
+mod scrub;
 
 pub mod table;
 
@@ -80,6 +84,7 @@ use dispatch::Dispatcher;
 use flush::Flusher;
 use index::Index;
 use lock::Lock;
+use scrub::Scrub;
 
 pub use clean::Cleaned;
 pub use commit_log::Failure;
@@ -92,6 +97,7 @@ pub use protocol::message::{CommitLogOffset, QueueOffset};
 pub use put::{PutError, PutMessage, Stored, StoredBatch, TOPIC_LENGTH_MAX};
 pub use query::{Boundary, QueryResult};
 pub use recover::OpenError;
+pub use scrub::Scrubbed;
 pub use segment::FileSlice;
 
 /// An open store. Close it: one that is only dropped stops like a killed process, with what was not written lost.
@@ -112,6 +118,7 @@ pub(crate) struct Inner {
     dispatcher: Dispatcher,
     index: Option<Mutex<Index>>,
     flusher: Flusher,
+    scrub: Scrub,
     checkpoint: Mutex<(CheckpointFile, Checkpoint)>,
     closed: AtomicBool,
     lock: Mutex<Option<Lock>>,
@@ -133,6 +140,7 @@ impl Store {
             dispatcher,
             index: recovered.index.map(Mutex::new),
             flusher,
+            scrub: Scrub::default(),
             checkpoint: Mutex::new(recovered.checkpoint),
             closed: AtomicBool::new(false),
             lock: Mutex::new(Some(recovered.lock)),
@@ -140,6 +148,7 @@ impl Store {
         let store = Store { inner, threads: Mutex::default(), closing: Mutex::new(false) };
         store.spawn("store-flush", Inner::run_flush)?;
         store.spawn("store-dispatch", Inner::run_dispatch)?;
+        store.spawn("store-scrub", Inner::run_scrub)?;
         Ok(Arc::new(store))
     }
 
@@ -212,6 +221,7 @@ impl Store {
     fn stop_threads(&self) {
         self.inner.flusher.bell.stop();
         self.inner.dispatcher.bell.stop();
+        self.inner.scrub.bell.stop();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the store ended in a panic");

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memchr::memmem;
-use protocol::message::CommitLogOffset;
+use protocol::message::{CommitLogOffset, QueueOffset};
 use protocol::record::{Record, RecordError};
 
 use crate::checkpoint::{Checkpoint, CheckpointFile};
@@ -26,6 +26,7 @@ use crate::dispatch::{IndexItem, Keys};
 use crate::get::read_record;
 use crate::index::Index;
 use crate::lock::{Lock, LockError};
+use crate::lost;
 use crate::put::{is_queued, is_storable_topic};
 use crate::segment::{Access, ListError, Listed, OpenFiles, Segment, Segments, directories_of};
 
@@ -37,7 +38,7 @@ const DRAIN_AT: usize = 200_000;
 /// Consume queue files open at a time.
 const OPEN_FILES_MAX: usize = 2048;
 /// Timestamps of a checkpoint are trusted this much less, in ms.
-const TIMESTAMP_SLACK: i64 = 3000;
+pub(crate) const TIMESTAMP_SLACK: i64 = 3000;
 /// The first three bytes of both magic numbers of records.
 const MAGIC_PREFIX: [u8; 3] = [0xDA, 0xA3, 0x20];
 
@@ -366,9 +367,19 @@ impl Redo<'_> {
     fn dispatch(&mut self, record: &Record<'_>) -> Result<(), OpenError> {
         let at = record.commit_log_offset.0;
         self.last_timestamp = self.last_timestamp.max(record.store_timestamp);
+        if let Some(lost) = lost::of(record) {
+            // Its queue goes on to say which message it was.
+            if at >= self.queues_from && is_storable_topic(&lost.topic) {
+                let entry = Entry { at, size: record.bytes.len() as i32, tags_code: 0 };
+                let queue = self.queues.get_or_create(&lost.topic, lost.queue_id);
+                queue.publish(QueueOffset(lost.queue_offset), entry, &mut Vec::new());
+                self.dirty.insert((lost.topic.into(), lost.queue_id));
+            }
+            return Ok(());
+        }
         let to_queue = at >= self.queues_from && is_queued(record.sys_flag);
         let to_index = at >= self.index_from;
-        if !to_queue && !to_index {
+        if !to_queue && !to_index || lost::is_lost(record) {
             return Ok(());
         }
         let Some(queue_id) = u32::try_from(record.queue_id).ok().filter(|_| is_storable_topic(record.topic)) else {
@@ -582,7 +593,7 @@ fn zero_behind(segments: &Segments, end: i64) -> Result<(), OpenError> {
     Ok(())
 }
 
-pub(crate) fn has_data(segment: &Arc<Segment>, at: u64) -> io::Result<bool> {
+fn has_data(segment: &Arc<Segment>, at: u64) -> io::Result<bool> {
     const PAGE: u64 = 4096;
     let page_end = (at.next_multiple_of(PAGE)).min(segment.size);
     let mut bytes = vec![0; (page_end - at) as usize];

@@ -154,6 +154,8 @@ impl Segment {
         use rustix::fs::{SeekFrom, seek};
         let file = self.file()?;
         match seek(&*file, SeekFrom::Data(at)) {
+            // A file may be longer than it should.
+            Ok(start) if start >= self.size => Ok(None),
             Ok(start) => Ok(Some(start..seek(&*file, SeekFrom::Hole(start)).unwrap_or(self.size).min(self.size))),
             Err(rustix::io::Errno::NXIO) => Ok(None),
             Err(_) => Ok((at < self.size).then_some(at..self.size)),

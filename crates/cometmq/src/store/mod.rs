@@ -4,8 +4,11 @@
 //! Exit codes: 0 all is well, 1 something was found, 2 it could not be looked at.
 
 mod adopt;
+mod dump;
 mod info;
 mod output;
+mod repair;
+mod verify;
 
 use crate::environment::Environment;
 use crate::text::Language;
@@ -13,15 +16,16 @@ use broker::config::{Config, ConfigError};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use store::StoreConfig;
-use store::inspect::{Directory, LookError, State};
+use store::inspect::{Directory, LookError, RepairError, State};
 
 /// What is done with a directory.
 #[derive(Debug, clap::Subcommand)]
 pub enum StoreCommand {
-    /// What is in it: topics, queues, groups, sizes, and how it was left
     Info(info::InfoArgs),
-    /// What becomes of a directory of Apache's broker when CometMQ starts on it
     Adopt(adopt::AdoptArgs),
+    Verify(verify::VerifyArgs),
+    Dump(dump::DumpArgs),
+    Repair(repair::RepairArgs),
 }
 
 /// Runs it.
@@ -29,6 +33,9 @@ pub fn run(command: StoreCommand, environment: &Environment) -> ExitCode {
     let done = match command {
         StoreCommand::Info(args) => info::run(&args, environment),
         StoreCommand::Adopt(args) => adopt::run(&args, environment),
+        StoreCommand::Verify(args) => verify::run(&args, environment),
+        StoreCommand::Dump(args) => dump::run(&args),
+        StoreCommand::Repair(args) => repair::run(&args, environment),
     };
     done.unwrap_or_else(|error| {
         eprintln!("cometmq: {}", error.text(environment.language));
@@ -85,6 +92,14 @@ pub enum StoreError {
     Open(#[from] store::OpenError),
     #[error("cannot read the store: {0}")]
     Io(#[from] std::io::Error),
+    #[error("{root} is in use by process {}: stop that first", named(*.pid), root = .root.display())]
+    InUse { root: PathBuf, pid: Option<i32> },
+    #[error(transparent)]
+    Repair(#[from] RepairError),
+}
+
+fn named(pid: Option<i32>) -> String {
+    pid.map_or("(unknown)".to_owned(), |pid| pid.to_string())
 }
 
 impl StoreError {
@@ -106,6 +121,13 @@ impl StoreError {
             (StoreError::Config(error), Language::Chinese) => format!("配置文件有误：{error}"),
             (StoreError::Open(error), Language::Chinese) => format!("无法打开存储：{error}"),
             (StoreError::Io(error), Language::Chinese) => format!("无法读取存储：{error}"),
+            (
+                StoreError::InUse { root, pid } | StoreError::Repair(RepairError::InUse { root, pid }),
+                Language::Chinese,
+            ) => format!("进程 {} 正在使用 {}：请先停止它", named(*pid), root.display()),
+            (StoreError::Repair(RepairError::Io { path, error }), Language::Chinese) => {
+                format!("修复中断：{}：{error}；没有丢失任何内容，可以重新开始", path.display())
+            }
             (error, Language::English) => error.to_string(),
         }
     }
@@ -113,7 +135,6 @@ impl StoreError {
 
 /// How a directory was left, in words.
 pub fn state(state: State, language: Language) -> String {
-    let by = |pid: Option<i32>| pid.map_or("?".to_owned(), |pid| pid.to_string());
     match (state, language) {
         (State::Clean, Language::English) => "stopped in order".into(),
         (State::Clean, Language::Chinese) => "正常停止".into(),
@@ -122,9 +143,9 @@ pub fn state(state: State, language: Language) -> String {
         }
         (State::Crashed, Language::Chinese) => "未正常停止（存在 abort 文件）：下次启动时会整理末尾".into(),
         (State::InUse { pid }, Language::English) => {
-            format!("in use by process {}: its end is moving", by(pid))
+            format!("in use by process {}: its end is moving", named(pid))
         }
-        (State::InUse { pid }, Language::Chinese) => format!("进程 {} 正在使用：末尾在变化", by(pid)),
+        (State::InUse { pid }, Language::Chinese) => format!("进程 {} 正在使用：末尾在变化", named(pid)),
     }
 }
 

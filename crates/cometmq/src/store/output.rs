@@ -23,6 +23,20 @@ pub fn iso_time(millis: i64) -> Option<String> {
     Timestamp::from_millisecond(millis).ok().map(|time| format!("{time:.3}"))
 }
 
+/// As RFC 4648 writes it, with `=` at the end.
+pub fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let bits = three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        for n in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * n)) as usize % 64] as char;
+            out.push(if n <= three.len() { digit } else { '=' });
+        }
+    }
+    out
+}
+
 /// 1234567 as 1.2 MB.
 pub fn bytes(count: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB"];
@@ -65,6 +79,8 @@ mod tests {
     fn figures_are_written_for_people_and_programs() {
         assert_eq!([0, 999, 1500, 1_000_000, 5 << 40].map(bytes), ["0 B", "999 B", "1.5 kB", "1.0 MB", "5.5 TB"]);
         assert_eq!(iso_time(1_700_000_000_123).as_deref(), Some("2023-11-14T22:13:20.123Z"));
+        assert_eq!(["", "f", "fo", "foo"].map(|text| base64(text.as_bytes())), ["", "Zg==", "Zm8=", "Zm9v"]);
+        assert_eq!(base64(&[0xff, 0xfe, 0xfd, 0xfc]), "//79/A==");
         let rows = [vec!["订单".into(), "1".into()], vec!["T".into(), "100".into()]];
         assert_eq!(table(&["topic", "n"], &rows), "  topic    n\n  订单     1\n  T      100\n");
     }

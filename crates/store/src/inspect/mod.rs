@@ -3,7 +3,11 @@
 //! [`Directory`] finds the files and how long they are; [`Directory::walk`] visits every record, and every stretch of the
 //! log that is none.
 
+mod finding;
+mod index;
+mod repair;
 mod summary;
+mod verify;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -15,10 +19,15 @@ use std::sync::Arc;
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::StoreConfig;
 use crate::consume_queue::ENTRY_LEN;
+use crate::index::Index;
 use crate::lock;
 use crate::segment::{Access, ListError, Listed, OpenFiles, Segment, Segments, directories_of, files_of};
 
+pub use finding::{Finding, Kind, Severity};
+pub use repair::{Plan, RepairError, Step};
 pub use summary::{IndexSummary, QueueSummary, Summary};
+pub use verify::{Progress, Verified};
+pub(crate) use walk::LogFiles;
 pub use walk::{Piece, Stretch, Visit};
 
 /// Consume queue files open at a time.
@@ -106,6 +115,8 @@ pub struct Directory {
     pub(crate) queues: BTreeMap<(String, u32), Segments>,
     /// Oldest first; `base` is the number that is its name.
     pub(crate) index: Vec<Arc<Segment>>,
+    /// `maxHashSlotNum` and `maxIndexNum` are told by the configuration or the files.
+    pub(crate) index_sizes_known: bool,
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) misfits: Vec<Misfit>,
     /// Topics kept as `queue.type=BatchCQ`.
@@ -116,8 +127,8 @@ impl Directory {
     /// Looks at the store in `config.root`. With `sizes_of_files` the sizes of its files are told from the files, not
     /// from `config`.
     ///
-    /// Of index files only the product of `maxHashSlotNum` and `maxIndexNum` can be told from a file: the usual ratio of
-    /// 1 to 4 is taken if it fits.
+    /// How an index file is divided cannot be told from its size: the usual ratio of slots to entries, 1 to 4, is taken
+    /// if it fits, else the index is not looked at.
     pub fn look(config: &StoreConfig, sizes_of_files: bool) -> Result<Directory, LookError> {
         let root = &config.root;
         let failed = |error| LookError::Io { path: root.clone(), error };
@@ -141,12 +152,12 @@ impl Directory {
             None => State::Clean,
         };
         let mut misfits = Vec::new();
-        let index = list_index(&mut config, sizes_of_files, &mut misfits)?;
+        let (index, index_sizes_known) = list_index(&mut config, sizes_of_files, &mut misfits)?;
         let queues = list_queues(&mut config, sizes_of_files, &mut misfits)?;
         let log = list_log(&mut config, sizes_of_files, &mut misfits)?;
         let batch_topics = directories_of(&config.root.join("batchconsumequeue"))?;
         let batch_topics = batch_topics.into_iter().map(|topic| topic.name).collect();
-        Ok(Directory { config, state, log, queues, index, checkpoint, misfits, batch_topics })
+        Ok(Directory { config, state, log, queues, index, index_sizes_known, checkpoint, misfits, batch_topics })
     }
 
     /// The directory.
@@ -212,8 +223,13 @@ fn usual_size<'a>(sequences: impl Iterator<Item = &'a Vec<Found>> + Clone) -> Op
     if let Some(smallest) = sequences.clone().flat_map(between).min().filter(|size| *size > 0) {
         return Some(smallest);
     }
+    usual_size_of(sequences.flatten())
+}
+
+/// The size most of them have.
+fn usual_size_of<'a>(files: impl IntoIterator<Item = &'a Found>) -> Option<u64> {
     let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
-    for (_, _, size) in sequences.flatten().filter(|(.., size)| *size > 0) {
+    for (_, _, size) in files.into_iter().filter(|(.., size)| *size > 0) {
         *counts.entry(*size).or_default() += 1;
     }
     counts.into_iter().max_by_key(|(size, count)| (*count, *size)).map(|(size, _)| size)
@@ -278,7 +294,15 @@ fn list_queues(
     Ok(queues)
 }
 
-fn list_index(config: &mut StoreConfig, told: bool, misfits: &mut Vec<Misfit>) -> Result<Vec<Arc<Segment>>, LookError> {
+/// The files, and whether it can be told how they are divided.
+fn list_index(
+    config: &mut StoreConfig,
+    told: bool,
+    misfits: &mut Vec<Misfit>,
+) -> Result<(Vec<Arc<Segment>>, bool), LookError> {
+    if !config.index_enabled {
+        return Ok((Vec::new(), true));
+    }
     let mut files = Vec::new();
     for Listed { path, name, size } in files_of(&config.index_dir())? {
         match name.parse::<i64>() {
@@ -287,20 +311,18 @@ fn list_index(config: &mut StoreConfig, told: bool, misfits: &mut Vec<Misfit>) -
         }
     }
     files.sort_by_key(|(name, ..)| *name);
-    let sizes = files.iter().filter(|(.., size)| *size > 0);
-    let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
-    sizes.for_each(|(.., size)| *counts.entry(*size).or_default() += 1);
-    let usual = counts.into_iter().max_by_key(|(_, count)| *count).map(|(size, _)| size);
-    if told && let Some(size) = usual {
-        // 40 + 4·S + 20·E, and E is 4·S.
+    if told && let Some(size) = usual_size_of(&files) {
+        // 40 + 4·S + 20·E, and E is usually 4·S.
         let slots = size.saturating_sub(40) / 84;
-        if slots > 0 && 40 + 84 * slots == size {
-            (config.index_slots, config.index_entries) = (slots as u32, (4 * slots) as u32);
+        if slots == 0 || 40 + 84 * slots != size {
+            return Ok((Vec::new(), false));
         }
+        (config.index_slots, config.index_entries) = (slots as u32, (4 * slots) as u32);
     }
-    let expected = crate::index::Index::file_size(config.index_slots, config.index_entries);
+    let expected = Index::file_size(config.index_slots, config.index_entries);
     let files = fitting(files, expected, misfits);
     let whole = files.into_iter().filter(|(.., size)| *size == expected);
     let disk = config.disk.clone();
-    Ok(whole.map(|(name, path, size)| Segment::existing(&disk, path, name, size, Access::Random)).collect())
+    let segment = |(name, path, size)| Segment::existing(&disk, path, name, size, Access::Random);
+    Ok((whole.map(segment).collect(), true))
 }

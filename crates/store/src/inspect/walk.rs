@@ -11,8 +11,8 @@ use protocol::message::CommitLogOffset;
 use protocol::record::{Record, RecordError};
 
 use super::{Directory, State};
-use crate::recover::{Unsound, Window, first_sound, has_data, sound};
-use crate::segment::Segment;
+use crate::recover::{Unsound, Window, first_sound, sound};
+use crate::segment::{Segment, Segments};
 
 /// Bytes of the log that are no records, though records follow, or the log's end was no torn one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Directory {
         let from = from.0.max(self.log_min());
         let begin = match self.log.holding(from) {
             // Where its file begins a record begins; in between that is not known.
-            Some(segment) if segment.base != from => self.next_sound(&segment, from),
+            Some(segment) if segment.base != from => self.log_files().next_sound(&segment, from),
             _ => Some(from),
         };
         if let Some(begin) = begin {
@@ -73,27 +73,51 @@ impl Directory {
 
     /// Visits from `from` on, where a record begins. `None`: the visit was broken off.
     pub(crate) fn walk_from(&self, from: i64, visit: &mut Visit<'_>) -> Option<End> {
+        self.log_files().walk(from, visit)
+    }
+
+    pub(crate) fn log_files(&self) -> LogFiles<'_> {
+        LogFiles {
+            files: &self.log,
+            file_size: self.config.commit_log_file_size as i64,
+            in_use: matches!(self.state, State::InUse { .. }),
+        }
+    }
+}
+
+/// Files of a log, not all of which need to be there.
+#[derive(Debug)]
+pub(crate) struct LogFiles<'a> {
+    pub files: &'a Segments,
+    /// Bytes that each should have.
+    pub file_size: i64,
+    /// Files whose time is over may go meanwhile.
+    pub in_use: bool,
+}
+
+impl LogFiles<'_> {
+    /// Visits from `from` on, where a record begins. `None`: the visit was broken off.
+    pub(crate) fn walk(&self, from: i64, visit: &mut Visit<'_>) -> Option<End> {
         let mut window = Window::default();
         let mut wanted = 0;
+        let mut again = None;
         let mut at = from;
         loop {
-            let Some(segment) = self.log.holding(at) else {
-                let Some(next) = self.log.all().into_iter().find(|segment| segment.base > at) else {
+            let Some(segment) = self.files.holding(at) else {
+                let Some(next) = self.files.all().into_iter().find(|segment| segment.base > at) else {
                     return Some(End { at, rest: None });
                 };
-                let at_file_end = self.log.all().iter().any(|segment| self.file_end(segment) == at);
+                let at_file_end = self.files.all().iter().any(|segment| self.file_end(segment) == at);
                 let reason = if at_file_end { "the file is missing" } else { "the file ends here" };
                 let stretch = self.stretch(at, next.base, reason.to_owned());
-                if self.state == State::Clean || !at_file_end || self.log_min() < at {
-                    visit(Piece::Damaged(&stretch)).is_continue().then_some(())?;
-                }
+                visit(Piece::Damaged(&stretch)).is_continue().then_some(())?;
                 at = next.base;
                 continue;
             };
             let position = (at - segment.base) as u64;
             let reason = match window.read(&segment, position, std::mem::take(&mut wanted)) {
                 // Deleted meanwhile, its time being over.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && matches!(self.state, State::InUse { .. }) => {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.in_use => {
                     at = self.file_end(&segment);
                     continue;
                 }
@@ -125,23 +149,27 @@ impl Directory {
                 let rest = self.data_end(at).map(|end| self.stretch(at, end, reason));
                 return Some(End { at, rest });
             };
+            // What is written meanwhile was not there yet when it was read: now that what follows is there, it is.
+            if self.in_use && again != Some(at) {
+                (again, window) = (Some(at), Window::default());
+                continue;
+            }
             visit(Piece::Damaged(&self.stretch(at, next, reason))).is_continue().then_some(())?;
             at = next;
         }
     }
 
     /// Where a file ends if it has the length it should have.
-    pub(crate) fn file_end(&self, segment: &Segment) -> i64 {
-        segment.base + self.config.commit_log_file_size as i64
+    fn file_end(&self, segment: &Segment) -> i64 {
+        segment.base + self.file_size
     }
 
     pub(crate) fn stretch(&self, at: i64, end: i64, reason: String) -> Stretch {
-        let size = self.config.commit_log_file_size as i64;
-        let base = at - at % size;
+        let base = at - at % self.file_size;
         Stretch {
             at: CommitLogOffset(at),
             end: CommitLogOffset(end),
-            file: self.config.commit_log_dir().join(format!("{base:020}")),
+            file: self.files.dir().join(format!("{base:020}")),
             position: (at - base) as u64,
             reason,
         }
@@ -149,16 +177,35 @@ impl Directory {
 
     /// The first sound record at `from` or behind, in `segment` or a later file. Files that cannot be read have none.
     fn next_sound(&self, segment: &Arc<Segment>, from: i64) -> Option<i64> {
-        let later = self.log.all().into_iter().filter(|later| later.base >= segment.base);
+        let later = self.files.all().into_iter().filter(|later| later.base >= segment.base);
         later.into_iter().find_map(|segment| first_sound(&segment, (from - segment.base).max(0) as u64).ok().flatten())
     }
 
     /// The first byte behind the last that is not zero, if there is one at or behind `at`.
     fn data_end(&self, at: i64) -> Option<i64> {
-        let with_data = |segment: &Arc<Segment>| {
+        let in_file = |segment: &Arc<Segment>| {
             let from = (at - segment.base).max(0) as u64;
-            segment.end() > at && has_data(segment, from).unwrap_or(true)
+            // What cannot be read is not known to be zero.
+            let end = last_data(segment, from).unwrap_or(Some(segment.size))?;
+            Some(segment.base + end as i64)
         };
-        self.log.all().iter().rev().find(|segment| with_data(segment)).map(|segment| segment.end())
+        self.files.all().iter().rev().filter(|segment| segment.end() > at).find_map(in_file)
     }
+}
+
+/// The byte behind the last that is not zero, at or behind `from`.
+fn last_data(segment: &Arc<Segment>, from: u64) -> io::Result<Option<u64>> {
+    let (mut at, mut end) = (from, None);
+    let mut bytes = Vec::new();
+    while at < segment.size
+        && let Some(data) = segment.next_data(at)?
+    {
+        bytes.resize((data.end - data.start).min(1 << 20) as usize, 0);
+        segment.read(&mut bytes, data.start)?;
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            end = Some(data.start + last as u64 + 1);
+        }
+        at = data.start + bytes.len() as u64;
+    }
+    Ok(end)
 }
