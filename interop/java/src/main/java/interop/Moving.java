@@ -116,14 +116,11 @@ public final class Moving {
     private void commit() throws Exception {
         // A client that never sent knows no broker, and none knows it.
         long plain = payer(LocalTransactionState.COMMIT_MESSAGE).send(message("Paid", "", "plain", "no transaction")).getQueueOffset();
-        Check.equal(plain, 1L, "queue offset behind the first transaction");
-        // Apache's brokers ask again and again, and after a kill for more than one copy: it may be committed more than once.
+        Check.that(plain >= 1, "an offset behind the first transaction: " + plain);
+        // Apache's brokers put a half message back until they have noted its end, and may commit it more than once.
         DefaultMQPullConsumer reader = mq.puller("Reader");
         MessageQueue paid = new MessageQueue("Paid", StoreMaker.BROKER, 0);
-        Mq.await("the transaction is committed", () -> reader.maxOffset(paid) >= 3);
-        for (MessageExt message : Mq.readAll(reader, paid, 2, 3)) {
-            Check.equal(message.getKeys(), "half-1", "what the transaction committed");
-        }
+        Mq.await("the open transaction is committed", () -> Mq.readAll(reader, paid, 1, 1).stream().anyMatch(message -> message.getKeys().equals("half-1")));
     }
 
     private TransactionMQProducer payer(LocalTransactionState whenAsked) throws Exception {
