@@ -87,8 +87,14 @@ fn config(dir: &Path) -> StoreConfig {
 /// each is: topic, queue, offset, commit log offset, body.
 fn made(dir: &Path) -> Vec<(&'static str, u32, i64, i64, String)> {
     let store = Store::open(config(dir)).unwrap();
+    let places = put(&store, 200);
+    store.close().unwrap();
+    places
+}
+
+fn put(store: &Store, count: usize) -> Vec<(&'static str, u32, i64, i64, String)> {
     let mut places = Vec::new();
-    for n in 0..200 {
+    for n in 0..count {
         let (topic, queue_id) = [("Orders", 0), ("Orders", 1), ("Bills", 0)][n % 3];
         let body = format!("{n} {}", "x".repeat(n * 7 % 300));
         let properties = format!("TAGS\u{1}t{}\u{2}KEYS\u{1}k{n} all\u{2}UNIQ_KEY\u{1}U{n:04}\u{2}", n % 5);
@@ -108,7 +114,7 @@ fn made(dir: &Path) -> Vec<(&'static str, u32, i64, i64, String)> {
         let stored = store.put_message(&put).unwrap();
         places.push((topic, queue_id, stored.queue_offset.0, stored.at.0, body));
     }
-    store.close().unwrap();
+    store.write_out().unwrap();
     places
 }
 
@@ -321,6 +327,38 @@ fn derived_files_are_made_again_from_the_log() {
         let got = store.get_message(topic, *queue_id, QueueOffset(*offset), 1, 1 << 20, &|_| true);
         assert_eq!(got.status, GetStatus::Found);
         assert_eq!(store.query(topic, &format!("U{n:04}"), 9, 0, i64::MAX).records.len(), 1);
+    }
+    store.close().unwrap();
+}
+
+#[test]
+fn what_was_deleted_with_its_topic_is_not_missed_and_does_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(config(dir.path())).unwrap();
+    put(&store, 60);
+    store.delete_topic("Orders").unwrap();
+    store.delete_topic("Bills").unwrap();
+    let again = put(&store, 8);
+    store.delete_topic("Bills").unwrap();
+    store.close().unwrap();
+    fs::create_dir_all(dir.path().join("config")).unwrap();
+    fs::write(dir.path().join("config/topics.json"), "{\"topicConfigTable\":{\"Orders\":{}}}").unwrap();
+    let (code, found) = findings(dir.path());
+    assert!(code == 0 && found.iter().all(|finding| finding["severity"] == "note"), "{found:?}");
+    assert!(found.iter().any(|finding| finding["kind"] == "deleted-topic" && finding["topic"] == "Bills"), "{found:?}");
+
+    change(&dir.path().join("consumequeue/Orders/0/00000000000000000000"), 20 + 7);
+    let (code, found) = findings(dir.path());
+    let wrong: Vec<_> = found.iter().filter(|finding| finding["severity"] != "note").collect();
+    assert_eq!((code, wrong.len()), (1, 1), "{wrong:?}");
+    assert_eq!((wrong[0]["kind"].as_str(), wrong[0]["queueOffset"].as_i64()), (Some("wrong-entry"), Some(1)));
+    assert_eq!(tool(&["repair", "--yes"], dir.path()).0, 0);
+    let store = Store::open(config(dir.path())).unwrap();
+    assert_eq!((store.max_offset("Orders", 0).0, store.max_offset("Orders", 1).0), (3, 3));
+    for (topic, queue_id, offset, _, body) in again.iter().filter(|message| message.0 == "Orders") {
+        let got = store.get_message(topic, *queue_id, QueueOffset(*offset), 1, 1 << 20, &|_| true);
+        let bytes = got.parts[0].to_bytes().unwrap();
+        assert_eq!(protocol::record::Record::parse(&bytes).unwrap().body, body.as_bytes());
     }
     store.close().unwrap();
 }

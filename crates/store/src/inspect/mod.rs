@@ -119,6 +119,8 @@ pub struct Directory {
     pub(crate) index_sizes_known: bool,
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) misfits: Vec<Misfit>,
+    /// Of topics that were deleted: records before this place of the log are theirs no more.
+    pub(crate) deleted: BTreeMap<String, i64>,
     /// Topics kept as `queue.type=BatchCQ`.
     pub(crate) batch_topics: Vec<String>,
 }
@@ -157,7 +159,19 @@ impl Directory {
         let log = list_log(&mut config, sizes_of_files, &mut misfits)?;
         let batch_topics = directories_of(&config.root.join("batchconsumequeue"))?;
         let batch_topics = batch_topics.into_iter().map(|topic| topic.name).collect();
-        Ok(Directory { config, state, log, queues, index, index_sizes_known, checkpoint, misfits, batch_topics })
+        let deleted = deleted_topics(&config.root);
+        Ok(Directory {
+            config,
+            state,
+            log,
+            queues,
+            index,
+            index_sizes_known,
+            checkpoint,
+            misfits,
+            deleted,
+            batch_topics,
+        })
     }
 
     /// The directory.
@@ -185,6 +199,11 @@ impl Directory {
         &self.batch_topics
     }
 
+    /// Is a record that begins at `at` one that was deleted with its topic?
+    pub(crate) fn is_deleted(&self, topic: &str, at: i64) -> bool {
+        self.deleted.get(topic).is_some_and(|begin| at < *begin)
+    }
+
     /// First byte of the log.
     pub(crate) fn log_min(&self) -> i64 {
         self.log.first().map_or(0, |first| first.base)
@@ -199,6 +218,16 @@ fn read_checkpoint(config: &StoreConfig) -> Result<Option<Checkpoint>, LookError
         Err(error) => return Err(LookError::Io { path, error }),
     };
     checkpoint::look(&config.disk, &path, size).map_err(|error| LookError::Io { path, error })
+}
+
+/// `config/deletedTopics.json`: for each topic that was deleted, where the log ended then.
+fn deleted_topics(root: &Path) -> BTreeMap<String, i64> {
+    let read = |name: &str| {
+        let table: serde_json::Value = serde_json::from_slice(&fs::read(root.join("config").join(name)).ok()?).ok()?;
+        let topics = table.get("deletedTopics")?.as_object()?.clone();
+        Some(topics.into_iter().filter_map(|(topic, begin)| Some((topic, begin.as_i64()?))).collect())
+    };
+    read("deletedTopics.json").or_else(|| read("deletedTopics.json.bak")).unwrap_or_default()
 }
 
 /// What can stand in a list of segments: position, path, size.

@@ -383,6 +383,7 @@ impl Repair<'_> {
         })?;
         let mut made = Made {
             config,
+            directory: &directory,
             wanted,
             queues: Queues::new(
                 self.disk.clone(),
@@ -435,6 +436,7 @@ impl Repair<'_> {
 /// Queues and index on their way.
 struct Made<'a> {
     config: &'a StoreConfig,
+    directory: &'a Directory,
     /// With the commit log offset from which on their records count.
     wanted: &'a BTreeMap<(String, u32), i64>,
     queues: Queues,
@@ -463,6 +465,9 @@ impl Made<'_> {
             None => (record.topic, u32::try_from(record.queue_id).ok(), record.queue_offset.0),
         };
         let Some(queue_id) = queue_id.filter(|_| is_storable_topic(topic)) else { return };
+        if self.directory.is_deleted(topic, at) {
+            return;
+        }
         let since = self.wanted.get(&(topic.to_owned(), queue_id)).copied();
         let to_queue = since.is_some_and(|since| at >= since) && (lost.is_some() || is_queued(record.sys_flag));
         let to_index = self.index.is_some() && lost.is_none();

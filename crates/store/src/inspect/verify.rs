@@ -13,6 +13,7 @@ use std::fs;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use protocol::json;
 use protocol::message::JavaHash;
@@ -29,7 +30,7 @@ use crate::get::{is_extended, read_record};
 use crate::lost::{self, Lost};
 use crate::put::{is_queued, is_storable_topic};
 use crate::recover::TIMESTAMP_SLACK;
-use crate::segment::Segments;
+use crate::segment::{Segment, Segments};
 
 /// Entries of a queue that are read at a time.
 const BLOCK: usize = 64;
@@ -81,7 +82,7 @@ pub(crate) struct Damaged {
 impl Directory {
     /// Looks at everything. `found` is given each finding, `progress` is called every few megabytes.
     pub fn verify(&self, found: &mut dyn FnMut(&Finding), progress: &mut dyn FnMut(&Progress)) -> Verified {
-        let total = self.log.all().iter().map(|segment| data_len(segment)).sum();
+        let total = self.log.all().iter().map(data_len).sum();
         let mut check = Check {
             directory: self,
             found,
@@ -118,7 +119,7 @@ impl Directory {
     }
 }
 
-fn data_len(segment: &std::sync::Arc<crate::segment::Segment>) -> u64 {
+fn data_len(segment: &Arc<Segment>) -> u64 {
     let mut end = 0;
     while let Ok(Some(data)) = segment.next_data(end) {
         end = data.end;
@@ -371,7 +372,10 @@ impl<'a> Check<'a, '_> {
             let entry = Entry { at, size: record.bytes.len() as i32, tags_code };
             self.hold_against_queue(record.topic, queue_id, record.queue_offset.0, entry, record);
         }
-        Hashes { all: keys.hashes().to_vec(), optional, any: false }
+        match directory.is_deleted(record.topic, at) {
+            true => Hashes { any: true, ..Hashes::default() },
+            false => Hashes { all: keys.hashes().to_vec(), optional, any: false },
+        }
     }
 
     fn queue(&mut self, topic: &str, queue_id: u32) -> &mut QueueCheck<'a> {
@@ -396,8 +400,9 @@ impl<'a> Check<'a, '_> {
     fn hold_against_queue(&mut self, topic: &str, queue_id: u32, offset: i64, expected: Entry, record: &Record<'_>) {
         let directory = self.directory;
         let known = self.known_topics.as_ref().is_none_or(|known| known.iter().any(|known| known == topic));
+        let deleted = directory.is_deleted(topic, expected.at);
         let queue = self.queue(topic, queue_id);
-        if queue.files.is_none() && !known {
+        if deleted || queue.files.is_none() && !known {
             *self.gone.entry(topic.to_owned()).or_default() += 1;
             return;
         }
