@@ -246,13 +246,14 @@ fn positions(listed: Vec<Listed>, misfits: &mut Vec<Misfit>) -> Vec<Found> {
     found
 }
 
-/// The size that these files were made with: what lies between the positions of two, else the size most of them have.
-fn usual_size<'a>(sequences: impl Iterator<Item = &'a Vec<Found>> + Clone) -> Option<u64> {
+/// The size that these files were made with: the one most of them have, if all of them begin at multiples of it, else what
+/// lies between two of them. `usual` if that is the only one at whose multiples they begin.
+fn usual_size<'a>(sequences: impl Iterator<Item = &'a Vec<Found>> + Clone, usual: u64) -> Option<u64> {
     let between = |files: &'a Vec<Found>| files.windows(2).map(|two| (two[1].0 - two[0].0) as u64);
-    if let Some(smallest) = sequences.clone().flat_map(between).min().filter(|size| *size > 0) {
-        return Some(smallest);
-    }
-    usual_size_of(sequences.flatten())
+    let most = usual_size_of(sequences.clone().flatten());
+    let least = sequences.clone().flat_map(between).min();
+    let fits = |size: &u64| *size > 0 && sequences.clone().flatten().all(|(base, ..)| *base as u64 % size == 0);
+    [most, least, Some(usual)].into_iter().flatten().find(fits).or(most)
 }
 
 /// The size most of them have.
@@ -280,7 +281,7 @@ fn fitting(mut files: Vec<Found>, expected: u64, misfits: &mut Vec<Misfit>) -> V
 fn list_log(config: &mut StoreConfig, told: bool, misfits: &mut Vec<Misfit>) -> Result<Segments, LookError> {
     let dir = config.commit_log_dir();
     let found = positions(files_of(&dir)?, misfits);
-    if told && let Some(size) = usual_size(std::iter::once(&found)) {
+    if told && let Some(size) = usual_size(std::iter::once(&found), config.commit_log_file_size) {
         config.commit_log_file_size = size;
     }
     let size = config.commit_log_file_size;
@@ -309,7 +310,7 @@ fn list_queues(
         misfits.extend(files_of(&topic_dir)?.into_iter().map(|file| Misfit::Name(file.path)));
     }
     misfits.extend(files_of(&config.consume_queue_dir())?.into_iter().map(|file| Misfit::Name(file.path)));
-    if told && let Some(size) = usual_size(found.iter().map(|(.., files)| files)) {
+    if told && let Some(size) = usual_size(found.iter().map(|(.., files)| files), config.consume_queue_file_size) {
         config.consume_queue_file_size = size;
     }
     let size = config.entries_per_file() as u64 * ENTRY_LEN as u64;

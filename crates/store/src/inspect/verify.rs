@@ -55,6 +55,8 @@ pub struct Verified {
     pub findings: u64,
     /// Bytes of the log that are no records, with what points to them.
     pub(crate) damages: Vec<Damaged>,
+    /// Records, by their place, that have another queue offset than they say.
+    pub(crate) offsets: Vec<(i64, i64)>,
     /// Queues whose entries are wrong or missing, and the commit log offset from which on their records count.
     pub(crate) queues: BTreeMap<(String, u32), i64>,
     /// The index does not fit the log.
@@ -299,7 +301,7 @@ impl<'a> Check<'a, '_> {
             if let Some(rest) = end.rest {
                 match directory.state {
                     State::Clean => {
-                        index.damaged(rest.at.0, i64::MAX);
+                        index.damaged(rest.at.0, rest.end.0);
                         self.damaged(rest);
                     }
                     State::Crashed => {
@@ -424,6 +426,18 @@ impl<'a> Check<'a, '_> {
                     || is_extended(entry.tags_code)
                     || entry.tags_code == expected.tags_code)
         });
+        // No checksum covers the queue offset in a record. Where the queue and the record before agree on another, they count.
+        if !matches && queue.first >= 0 && offset != queue.next {
+            let next = queue.next;
+            let its = queue.entry(next).ok().flatten();
+            if its.is_some_and(|entry| entry.at == at && entry.size == expected.size) {
+                queue.next = next + 1;
+                let reason = format!("it says that it is message {offset}, and stands in its queue as {next}");
+                self.verified.offsets.push((at, next));
+                self.found(Finding::new(Kind::WrongOffset, reason).in_queue(topic, queue_id, next).at(at));
+                return;
+            }
+        }
         // The topic was deleted and made again: its queues began anew, and what was before does not count.
         let newer = |entry: Entry| entry.at > at && directory.is_message(&entry, topic, queue_id, offset);
         let superseded = !matches && entry.is_some_and(newer);
@@ -572,13 +586,15 @@ impl<'a> Check<'a, '_> {
     fn checkpoint(&mut self) {
         let directory = self.directory;
         let path = directory.config.root.join("checkpoint");
+        // Of what is damaged at the end of the log, it speaks rightly.
+        let messages = |damaged: &Damaged| damaged.messages.iter().map(|(_, at, len)| at + i64::from(*len)).max();
+        let last = self.verified.damages.last();
+        let damaged_end = last.map_or(0, |last| messages(last).unwrap_or(0).max(last.stretch.end.0));
         let reason = match (&directory.checkpoint, directory.state) {
             (_, State::InUse { .. }) => return,
             (None, _) if path.exists() => "it is too short".to_owned(),
             (None, State::Crashed) => "there is none: the next start reads the whole log".to_owned(),
-            // The damage says it all.
-            _ if self.verified.damages.last().is_some_and(|last| last.stretch.at.0 == self.verified.end) => return,
-            (Some(checkpoint), _) if checkpoint.dispatched > self.verified.end => {
+            (Some(checkpoint), _) if checkpoint.dispatched > self.verified.end.max(damaged_end) => {
                 format!("it says that the log goes to {}, but it ends at {}", checkpoint.dispatched, self.verified.end)
             }
             _ => return,
