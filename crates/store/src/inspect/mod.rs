@@ -252,7 +252,8 @@ fn usual_size<'a>(sequences: impl Iterator<Item = &'a Vec<Found>> + Clone, usual
     let between = |files: &'a Vec<Found>| files.windows(2).map(|two| (two[1].0 - two[0].0) as u64);
     let most = usual_size_of(sequences.clone().flatten());
     let least = sequences.clone().flat_map(between).min();
-    let fits = |size: &u64| *size > 0 && sequences.clone().flatten().all(|(base, ..)| *base as u64 % size == 0);
+    let fits =
+        |size: &u64| *size > 0 && sequences.clone().flatten().all(|(base, ..)| (*base as u64).is_multiple_of(*size));
     [most, least, Some(usual)].into_iter().flatten().find(fits).or(most)
 }
 
