@@ -108,6 +108,14 @@ fn describe(step: &Step, language: Language) -> String {
             "把提交日志 {at} 处的 {} 字节复制到隔离目录，并换成不会被投递的记录（已知丢失 {messages} 条消息）",
             end - at
         ),
+        (Step::CorrectOffset { at, queue_offset }, Language::English) => {
+            format!(
+                "write queue offset {queue_offset} into the record at {at} of the commit log; what is there goes to quarantine"
+            )
+        }
+        (Step::CorrectOffset { at, queue_offset }, Language::Chinese) => {
+            format!("把提交日志 {at} 处记录的队列位点改为 {queue_offset}，原值复制到隔离目录")
+        }
         (Step::LeaveStretch { at, end }, Language::English) => {
             format!("leave {} bytes at {at} of the commit log as they are: too few for a record", end - at)
         }

@@ -152,6 +152,9 @@ fn meaning(kind: Kind, language: Language) -> &'static str {
             ("no consumer gets it; it is found by its key or id", "消费者收不到它；可以按键或消息 ID 查到")
         }
         Kind::StrangeRecord => ("it is kept and not handed out", "保留在日志里，但不会投递"),
+        Kind::WrongOffset => {
+            ("clients are told a wrong offset: repair corrects it", "客户端会得到错误的位点：repair 会更正")
+        }
         Kind::StrangeProperties => {
             ("no checksum covers properties; the message is served as it is", "属性没有校验和保护；消息照原样投递")
         }

@@ -31,6 +31,8 @@ pub enum Kind {
     UnreachableMessage,
     /// A record whose topic or queue cannot be.
     StrangeRecord,
+    /// A record says another queue offset than its queue.
+    WrongOffset,
     /// Properties of a message that are not text.
     StrangeProperties,
     /// Where the log ends after a crash, something unfinished stands.
@@ -85,6 +87,7 @@ impl Kind {
             | Kind::NoIndex
             | Kind::BatchQueue => Severity::Note,
             Kind::MissingEntry
+            | Kind::WrongOffset
             | Kind::WrongEntry
             | Kind::MissingKey
             | Kind::WrongKey

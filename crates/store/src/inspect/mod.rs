@@ -119,6 +119,8 @@ pub struct Directory {
     pub(crate) index_sizes_known: bool,
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) misfits: Vec<Misfit>,
+    /// Of topics that were deleted: records before this place of the log are theirs no more.
+    pub(crate) deleted: BTreeMap<String, i64>,
     /// Topics kept as `queue.type=BatchCQ`.
     pub(crate) batch_topics: Vec<String>,
 }
@@ -157,7 +159,19 @@ impl Directory {
         let log = list_log(&mut config, sizes_of_files, &mut misfits)?;
         let batch_topics = directories_of(&config.root.join("batchconsumequeue"))?;
         let batch_topics = batch_topics.into_iter().map(|topic| topic.name).collect();
-        Ok(Directory { config, state, log, queues, index, index_sizes_known, checkpoint, misfits, batch_topics })
+        let deleted = deleted_topics(&config.root);
+        Ok(Directory {
+            config,
+            state,
+            log,
+            queues,
+            index,
+            index_sizes_known,
+            checkpoint,
+            misfits,
+            deleted,
+            batch_topics,
+        })
     }
 
     /// The directory.
@@ -185,6 +199,11 @@ impl Directory {
         &self.batch_topics
     }
 
+    /// Is a record that begins at `at` one that was deleted with its topic?
+    pub(crate) fn is_deleted(&self, topic: &str, at: i64) -> bool {
+        self.deleted.get(topic).is_some_and(|begin| at < *begin)
+    }
+
     /// First byte of the log.
     pub(crate) fn log_min(&self) -> i64 {
         self.log.first().map_or(0, |first| first.base)
@@ -199,6 +218,16 @@ fn read_checkpoint(config: &StoreConfig) -> Result<Option<Checkpoint>, LookError
         Err(error) => return Err(LookError::Io { path, error }),
     };
     checkpoint::look(&config.disk, &path, size).map_err(|error| LookError::Io { path, error })
+}
+
+/// `config/deletedTopics.json`: for each topic that was deleted, where the log ended then.
+fn deleted_topics(root: &Path) -> BTreeMap<String, i64> {
+    let read = |name: &str| {
+        let table: serde_json::Value = serde_json::from_slice(&fs::read(root.join("config").join(name)).ok()?).ok()?;
+        let topics = table.get("deletedTopics")?.as_object()?.clone();
+        Some(topics.into_iter().filter_map(|(topic, begin)| Some((topic, begin.as_i64()?))).collect())
+    };
+    read("deletedTopics.json").or_else(|| read("deletedTopics.json.bak")).unwrap_or_default()
 }
 
 /// What can stand in a list of segments: position, path, size.
@@ -217,13 +246,15 @@ fn positions(listed: Vec<Listed>, misfits: &mut Vec<Misfit>) -> Vec<Found> {
     found
 }
 
-/// The size that these files were made with: what lies between the positions of two, else the size most of them have.
-fn usual_size<'a>(sequences: impl Iterator<Item = &'a Vec<Found>> + Clone) -> Option<u64> {
+/// The size that these files were made with: the one most of them have, if all of them begin at multiples of it, else what
+/// lies between two of them. `usual` if that is the only one at whose multiples they begin.
+fn usual_size<'a>(sequences: impl Iterator<Item = &'a Vec<Found>> + Clone, usual: u64) -> Option<u64> {
     let between = |files: &'a Vec<Found>| files.windows(2).map(|two| (two[1].0 - two[0].0) as u64);
-    if let Some(smallest) = sequences.clone().flat_map(between).min().filter(|size| *size > 0) {
-        return Some(smallest);
-    }
-    usual_size_of(sequences.flatten())
+    let most = usual_size_of(sequences.clone().flatten());
+    let least = sequences.clone().flat_map(between).min();
+    let fits =
+        |size: &u64| *size > 0 && sequences.clone().flatten().all(|(base, ..)| (*base as u64).is_multiple_of(*size));
+    [most, least, Some(usual)].into_iter().flatten().find(fits).or(most)
 }
 
 /// The size most of them have.
@@ -251,7 +282,7 @@ fn fitting(mut files: Vec<Found>, expected: u64, misfits: &mut Vec<Misfit>) -> V
 fn list_log(config: &mut StoreConfig, told: bool, misfits: &mut Vec<Misfit>) -> Result<Segments, LookError> {
     let dir = config.commit_log_dir();
     let found = positions(files_of(&dir)?, misfits);
-    if told && let Some(size) = usual_size(std::iter::once(&found)) {
+    if told && let Some(size) = usual_size(std::iter::once(&found), config.commit_log_file_size) {
         config.commit_log_file_size = size;
     }
     let size = config.commit_log_file_size;
@@ -280,7 +311,7 @@ fn list_queues(
         misfits.extend(files_of(&topic_dir)?.into_iter().map(|file| Misfit::Name(file.path)));
     }
     misfits.extend(files_of(&config.consume_queue_dir())?.into_iter().map(|file| Misfit::Name(file.path)));
-    if told && let Some(size) = usual_size(found.iter().map(|(.., files)| files)) {
+    if told && let Some(size) = usual_size(found.iter().map(|(.., files)| files), config.consume_queue_file_size) {
         config.consume_queue_file_size = size;
     }
     let size = config.entries_per_file() as u64 * ENTRY_LEN as u64;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use protocol::message::{JavaHash, QueueOffset};
-use protocol::record::MAGIC_BLANK;
+use protocol::record::{MAGIC_BLANK, QUEUE_OFFSET_AT};
 
 use super::verify::{Damaged, Verified};
 use super::walk::Piece;
@@ -61,6 +61,13 @@ pub enum Step {
         end: i64,
         /// Messages that were there.
         messages: usize,
+    },
+    /// A record is given the queue offset that it has in its queue.
+    CorrectOffset {
+        /// Commit log offset of the record.
+        at: i64,
+        /// Its queue offset.
+        queue_offset: i64,
     },
     /// Bytes of the log stay as they are: they are too few for a record.
     LeaveStretch {
@@ -147,6 +154,8 @@ impl Plan {
                 None => Step::LeaveStretch { at, end },
             });
         }
+        let offsets = verified.offsets.iter().copied();
+        steps.extend(offsets.map(|(at, queue_offset)| Step::CorrectOffset { at, queue_offset }));
         for (topic, queue_id) in verified.queues.keys() {
             steps.push(Step::RebuildQueue { topic: topic.clone(), queue_id: *queue_id });
         }
@@ -263,6 +272,7 @@ impl Repair<'_> {
                 let damaged = self.plan.verified.damages.iter().find(|damaged| damaged.stretch.at.0 == *at);
                 damaged.map_or(Ok(()), |damaged| self.replace(damaged))
             }
+            Step::CorrectOffset { at, queue_offset } => self.correct(*at, *queue_offset),
             // All of them together, with one walk through the log.
             Step::RebuildQueue { .. } | Step::RebuildIndex | Step::LeaveStretch { .. } => Ok(()),
         }
@@ -281,7 +291,18 @@ impl Repair<'_> {
     }
 
     fn move_away(&self, path: &Path) -> Result<(), RepairError> {
-        if path.exists() { self.rename(path, &self.place_of(path)) } else { Ok(()) }
+        let place = self.place_of(path);
+        if !path.exists() {
+            return Ok(());
+        }
+        if !(path.is_dir() && place.exists()) {
+            return self.rename(path, &place);
+        }
+        // Something of the directory was moved before it.
+        for entry in std::fs::read_dir(path).map_err(failed(path))? {
+            self.move_away(&entry.map_err(failed(path))?.path())?;
+        }
+        Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), RepairError> {
@@ -366,6 +387,16 @@ impl Repair<'_> {
         opened.map_or(Ok(()), |done| done.sync().map_err(failed(&done.path)))
     }
 
+    fn correct(&self, at: i64, queue_offset: i64) -> Result<(), RepairError> {
+        let size = self.config().commit_log_file_size;
+        let base = at - at % size as i64;
+        let path = self.config().commit_log_dir().join(format!("{base:020}"));
+        let place = (at - base) as u64 + QUEUE_OFFSET_AT as u64;
+        self.copy(&path, place, place + 8)?;
+        let segment = Segment::existing(self.disk, path.clone(), base, size, Access::Sequential);
+        segment.write(&queue_offset.to_be_bytes(), place).and_then(|()| segment.sync()).map_err(failed(&path))
+    }
+
     /// Queues and index, with one walk through the log as it is now.
     fn rebuild(&self) -> Result<(), RepairError> {
         let wanted = &self.plan.verified.queues;
@@ -383,6 +414,7 @@ impl Repair<'_> {
         })?;
         let mut made = Made {
             config,
+            directory: &directory,
             wanted,
             queues: Queues::new(
                 self.disk.clone(),
@@ -435,6 +467,7 @@ impl Repair<'_> {
 /// Queues and index on their way.
 struct Made<'a> {
     config: &'a StoreConfig,
+    directory: &'a Directory,
     /// With the commit log offset from which on their records count.
     wanted: &'a BTreeMap<(String, u32), i64>,
     queues: Queues,
@@ -463,6 +496,9 @@ impl Made<'_> {
             None => (record.topic, u32::try_from(record.queue_id).ok(), record.queue_offset.0),
         };
         let Some(queue_id) = queue_id.filter(|_| is_storable_topic(topic)) else { return };
+        if self.directory.is_deleted(topic, at) {
+            return;
+        }
         let since = self.wanted.get(&(topic.to_owned(), queue_id)).copied();
         let to_queue = since.is_some_and(|since| at >= since) && (lost.is_some() || is_queued(record.sys_flag));
         let to_index = self.index.is_some() && lost.is_none();

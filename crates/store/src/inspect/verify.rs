@@ -13,6 +13,7 @@ use std::fs;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use protocol::json;
 use protocol::message::JavaHash;
@@ -29,7 +30,7 @@ use crate::get::{is_extended, read_record};
 use crate::lost::{self, Lost};
 use crate::put::{is_queued, is_storable_topic};
 use crate::recover::TIMESTAMP_SLACK;
-use crate::segment::Segments;
+use crate::segment::{Segment, Segments};
 
 /// Entries of a queue that are read at a time.
 const BLOCK: usize = 64;
@@ -54,6 +55,8 @@ pub struct Verified {
     pub findings: u64,
     /// Bytes of the log that are no records, with what points to them.
     pub(crate) damages: Vec<Damaged>,
+    /// Records, by their place, that have another queue offset than they say.
+    pub(crate) offsets: Vec<(i64, i64)>,
     /// Queues whose entries are wrong or missing, and the commit log offset from which on their records count.
     pub(crate) queues: BTreeMap<(String, u32), i64>,
     /// The index does not fit the log.
@@ -81,7 +84,7 @@ pub(crate) struct Damaged {
 impl Directory {
     /// Looks at everything. `found` is given each finding, `progress` is called every few megabytes.
     pub fn verify(&self, found: &mut dyn FnMut(&Finding), progress: &mut dyn FnMut(&Progress)) -> Verified {
-        let total = self.log.all().iter().map(|segment| data_len(segment)).sum();
+        let total = self.log.all().iter().map(data_len).sum();
         let mut check = Check {
             directory: self,
             found,
@@ -118,7 +121,7 @@ impl Directory {
     }
 }
 
-fn data_len(segment: &std::sync::Arc<crate::segment::Segment>) -> u64 {
+fn data_len(segment: &Arc<Segment>) -> u64 {
     let mut end = 0;
     while let Ok(Some(data)) = segment.next_data(end) {
         end = data.end;
@@ -298,7 +301,7 @@ impl<'a> Check<'a, '_> {
             if let Some(rest) = end.rest {
                 match directory.state {
                     State::Clean => {
-                        index.damaged(rest.at.0, i64::MAX);
+                        index.damaged(rest.at.0, rest.end.0);
                         self.damaged(rest);
                     }
                     State::Crashed => {
@@ -371,7 +374,10 @@ impl<'a> Check<'a, '_> {
             let entry = Entry { at, size: record.bytes.len() as i32, tags_code };
             self.hold_against_queue(record.topic, queue_id, record.queue_offset.0, entry, record);
         }
-        Hashes { all: keys.hashes().to_vec(), optional, any: false }
+        match directory.is_deleted(record.topic, at) {
+            true => Hashes { any: true, ..Hashes::default() },
+            false => Hashes { all: keys.hashes().to_vec(), optional, any: false },
+        }
     }
 
     fn queue(&mut self, topic: &str, queue_id: u32) -> &mut QueueCheck<'a> {
@@ -396,8 +402,9 @@ impl<'a> Check<'a, '_> {
     fn hold_against_queue(&mut self, topic: &str, queue_id: u32, offset: i64, expected: Entry, record: &Record<'_>) {
         let directory = self.directory;
         let known = self.known_topics.as_ref().is_none_or(|known| known.iter().any(|known| known == topic));
+        let deleted = directory.is_deleted(topic, expected.at);
         let queue = self.queue(topic, queue_id);
-        if queue.files.is_none() && !known {
+        if deleted || queue.files.is_none() && !known {
             *self.gone.entry(topic.to_owned()).or_default() += 1;
             return;
         }
@@ -419,6 +426,18 @@ impl<'a> Check<'a, '_> {
                     || is_extended(entry.tags_code)
                     || entry.tags_code == expected.tags_code)
         });
+        // No checksum covers the queue offset in a record. Where the queue and the record before agree on another, they count.
+        if !matches && queue.first >= 0 && offset != queue.next {
+            let next = queue.next;
+            let its = queue.entry(next).ok().flatten();
+            if its.is_some_and(|entry| entry.at == at && entry.size == expected.size) {
+                queue.next = next + 1;
+                let reason = format!("it says that it is message {offset}, and stands in its queue as {next}");
+                self.verified.offsets.push((at, next));
+                self.found(Finding::new(Kind::WrongOffset, reason).in_queue(topic, queue_id, next).at(at));
+                return;
+            }
+        }
         // The topic was deleted and made again: its queues began anew, and what was before does not count.
         let newer = |entry: Entry| entry.at > at && directory.is_message(&entry, topic, queue_id, offset);
         let superseded = !matches && entry.is_some_and(newer);
@@ -567,13 +586,15 @@ impl<'a> Check<'a, '_> {
     fn checkpoint(&mut self) {
         let directory = self.directory;
         let path = directory.config.root.join("checkpoint");
+        // Of what is damaged at the end of the log, it speaks rightly.
+        let messages = |damaged: &Damaged| damaged.messages.iter().map(|(_, at, len)| at + i64::from(*len)).max();
+        let last = self.verified.damages.last();
+        let damaged_end = last.map_or(0, |last| messages(last).unwrap_or(0).max(last.stretch.end.0));
         let reason = match (&directory.checkpoint, directory.state) {
             (_, State::InUse { .. }) => return,
             (None, _) if path.exists() => "it is too short".to_owned(),
             (None, State::Crashed) => "there is none: the next start reads the whole log".to_owned(),
-            // The damage says it all.
-            _ if self.verified.damages.last().is_some_and(|last| last.stretch.at.0 == self.verified.end) => return,
-            (Some(checkpoint), _) if checkpoint.dispatched > self.verified.end => {
+            (Some(checkpoint), _) if checkpoint.dispatched > self.verified.end.max(damaged_end) => {
                 format!("it says that the log goes to {}, but it ends at {}", checkpoint.dispatched, self.verified.end)
             }
             _ => return,
