@@ -196,7 +196,7 @@ fn frames_that_are_none_and_replies_that_nobody_wants() {
             }
         }
         healthy.until_answered(1);
-        let output = dev.output.lock().unwrap();
+        let output = dev.output();
         assert_eq!(output.matches("not RocketMQ's protocol").count(), 1, "{output}");
         drop(output);
 
@@ -344,6 +344,6 @@ fn out_of_descriptors_it_serves_those_it_has_and_says_so_once() {
     drop(crowd);
     falls_to(100, "descriptors", || descriptors(dev.pid()));
     assert_eq!(Raw::connect(&dev.broker).ask(send(10)).code, response::SUCCESS);
-    let output = dev.output.lock().unwrap().clone();
+    let output = dev.output();
     assert_eq!(output.matches("connections are refused").count(), 1, "{output}");
 }
