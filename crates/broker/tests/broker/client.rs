@@ -115,7 +115,7 @@ impl Client {
         self.opaque += 1;
         command.opaque = self.opaque;
         for (key, value) in fields {
-            command.ext.push_str(key, value);
+            command.ext.push(key, value);
         }
         command.body = Bytes::copy_from_slice(body);
         let mut frame = Vec::new();
