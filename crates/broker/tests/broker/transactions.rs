@@ -5,6 +5,7 @@ use broker::transaction::Decision;
 use protocol::command::Command;
 use protocol::message::CommitLogOffset;
 use protocol::record::{BatchEntry, Record};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use store::{PutMessage, Store};
@@ -449,4 +450,78 @@ fn transactions_can_be_forbidden_and_do_not_come_in_batches() {
     fields.push(("j", "1"));
     assert_eq!(client.ask(310, &fields, b"again").code, 0);
     assert_eq!(running.broker.transactions.lock().len(), 0);
+}
+
+#[test]
+fn a_half_message_that_is_damaged_is_over_and_the_others_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(eager(dir.path()));
+    let mut client = running.client();
+    join(&mut client, "p");
+    let damaged = send_half(&mut client, "T", "", "damaged");
+    send_half(&mut client, "T", "", "sound");
+    let file = std::fs::OpenOptions::new().write(true).open(dir.path().join("commitlog/00000000000000000000")).unwrap();
+    file.write_all_at(b"xx", damaged.at.parse::<u64>().unwrap() + 90).unwrap();
+    let answer = end(&mut client, &damaged, COMMIT);
+    assert_eq!(answer.code, 1);
+    assert!(answer.remark.unwrap().contains("Find prepared transaction message failed"));
+    round(&running);
+    let (copy, question) = asked(&mut client);
+    assert_eq!(Record::parse(&question.body).unwrap().body, b"sound");
+    assert_eq!(running.broker.transactions.lock().len(), 1);
+    assert_eq!(end_of(&mut client, "PG", &copy, COMMIT, true).code, 0);
+    assert_eq!(delivered(&running, "T"), ["sound"]);
+}
+
+#[test]
+fn an_open_transaction_keeps_its_file_until_it_has_ended() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config {
+        commit_log_file_size: 16 << 10,
+        max_message_size: 8 << 10,
+        file_reserved_time: HOUR,
+        ..config(dir.path())
+    };
+    let running = Running::start(config);
+    let mut client = running.client();
+    let min = || running.broker.store.commit_log_bounds().0.0;
+    let fill = |client: &mut Client| (0..20).for_each(|_| _ = client.send_message("T", 0, "", &[b'b'; 4000]));
+    let clean = || (0..5).for_each(|_| running.broker.clean(&|_| SystemTime::now() + HOUR * 2, 4).unwrap());
+    fill(&mut client);
+    let sent = send_half(&mut client, "U", "", "long ago");
+    let at: i64 = sent.at.parse().unwrap();
+    fill(&mut client);
+    clean();
+    assert_eq!(min(), at - at % (16 << 10), "all before its file went, and no more");
+    assert_eq!(end(&mut client, &sent, COMMIT).code, 0);
+    assert_eq!(delivered(&running, "U"), ["long ago"]);
+    fill(&mut client);
+    round(&running);
+    clean();
+    assert_eq!(min(), at - at % (16 << 10), "it is not noted yet");
+    round(&running);
+    clean();
+    assert!(min() > at, "it holds nothing up");
+}
+
+#[test]
+fn ends_that_the_store_refuses_are_asked_about_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(eager(dir.path()));
+    let mut client = running.client();
+    join(&mut client, "p");
+    let sent = send_half(&mut client, "T", "", &"b".repeat(100));
+    // What holds for a store that takes nothing holds for one that is closed.
+    running.broker.store.close().unwrap();
+    assert_eq!(end(&mut client, &sent, COMMIT).code, 14);
+    assert_eq!(running.broker.transactions.lock().len(), 1, "it is open as before");
+    drop((client, running));
+    let running = Running::start(eager(dir.path()));
+    let mut client = running.client();
+    join(&mut client, "p");
+    round(&running);
+    let (copy, _) = asked(&mut client);
+    assert_eq!(end_of(&mut client, "PG", &copy, COMMIT, true).code, 0);
+    assert_eq!(delivered(&running, "T"), ["b".repeat(100)]);
 }
