@@ -3,6 +3,7 @@
 use std::io;
 use std::time::SystemTime;
 
+use crate::inventory;
 use crate::put::is_storable_topic;
 use crate::{Inner, Store};
 
@@ -71,11 +72,16 @@ impl Inner {
     }
 
     fn delete_topic(&self, topic: &str) -> io::Result<()> {
+        inventory::forget(&self.config)?;
         for queue in self.queues.remove(topic) {
             queue.mark_deleted();
         }
         if is_storable_topic(topic) {
             self.config.disk.delete_directory(&self.queues.dir_of(topic))?;
+            let above = self.config.consume_queue_dir();
+            if above.is_dir() {
+                self.config.disk.sync_directory(&above)?;
+            }
         }
         // From here on a crash does not bring it back.
         self.write_out()?;

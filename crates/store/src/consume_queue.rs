@@ -11,7 +11,7 @@
 //!
 //! A place without a message (before a queue's first, or where the log is damaged) holds an entry of size 0x7FFFFFFF.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -29,6 +29,8 @@ use crate::segment::{Access, OpenFiles, Segment, Segments};
 pub(crate) const ENTRY_LEN: usize = 20;
 /// Size in an entry that stands for no message.
 pub(crate) const NO_MESSAGE: i32 = i32::MAX;
+/// Bytes that reach a disk together or not at all.
+pub(crate) const SECTOR: i64 = 512;
 /// A longer gap between two messages of a queue is not believed.
 const GAP_MAX: i64 = 1_000_000;
 
@@ -81,6 +83,8 @@ pub struct Queue {
     /// Held by who brings entries into the files.
     drain: Mutex<()>,
     state: Mutex<State>,
+    /// Offsets of messages whose records were looked for in vain.
+    given_up: Mutex<HashSet<i64>>,
 }
 
 /// What readers, the publisher and the drain share. min ≤ written ≤ max; the tail holds written..max.
@@ -129,6 +133,7 @@ impl Queue {
             files,
             drain: Mutex::new(()),
             state: Mutex::default(),
+            given_up: Mutex::default(),
         }
     }
 
@@ -314,8 +319,10 @@ impl Queue {
 
     /// Finds what the files hold: entries of records before `cut`, from the first that is not before `log_min`.
     ///
-    /// What was written before the last checkpoint is there without a hole, so what counts is a prefix.
-    pub(crate) fn load(&self, cut: i64) -> io::Result<()> {
+    /// What was written before the last checkpoint is there without a hole, so what counts is a prefix. Behind it there
+    /// may be an entry that lies in two sectors, of which the crash left one: it could pass for one that counts.
+    /// `is_its_record` says whether an entry is that of the message at a queue offset.
+    pub(crate) fn load(&self, cut: i64, is_its_record: &dyn Fn(&Queue, i64, &Entry) -> bool) -> io::Result<()> {
         let files = self.files.all();
         let mut state = State::default();
         let mut end = None;
@@ -325,7 +332,16 @@ impl Queue {
                 let entry = self.file_entry(segment, n)?;
                 Ok(entry.is_there() && entry.at < cut)
             };
-            let count = partition_point(0, self.entries_per_file, counts)?;
+            let mut count = partition_point(0, self.entries_per_file, counts)?;
+            while cut < i64::MAX && count > 0 {
+                let n = count - 1;
+                let in_one_sector = n * ENTRY_LEN as i64 % SECTOR + ENTRY_LEN as i64 <= SECTOR;
+                let entry = self.file_entry(segment, n)?;
+                if counts(n)? && (in_one_sector || !entry.has_message() || is_its_record(self, first + n, &entry)) {
+                    break;
+                }
+                count = n;
+            }
             if count > 0 {
                 end = Some(first + count);
                 break;
@@ -345,6 +361,42 @@ impl Queue {
         self.next.store(state.max, Ordering::Relaxed);
         *self.state.lock() = state;
         Ok(())
+    }
+
+    /// The files of the queue.
+    pub(crate) fn files(&self) -> &Segments {
+        &self.files
+    }
+
+    /// Does the newest file go on where the one before ends? It may be a copy of an older one.
+    pub(crate) fn newest_file_follows(&self) -> io::Result<bool> {
+        let files = self.files.all();
+        let [.., before, newest] = &files[..] else { return Ok(true) };
+        let (last, first) = (self.file_entry(before, self.entries_per_file - 1)?, self.file_entry(newest, 0)?);
+        let both = [last, first].iter().all(|entry| entry.is_there() && entry.has_message());
+        Ok(!both || last.at < first.at)
+    }
+
+    /// Deletes all files, for what they hold is made again from the first on.
+    pub(crate) fn forget_all(&self) -> io::Result<()> {
+        for segment in self.files.all() {
+            self.files.delete(&segment)?;
+        }
+        *self.state.lock() = State::default();
+        Ok(())
+    }
+
+    /// Puts an entry right whose record was found elsewhere.
+    pub(crate) fn put_right(&self, offset: i64, entry: Entry) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(ENTRY_LEN);
+        entry.encode(&mut bytes);
+        let Some((segment, at)) = self.place(offset) else { return Ok(()) };
+        segment.write(&bytes, at)
+    }
+
+    /// Remembers that there is no record of a message, however long one looks. Says whether that is new.
+    pub(crate) fn give_up(&self, offset: i64) -> bool {
+        self.given_up.lock().insert(offset)
     }
 
     fn file_entry(&self, segment: &Arc<Segment>, n: i64) -> io::Result<Entry> {

@@ -51,6 +51,10 @@ mod recover;
 
 mod checkpoint;
 
+mod inventory;
+
+mod quarantine;
+
 mod clean;
 
 pub mod disk;
@@ -77,6 +81,7 @@ use consume_queue::Queues;
 use dispatch::Dispatcher;
 use flush::Flusher;
 use index::Index;
+use inventory::Inventory;
 use lock::Lock;
 
 pub use clean::Cleaned;
@@ -244,7 +249,21 @@ impl Inner {
             .map_err(|(path, error)| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
         match self.log.failure() {
             Some(failure) => Err(failure.clone().into()),
-            None => self.config.disk.delete(&self.config.abort_file()),
+            None => {
+                inventory::save(&self.config, &self.inventory())?;
+                self.config.disk.delete(&self.config.abort_file())
+            }
         }
+    }
+
+    /// What the store leaves at a clean stop.
+    fn inventory(&self) -> Inventory {
+        let mut inventory = Inventory { log_min: self.log.min(), log_end: self.log.flushed(), ..Inventory::default() };
+        for queue in self.queues.all().iter().filter(|queue| queue.bounds().1 > 0) {
+            let queues = inventory.queues.entry(queue.topic().to_owned()).or_default();
+            queues.insert(queue.queue_id(), queue.bounds());
+        }
+        inventory.index = self.index.as_ref().map_or_else(Vec::new, |index| index.lock().states());
+        inventory
     }
 }

@@ -266,11 +266,15 @@ impl Drive {
             Kept::Resize(path, size) => self.resize(path, *size),
             Kept::Write(path, at, bytes) => self.write(path, *at, bytes),
             Kept::Rename(from, to) => {
-                if let (Some(node), Some((directory, old)), Some((_, new))) =
+                if let (Some(node), Some((directory, old)), Some((target, new))) =
                     (self.find(from), self.split(from), self.split(to))
                 {
-                    assert_eq!(from.parent(), to.parent(), "renames stay in a directory");
-                    self.change(directory, vec![(old, None), (new, Some(node))]);
+                    if directory == target {
+                        self.change(directory, vec![(old, None), (new, Some(node))]);
+                    } else {
+                        self.change(target, vec![(new, Some(node))]);
+                        self.change(directory, vec![(old, None)]);
+                    }
                 }
             }
             Kept::Delete(path) | Kept::DeleteDirectory(path) => {
