@@ -87,7 +87,7 @@ pub struct Queue {
     given_up: Mutex<HashSet<i64>>,
 }
 
-/// What readers, the publisher and the drain share. min ≤ written ≤ max; the tail holds written..max.
+/// What readers, the publisher and the drain share. min ≤ max, written ≤ max; the tail holds written..max.
 #[derive(Default)]
 struct State {
     min: i64,
@@ -155,6 +155,11 @@ impl Queue {
     /// Queue offset behind the newest message that can be read.
     pub fn max_offset(&self) -> QueueOffset {
         QueueOffset(self.state.lock().max)
+    }
+
+    /// Topic and number.
+    pub(crate) fn name(&self) -> (Box<str>, u32) {
+        (self.topic.clone(), self.queue_id)
     }
 
     pub(crate) fn topic_hash(&self) -> JavaHash {
@@ -251,11 +256,19 @@ impl Queue {
     /// The queue goes on at `offset` and not at its end: it is new here, or messages between are damaged.
     fn bridge_gap(&self, state: &mut State, offset: i64, at: i64) {
         let gap = offset - state.max;
-        if state.max == 0 && offset < i64::MAX / 64 {
+        let is_new = state.max == 0 && offset < i64::MAX / 64;
+        if is_new {
             (state.min, state.written, state.max) = (offset, offset, offset);
         } else if gap <= GAP_MAX {
-            tracing::warn!("{self:?} has no messages {} to {}", state.max, offset - 1);
+            // With no message left before them those between were deleted with their files, or else they are damaged.
+            let deleted = state.min == state.max;
+            let at = if deleted { 0 } else { at };
             state.tail.extend((0..gap).map(|_| Entry { at, size: NO_MESSAGE, tags_code: 0 }));
+            if deleted {
+                state.min = offset;
+            } else {
+                tracing::warn!("{self:?} has no messages {} to {}", state.max, offset - 1);
+            }
             state.max = offset;
         } else {
             tracing::warn!("{self:?} goes on at {offset} behind {}; taken as the next message", state.max);

@@ -23,8 +23,8 @@ use crate::table;
 pub(crate) struct Inventory {
     pub log_min: i64,
     pub log_end: i64,
-    /// By topic and queue id: queue offsets of the first message and behind the last.
-    pub queues: BTreeMap<String, BTreeMap<u32, (i64, i64)>>,
+    /// By topic and queue id: queue offsets of the first message and behind the last, commit log offset of the first.
+    pub queues: BTreeMap<String, BTreeMap<u32, (i64, i64, i64)>>,
     /// Name, count and last commit log offset of each index file.
     pub index: Vec<(i64, i32, i64)>,
 }

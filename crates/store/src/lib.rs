@@ -250,20 +250,22 @@ impl Inner {
         match self.log.failure() {
             Some(failure) => Err(failure.clone().into()),
             None => {
-                inventory::save(&self.config, &self.inventory())?;
+                inventory::save(&self.config, &self.inventory()?)?;
                 self.config.disk.delete(&self.config.abort_file())
             }
         }
     }
 
     /// What the store leaves at a clean stop.
-    fn inventory(&self) -> Inventory {
+    fn inventory(&self) -> io::Result<Inventory> {
         let mut inventory = Inventory { log_min: self.log.min(), log_end: self.log.flushed(), ..Inventory::default() };
         for queue in self.queues.all().iter().filter(|queue| queue.bounds().1 > 0) {
             let queues = inventory.queues.entry(queue.topic().to_owned()).or_default();
-            queues.insert(queue.queue_id(), queue.bounds());
+            let (min, max) = queue.bounds();
+            let first = queue.entry(min)?.map_or(inventory.log_end, |entry| entry.at);
+            queues.insert(queue.queue_id(), (min, max, first));
         }
         inventory.index = self.index.as_ref().map_or_else(Vec::new, |index| index.lock().states());
-        inventory
+        Ok(inventory)
     }
 }

@@ -14,7 +14,7 @@
 //! After a power failure later sectors may have reached the disk and earlier ones not. Then the log ends at the first that
 //! did not: see [`never_reached_the_disk`].
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -178,14 +178,23 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         _ => cut.min(log_max).max(log_min),
     };
     let exact = inventory.as_ref().filter(|inventory| clean && inventory.log_end == known_end);
-    if let Some(inventory) = &inventory {
-        let exact = exact.is_some() && inventory.log_min == log_min;
-        notice_shorter(&queues, inventory, exact, &mut shorter).map_err(io_error(&config.consume_queue_dir()))?;
-    }
+    let mut lacking = HashMap::new();
     for queue in &shorter {
         let failed = |error| OpenError::Io { path: queues.dir_of(queue.topic()), error };
-        queues_from = queues_from.min(queue.last_record_end().map_err(failed)?.unwrap_or(log_min)).max(log_min);
+        // Of a queue without any entry an old store cannot say where it begins; after a crash it had none on disk.
+        let begin = (clean && exact.is_none()).then_some(log_min);
+        if let Some(from) = queue.last_record_end().map_err(failed)?.or(begin) {
+            lacking.insert(queue.name(), from);
+        }
     }
+    if let Some(inventory) = &inventory {
+        let exact = exact.is_some() && inventory.log_min == log_min;
+        notice_shorter(&queues, inventory, exact, &mut lacking).map_err(io_error(&config.consume_queue_dir()))?;
+    }
+    if exact.is_some() {
+        queues_from = queues_from.max(known_end); // all that is missing is known by name
+    }
+    let queues_walk_from = lacking.values().copied().min().unwrap_or(i64::MAX).min(queues_from);
 
     let mut index = load_index(config, &segments, clean, exact)?;
     // From which record on does the index lack keys, and where must the walk begin for it?
@@ -203,7 +212,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         }
         None => (i64::MAX, i64::MAX),
     };
-    let wanted = queues_from.min(walk_for_index).max(log_min);
+    let wanted = queues_walk_from.min(walk_for_index).max(log_min);
     let from = walk_from(&segments, log_min, queues_end, wanted, !clean, cut);
 
     let mut redo = Redo {
@@ -211,6 +220,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         queues: &queues,
         index: index.as_mut(),
         queues_from,
+        lacking,
         index_from,
         dirty: HashSet::new(),
         waiting: 0,
@@ -338,10 +348,10 @@ fn notice_shorter(
     queues: &Queues,
     inventory: &Inventory,
     exact: bool,
-    shorter: &mut Vec<Arc<Queue>>,
+    lacking: &mut HashMap<(Box<str>, u32), i64>,
 ) -> io::Result<()> {
     for (topic, listed) in &inventory.queues {
-        for (queue_id, (min, max)) in listed {
+        for (queue_id, (min, max, first)) in listed {
             let queue = queues.get_or_create(topic, *queue_id);
             let (found_min, found_max) = queue.bounds();
             if found_max < *max || exact && found_min > *min {
@@ -350,7 +360,7 @@ fn notice_shorter(
                 if found_min > *min {
                     queue.forget_all()?;
                 }
-                shorter.push(queue);
+                lacking.insert(queue.name(), queue.last_record_end()?.unwrap_or(*first));
             }
         }
     }
@@ -580,6 +590,8 @@ struct Redo<'a> {
     queues: &'a Queues,
     index: Option<&'a mut Index>,
     queues_from: i64,
+    /// Queues that lack entries of older records, and from which on.
+    lacking: HashMap<(Box<str>, u32), i64>,
     index_from: i64,
     dirty: HashSet<(Box<str>, u32)>,
     waiting: usize,
@@ -592,7 +604,8 @@ impl Redo<'_> {
     fn dispatch(&mut self, record: &Record<'_>) -> Result<(), OpenError> {
         let at = record.commit_log_offset.0;
         self.last_timestamp = self.last_timestamp.max(record.store_timestamp);
-        let to_queue = at >= self.queues_from && is_queued(record.sys_flag);
+        let lacks = || self.lacking.get(&(record.topic.into(), record.queue_id as u32)).is_some_and(|from| at >= *from);
+        let to_queue = is_queued(record.sys_flag) && (at >= self.queues_from || !self.lacking.is_empty() && lacks());
         let to_index = at >= self.index_from;
         if !to_queue && !to_index {
             return Ok(());
@@ -670,7 +683,7 @@ pub(crate) fn walk(
     while at < how.until {
         let Some(segment) = segments.holding(at) else {
             let Some(next) = segments.all().into_iter().find(|segment| segment.base > at) else { return Ok(at) };
-            match look_ahead(segments, &next, next.base - 1)? {
+            match look_ahead(segments, next.base)? {
                 Some(found) if !how.may_be_torn(segments, at, found) => {
                     tracing::warn!("the commit log has no file for {at} to {}; what follows is kept", next.base - 1);
                     at = next.base;
@@ -687,7 +700,7 @@ pub(crate) fn walk(
         let reason = match sound(bytes, at, how.verify_crc) {
             Ok(record) if how.after_crash.is_some() && lacks_a_sector(&record, segment.base) => {
                 let end = at + record.bytes.len() as i64;
-                match look_ahead(segments, &segment, end - 1)? {
+                match look_ahead(segments, end)? {
                     Some(next) if !how.may_be_torn(segments, at, next) => {
                         visit(&record)?;
                         at = end;
@@ -714,7 +727,7 @@ pub(crate) fn walk(
             Err(Unsound::Error(error)) => error.to_string(),
             Err(Unsound::Elsewhere(says)) => format!("the record there says it belongs to {says}"),
         };
-        match look_ahead(segments, &segment, at)? {
+        match look_ahead(segments, at + 1)? {
             Some(next) if how.may_be_torn(segments, at, next) && never_reached_the_disk(&segment, at, next).map_err(failed)? => {
                 tracing::warn!(
                     "the commit log ends at {at}: what should stand there never reached the disk ({}, byte {}), though \
@@ -869,10 +882,10 @@ impl Window {
     }
 }
 
-/// The first sound record behind `at`, in the rest of its file or in a later one.
-fn look_ahead(segments: &Segments, damaged: &Arc<Segment>, at: i64) -> Result<Option<i64>, OpenError> {
-    for segment in segments.all().iter().filter(|segment| segment.base >= damaged.base) {
-        let from = if segment.base == damaged.base { (at - segment.base) as u64 + 1 } else { 0 };
+/// The first sound record at `at` or behind.
+pub(crate) fn look_ahead(segments: &Segments, at: i64) -> Result<Option<i64>, OpenError> {
+    for segment in segments.all().iter().filter(|segment| segment.end() > at) {
+        let from = (at - segment.base).max(0) as u64;
         let failed = |error| OpenError::Io { path: segment.path.clone(), error };
         if let Some(found) = first_sound(segment, from).map_err(failed)? {
             return Ok(Some(found));
