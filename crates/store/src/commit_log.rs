@@ -8,7 +8,7 @@
 //! Four positions follow one another: published ≤ written ≤ appended, flushed ≤ written.
 //!
 //! Locks of the store, in the order in which they may be taken:
-//! `flushing`, `writer`, `appender`, `unpublished`, `touched`, a queue's `drain`, `index`, `index items`, a queue's `state`, `dirty queues`,
+//! `syncing`, `flushing`, `writer`, `appender`, `unpublished`, `touched`, a queue's `drain`, `index`, `index items`, a queue's `state`, `dirty queues`,
 //! `flush waiters`, `checkpoint`; then those of segments.
 
 use std::io;

@@ -370,6 +370,11 @@ impl Queue {
             {
                 segment.zero_from(at)?;
             }
+            if cut < i64::MAX
+                && let Some((segment, _)) = self.place(end - 1)
+            {
+                segment.may_be_fresh(); // what counts in it may be no message but the place of some
+            }
         }
         self.next.store(state.max, Ordering::Relaxed);
         *self.state.lock() = state;

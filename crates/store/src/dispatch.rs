@@ -202,6 +202,8 @@ pub(crate) struct Dispatcher {
     drained_timestamp: AtomicI64,
     touched: Mutex<Vec<Arc<Segment>>>,
     unsynced: AtomicBool,
+    /// Held by who syncs: a checkpoint must not speak of files that another is still bringing to disk.
+    syncing: Mutex<()>,
 }
 
 impl Dispatcher {
@@ -368,6 +370,7 @@ impl Inner {
 
     pub(crate) fn try_sync_dispatched(&self) -> Result<(), (PathBuf, io::Error)> {
         let dispatcher = &self.dispatcher;
+        let _one_at_a_time = dispatcher.syncing.lock();
         dispatcher.unsynced.store(false, Ordering::SeqCst);
         let drained = dispatcher.drained.load(Ordering::SeqCst);
         let timestamp = dispatcher.drained_timestamp.load(Ordering::SeqCst);

@@ -146,11 +146,15 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let abort = config.abort_file();
     let clean = !abort.exists();
     disk.replace(&abort, std::process::id().to_string().as_bytes()).map_err(io_error(&abort))?;
+    let (queue_dir, had_queues) = (config.consume_queue_dir(), config.consume_queue_dir().is_dir());
+    disk.create_directory(&queue_dir).map_err(io_error(&queue_dir))?;
     disk.sync_directory(root).map_err(io_error(root))?;
     let checkpoint_path = config.root.join("checkpoint");
     let (checkpoint_file, checkpoint) =
         CheckpointFile::open(disk, checkpoint_path.clone()).map_err(io_error(&checkpoint_path))?;
     let inventory = inventory::load(config);
+    // Files that a killed process deleted must not come back once queues go by it that they are gone.
+    segments.sync_names().map_err(io_error(segments.dir()))?;
 
     log_oddities.put_right(config)?;
     let mut shorter = queue_oddities.put_right(config)?;
@@ -172,7 +176,8 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let last_end = last.map_or(0, |last| last.at + i64::from(last.size));
     let known_end = known_end(clean, cut, &checkpoint, log_max, last_end);
     let mut queues_from = match (last, queues_end) {
-        (None, _) => log_min,
+        // A store whose topics were all deleted has their directory still.
+        (None, _) if clean || !had_queues => log_min,
         (Some(_), Some(end)) if clean => end,
         (Some(last), None) if clean => last.at.min(segments.last().map_or(0, |last| last.base)).max(log_min),
         _ => cut.min(log_max).max(log_min),
@@ -373,7 +378,7 @@ fn bring_home(segments: &Segments, from: i64) -> Result<(), OpenError> {
         segment.may_be_fresh();
         segment.sync().map_err(io_error(&segment.path))?;
     }
-    segments.sync_names().map_err(io_error(segments.dir()))
+    Ok(())
 }
 
 fn check_config(config: &StoreConfig) -> Result<(), OpenError> {
