@@ -72,7 +72,7 @@ impl Inner {
     }
 
     fn delete_topic(&self, topic: &str) -> io::Result<()> {
-        inventory::forget(&self.config)?;
+        inventory::forget(&self.config, topic)?;
         for queue in self.queues.remove(topic) {
             queue.mark_deleted();
         }

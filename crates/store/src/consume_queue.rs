@@ -31,6 +31,10 @@ pub(crate) const ENTRY_LEN: usize = 20;
 pub(crate) const NO_MESSAGE: i32 = i32::MAX;
 /// Bytes that reach a disk together or not at all.
 pub(crate) const SECTOR: i64 = 512;
+/// After a crash so many entries behind the last that counts are looked at.
+const LOOK_BEHIND: i64 = 8;
+/// No log is as long: an entry that points there is damaged.
+const BEYOND_ANY_LOG: i64 = 1 << 55;
 /// A longer gap between two messages of a queue is not believed.
 const GAP_MAX: i64 = 1_000_000;
 
@@ -335,10 +339,12 @@ impl Queue {
     /// What was written before the last checkpoint is there without a hole, so what counts is a prefix. Behind it there
     /// may be an entry that lies in two sectors, of which the crash left one: it could pass for one that counts.
     /// `is_its_record` says whether an entry is that of the message at a queue offset.
-    pub(crate) fn load(&self, cut: i64, is_its_record: &dyn Fn(&Queue, i64, &Entry) -> bool) -> io::Result<()> {
+    ///
+    /// Says whether an entry is damaged where the prefix ends: one behind it counts, or it points where no log can be.
+    pub(crate) fn load(&self, cut: i64, is_its_record: &dyn Fn(&Queue, i64, &Entry) -> bool) -> io::Result<bool> {
         let files = self.files.all();
         let mut state = State::default();
-        let mut end = None;
+        let (mut end, mut damaged) = (None, false);
         for segment in files.iter().rev() {
             let first = segment.base / ENTRY_LEN as i64;
             let counts = |n: i64| -> io::Result<bool> {
@@ -354,6 +360,13 @@ impl Queue {
                     break;
                 }
                 count = n;
+            }
+            if cut < i64::MAX {
+                for n in count..self.entries_per_file.min(count + LOOK_BEHIND) {
+                    let entry = self.file_entry(segment, n)?;
+                    let in_one_sector = n * ENTRY_LEN as i64 % SECTOR + ENTRY_LEN as i64 <= SECTOR;
+                    damaged |= in_one_sector && entry.is_there() && (entry.at < cut || entry.at > BEYOND_ANY_LOG);
+                }
             }
             if count > 0 {
                 end = Some(first + count);
@@ -378,7 +391,7 @@ impl Queue {
         }
         self.next.store(state.max, Ordering::Relaxed);
         *self.state.lock() = state;
-        Ok(())
+        Ok(damaged)
     }
 
     /// The files of the queue.
@@ -386,13 +399,14 @@ impl Queue {
         &self.files
     }
 
-    /// Does the newest file go on where the one before ends? It may be a copy of an older one.
-    pub(crate) fn newest_file_follows(&self) -> io::Result<bool> {
+    /// Does the newest file go on where the one before ends? It may be a copy of an older one. Entries of records behind
+    /// `cut` do not matter.
+    pub(crate) fn newest_file_follows(&self, cut: i64) -> io::Result<bool> {
         let files = self.files.all();
         let [.., before, newest] = &files[..] else { return Ok(true) };
         let (last, first) = (self.file_entry(before, self.entries_per_file - 1)?, self.file_entry(newest, 0)?);
-        let both = [last, first].iter().all(|entry| entry.is_there() && entry.has_message());
-        Ok(!both || last.at < first.at)
+        let matters = first.is_there() && first.has_message() && first.at < cut;
+        Ok(!matters || last.is_there() && (!last.has_message() || last.at < first.at))
     }
 
     /// Deletes all files, for what they hold is made again from the first on.

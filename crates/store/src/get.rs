@@ -395,11 +395,9 @@ impl Inner {
         let neighbour = |offset: i64| -> io::Result<Option<Entry>> {
             Ok(queue.entry(offset)?.filter(|entry| entry.is_there() && entry.has_message()))
         };
-        let from = neighbour(offset - 1)?.map_or(self.log.min(), |before| before.at + i64::from(before.size));
-        let end = neighbour(offset + 1)?.map_or(self.log.published(), |after| after.at);
-        if from < self.log.min() || end - from > SEARCH_MAX {
-            return Ok(None);
-        }
+        let from = neighbour(offset - 1)?.map_or(0, |before| before.at + i64::from(before.size)).max(self.log.min());
+        let after = neighbour(offset + 1)?.map(|after| after.at).filter(|after| *after > from);
+        let end = after.unwrap_or(self.log.published()).min(from + SEARCH_MAX);
         let mut found = None;
         let how = Walk { verify_crc: true, after_crash: None, until: end };
         let walked = walk(&self.log.segments, from, how, &mut |record| {
@@ -411,15 +409,26 @@ impl Inner {
                 let (topic_hash, properties) = (queue.topic_hash(), record.properties);
                 let keys = Keys::derive(&self.config, record.topic, topic_hash, record.sys_flag, properties);
                 let tags_code = keys.tags_code(record.store_timestamp);
-                found = Some(Entry { at: record.commit_log_offset.0, size: record.bytes.len() as i32, tags_code });
+                let entry = Entry { at: record.commit_log_offset.0, size: record.bytes.len() as i32, tags_code };
+                found = Some((entry, keys.hashes().last().copied(), record.store_timestamp));
             }
             Ok(())
         });
-        match walked {
-            Err(OpenError::Io { error, .. }) => Err(error),
-            // Which of the two is right, if they differ in the tags only, cannot be told.
-            _ => Ok(found.filter(|found| (found.at, found.size) != (known.at, known.size))),
+        if let Err(OpenError::Io { error, .. }) = walked {
+            return Err(error);
         }
+        let Some((entry, tags, stored)) = found else { return Ok(None) };
+        let only_tags_differ = (entry.at, entry.size) == (known.at, known.size);
+        if only_tags_differ && !self.index_has(tags, entry.at, stored)? {
+            return Ok(None); // the record's tags may be as wrong as the entry's
+        }
+        Ok(Some(entry))
+    }
+
+    /// Does the index know a record under the last of its keys, its tags?
+    fn index_has(&self, hash: Option<u32>, at: i64, stored: i64) -> io::Result<bool> {
+        let (Some(index), Some(hash)) = (&self.index, hash) else { return Ok(false) };
+        Ok(index.lock().find(hash, usize::MAX, stored, stored + 1000)?.at.contains(&at))
     }
 
     /// Reads a run of old records and checks each. Returns the bytes before the first damaged one.

@@ -202,6 +202,12 @@ impl IndexFile {
         Ok(slots)
     }
 
+    /// Are there as many slots in use as the header says? Those of the newest file are written last.
+    fn has_its_slots(&self) -> io::Result<bool> {
+        let used = self.read_slots()?.numbers.iter().filter(|number| **number != 0).count();
+        Ok(used as i64 == i64::from(self.header.used_slots))
+    }
+
     /// Appends an entry. There is room.
     fn add(&mut self, item: &IndexItem) -> io::Result<()> {
         let number = self.count();
@@ -466,7 +472,14 @@ impl Index {
         }
         if clean {
             let sound = |file: &&IndexFile| file.ends_as_it_says().unwrap_or(false);
-            let ends_well = self.files[..keep].iter().take_while(sound).count();
+            let mut ends_well = self.files[..keep].iter().take_while(sound).count();
+            if inventory.is_none()
+                && ends_well > 0
+                && ends_well == self.files.len()
+                && !self.files[ends_well - 1].has_its_slots()?
+            {
+                ends_well -= 1;
+            }
             complete &= ends_well == keep;
             keep = ends_well;
         }

@@ -5,7 +5,8 @@
 //! down how far each queue goes and which index files there are.
 //!
 //! After a clean stop the list is exact if the log still ends where it says; if it ends elsewhere, another store was
-//! here since (Apache's does not know the list), and it says nothing. After a crash queues are at least as long as listed.
+//! here since (Apache's does not know the list), and it says nothing. After a crash queues are at least as long as listed;
+//! what they lost of the time since then is not noticed, if it is whole files.
 //! Without the list a store opens as well.
 
 use std::collections::BTreeMap;
@@ -45,11 +46,8 @@ pub(crate) fn save(config: &StoreConfig, inventory: &Inventory) -> io::Result<()
     table::save(&config.disk, &path(config), &serde_json::to_vec(inventory)?)
 }
 
-/// A queue may be shorter from now on.
-pub(crate) fn forget(config: &StoreConfig) -> io::Result<()> {
-    if path(config).exists() {
-        config.disk.delete(&path(config))?;
-        config.disk.sync_directory(&config.root)?;
-    }
-    Ok(())
+/// Queues of a topic that is deleted may be shorter from now on.
+pub(crate) fn forget(config: &StoreConfig, topic: &str) -> io::Result<()> {
+    let Some(mut inventory) = load(config) else { return Ok(()) };
+    if inventory.queues.remove(topic).is_some() { save(config, &inventory) } else { Ok(()) }
 }

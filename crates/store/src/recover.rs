@@ -164,8 +164,11 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let is_its_record = |queue: &Queue, offset: i64, entry: &Entry| says_it_is(&segments, queue, offset, entry);
     for queue in queues.all() {
         let failed = |error| OpenError::Io { path: queues.dir_of(queue.topic()), error };
-        leave_out_strays(config, &queue, &mut shorter)?;
-        queue.load(cut, &is_its_record).map_err(failed)?;
+        leave_out_strays(config, &queue, cut, &mut shorter)?;
+        if queue.load(cut, &is_its_record).map_err(failed)? {
+            tracing::warn!("entries of {queue:?} are damaged; made again");
+            shorter.push(queue.clone());
+        }
         queue.raise_min(log_min).map_err(failed)?;
     }
 
@@ -178,7 +181,10 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let mut queues_from = match (last, queues_end) {
         // A store whose topics were all deleted has their directory still.
         (None, _) if clean || !had_queues => log_min,
-        (Some(_), Some(end)) if clean => end,
+        (Some(_), Some(end)) if clean => match checkpoint.dispatched {
+            0 => end,
+            dispatched => end.min(dispatched).max(log_min), // if they differ, the stop was not as clean as it looks
+        },
         (Some(last), None) if clean => last.at.min(segments.last().map_or(0, |last| last.base)).max(log_min),
         _ => cut.min(log_max).max(log_min),
     };
@@ -193,11 +199,11 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         }
     }
     if let Some(inventory) = &inventory {
-        let exact = exact.is_some() && inventory.log_min == log_min;
-        notice_shorter(&queues, inventory, exact, &mut lacking).map_err(io_error(&config.consume_queue_dir()))?;
+        let none_deleted = inventory.log_min == log_min;
+        notice_shorter(&queues, inventory, none_deleted, &mut lacking).map_err(io_error(&config.consume_queue_dir()))?;
     }
     if exact.is_some() {
-        queues_from = queues_from.max(known_end); // all that is missing is known by name
+        queues_from = known_end; // all that is missing is known by name
     }
     let queues_walk_from = lacking.values().copied().min().unwrap_or(i64::MAX).min(queues_from);
 
@@ -336,9 +342,14 @@ fn set_aside(config: &StoreConfig, queue: &Queue, segment: &Arc<Segment>) -> Res
 }
 
 /// A copy of an older file under the name of the next.
-fn leave_out_strays(config: &StoreConfig, queue: &Arc<Queue>, shorter: &mut Vec<Arc<Queue>>) -> Result<(), OpenError> {
+fn leave_out_strays(
+    config: &StoreConfig,
+    queue: &Arc<Queue>,
+    cut: i64,
+    shorter: &mut Vec<Arc<Queue>>,
+) -> Result<(), OpenError> {
     let failed = |error| OpenError::Io { path: queue.files().dir().to_owned(), error };
-    while !queue.newest_file_follows().map_err(failed)?
+    while !queue.newest_file_follows(cut).map_err(failed)?
         && let Some(newest) = queue.files().last()
     {
         tracing::warn!("{} does not go on where the file before it ends", newest.path.display());
@@ -352,14 +363,14 @@ fn leave_out_strays(config: &StoreConfig, queue: &Arc<Queue>, shorter: &mut Vec<
 fn notice_shorter(
     queues: &Queues,
     inventory: &Inventory,
-    exact: bool,
+    none_deleted: bool,
     lacking: &mut HashMap<(Box<str>, u32), i64>,
 ) -> io::Result<()> {
     for (topic, listed) in &inventory.queues {
         for (queue_id, (min, max, first)) in listed {
             let queue = queues.get_or_create(topic, *queue_id);
             let (found_min, found_max) = queue.bounds();
-            if found_max < *max || exact && found_min > *min {
+            if found_max < *max || none_deleted && found_min > *min {
                 tracing::warn!("{queue:?} had messages {min} to {}, now {found_min} to {}; what is missing is made again",
                     max - 1, found_max - 1);
                 if found_min > *min {

@@ -164,7 +164,7 @@ impl Segment {
         use rustix::fs::{SeekFrom, seek};
         let file = self.file()?;
         match seek(&*file, SeekFrom::Data(at)) {
-            Ok(start) => Ok(Some(start..seek(&*file, SeekFrom::Hole(start)).unwrap_or(self.size).min(self.size))),
+            Ok(start) => Ok(Some(start..seek(&*file, SeekFrom::Hole(start)).unwrap_or(self.size))),
             Err(rustix::io::Errno::NXIO) => Ok(None),
             Err(_) => Ok((at < self.size).then_some(at..self.size)),
         }
