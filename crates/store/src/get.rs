@@ -14,11 +14,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use protocol::message::{CommitLogOffset, JavaHash, QueueOffset};
+use protocol::message::{CommitLogOffset, JavaHash, Properties, QueueOffset};
 use protocol::record::{Record, RecordError};
 
 use crate::consume_queue::{Entry, Queue};
-use crate::dispatch::{Keys, SCHEDULE_TOPIC};
+use crate::dispatch::{Keys, SCHEDULE_TOPIC, index_hash};
 use crate::put::is_queued;
 use crate::recover::{OpenError, Walk, walk};
 use crate::segment::{FileSlice, Segment};
@@ -410,7 +410,9 @@ impl Inner {
                 let keys = Keys::derive(&self.config, record.topic, topic_hash, record.sys_flag, properties);
                 let tags_code = keys.tags_code(record.store_timestamp);
                 let entry = Entry { at: record.commit_log_offset.0, size: record.bytes.len() as i32, tags_code };
-                found = Some((entry, keys.hashes().last().copied(), record.store_timestamp));
+                let tags = Some(tags_of(properties)).filter(|tags| !tags.is_empty());
+                let indexed = tags.map(|tags| index_hash(topic_hash.update("T#").update_bytes(tags)));
+                found = Some((entry, indexed, record.store_timestamp));
             }
             Ok(())
         });
@@ -425,7 +427,7 @@ impl Inner {
         Ok(Some(entry))
     }
 
-    /// Does the index know a record under the last of its keys, its tags?
+    /// Does the index know a record under the hash of its tags?
     fn index_has(&self, hash: Option<u32>, at: i64, stored: i64) -> io::Result<bool> {
         let (Some(index), Some(hash)) = (&self.index, hash) else { return Ok(false) };
         Ok(index.lock().find(hash, usize::MAX, stored, stored + 1000)?.at.contains(&at))
@@ -533,14 +535,17 @@ fn check(bytes: &[u8], at: i64, wanted: Option<(&Queue, &Wanted)>) -> Result<(),
     }
 }
 
+fn tags_of(properties: &[u8]) -> &[u8] {
+    let tags = Properties(properties).segments().filter_map(|segment| segment.strip_prefix(b"TAGS\x01"));
+    tags.filter(|tags| !tags.is_empty()).last().unwrap_or_default()
+}
+
 /// No checksum covers the properties, but the queue knows the hash of one of them.
 fn check_tags(record: &Record<'_>, code: i64) -> Result<(), String> {
     if record.topic == SCHEDULE_TOPIC || is_extended(code) {
         return Ok(()); // a time, or a place in another file
     }
-    let properties = record.properties();
-    let tags = properties.segments().filter_map(|segment| segment.strip_prefix(b"TAGS\x01"));
-    let tags = tags.filter(|tags| !tags.is_empty()).last().unwrap_or_default();
+    let tags = tags_of(record.properties);
     if i64::from(JavaHash::new().update_bytes(tags).finish()) == code {
         return Ok(());
     }
