@@ -375,7 +375,9 @@ impl Inner {
         let offset = damage.offset.0;
         let found = match queue.entry(offset) {
             // An entry of no message was written on purpose: there is no record.
-            Ok(Some(entry)) if entry.has_message() && queue.give_up(offset) => self.search_record(queue, offset, &entry),
+            Ok(Some(entry)) if entry.has_message() && queue.give_up(offset) => {
+                self.search_record(queue, offset, &entry)
+            }
             _ => return false,
         };
         let put_right = match found {

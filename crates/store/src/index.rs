@@ -66,8 +66,7 @@ impl Header {
         *self == Header::default()
             || (1..=count_max).contains(&self.count)
                 && (0..self.count).contains(&self.used_slots)
-                && (self.count == 1
-                    || (0..=self.end_at).contains(&self.begin_at))
+                && (self.count == 1 || (0..=self.end_at).contains(&self.begin_at))
     }
 
     fn decode(bytes: &[u8; HEADER_LEN as usize]) -> Header {
@@ -463,7 +462,10 @@ impl Index {
                 let expected = first_with_keys(config, segments, after, already)?;
                 let header = &self.files[n].header;
                 if header.count > 1 && expected.is_some_and(|expected| header.begin_at > expected) {
-                    tracing::warn!("the index has no keys of messages {expected:?} to {} of the log", header.begin_at - 1);
+                    tracing::warn!(
+                        "the index has no keys of messages {expected:?} to {} of the log",
+                        header.begin_at - 1
+                    );
                     keep = n;
                     break;
                 }
@@ -489,7 +491,11 @@ impl Index {
                 file.segment.delete()?; // a crash left it before it was anything
             } else {
                 let to = quarantine::move_file(&self.disk, &self.dir, path)?;
-                tracing::warn!("{} is moved to {}; the index is made again from there on", path.display(), to.display());
+                tracing::warn!(
+                    "{} is moved to {}; the index is made again from there on",
+                    path.display(),
+                    to.display()
+                );
             }
         }
         let last = self.files.last().map(|file| file.header.end_at);

@@ -45,7 +45,13 @@ pub(crate) fn move_file(disk: &Disk, dir: &Path, path: &Path) -> io::Result<Path
 
 /// Copies the bytes of a file of `dir` from byte `from` to `end` there, without those that were never written. `None` if
 /// all are zero.
-pub(crate) fn copy(disk: &Disk, dir: &Path, segment: &Arc<Segment>, from: u64, end: u64) -> io::Result<Option<PathBuf>> {
+pub(crate) fn copy(
+    disk: &Disk,
+    dir: &Path,
+    segment: &Arc<Segment>,
+    from: u64,
+    end: u64,
+) -> io::Result<Option<PathBuf>> {
     let mut copied = None;
     let mut next = from;
     let mut bytes = Vec::new();

@@ -200,7 +200,8 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     }
     if let Some(inventory) = &inventory {
         let none_deleted = inventory.log_min == log_min;
-        notice_shorter(&queues, inventory, none_deleted, &mut lacking).map_err(io_error(&config.consume_queue_dir()))?;
+        notice_shorter(&queues, inventory, none_deleted, &mut lacking)
+            .map_err(io_error(&config.consume_queue_dir()))?;
     }
     if exact.is_some() {
         queues_from = known_end; // all that is missing is known by name
@@ -312,10 +313,14 @@ impl Oddities {
     fn put_right(self, config: &StoreConfig) -> Result<Vec<Arc<Queue>>, OpenError> {
         for (segment, found) in self.sizes {
             let (path, size) = (&segment.path, segment.size);
-            tracing::warn!("{} has {found} bytes instead of {size}: it is damaged, and given the right size", path.display());
+            tracing::warn!(
+                "{} has {found} bytes instead of {size}: it is damaged, and given the right size",
+                path.display()
+            );
             let dir = path.parent().unwrap_or(path);
             if found > size
-                && let Some(copy) = quarantine::copy(&config.disk, dir, &segment, size, found).map_err(io_error(path))?
+                && let Some(copy) =
+                    quarantine::copy(&config.disk, dir, &segment, size, found).map_err(io_error(path))?
             {
                 tracing::warn!("what was behind byte {size} of {} is now in {}", path.display(), copy.display());
             }
@@ -371,8 +376,11 @@ fn notice_shorter(
             let queue = queues.get_or_create(topic, *queue_id);
             let (found_min, found_max) = queue.bounds();
             if found_max < *max || none_deleted && found_min > *min {
-                tracing::warn!("{queue:?} had messages {min} to {}, now {found_min} to {}; what is missing is made again",
-                    max - 1, found_max - 1);
+                tracing::warn!(
+                    "{queue:?} had messages {min} to {}, now {found_min} to {}; what is missing is made again",
+                    max - 1,
+                    found_max - 1
+                );
                 if found_min > *min {
                     queue.forget_all()?;
                 }
@@ -429,9 +437,12 @@ fn refuse_other_size<'a>(
 
 fn find_log(config: &StoreConfig) -> Result<(Segments, Oddities), OpenError> {
     let size = config.commit_log_file_size;
-    let found = Segments::find(config.disk.clone(), config.commit_log_dir(), size, Access::Sequential).map_err(listed)?;
+    let found =
+        Segments::find(config.disk.clone(), config.commit_log_dir(), size, Access::Sequential).map_err(listed)?;
     let files = found.segments.all();
-    let size_of = |segment: &Arc<Segment>| found.odd.iter().find(|(odd, _)| Arc::ptr_eq(odd, segment)).map_or(size, |(_, size)| *size);
+    let size_of = |segment: &Arc<Segment>| {
+        found.odd.iter().find(|(odd, _)| Arc::ptr_eq(odd, segment)).map_or(size, |(_, size)| *size)
+    };
     let sizes = files.iter().map(|segment| (segment.path.as_path(), size_of(segment)));
     refuse_other_size(sizes, "mappedFileSizeCommitLog", size, 4096)?;
     for segment in files.iter().filter(|segment| segment.base % size as i64 != 0) {
@@ -480,7 +491,11 @@ fn find_queues(config: &StoreConfig) -> Result<(Queues, Oddities), OpenError> {
             warn_of_foreign(&found);
             let Found { segments, odd, .. } = found;
             for stray in segments.all().iter().filter(|segment| segment.base % size as i64 != 0) {
-                tracing::warn!("{} does not belong there: no file begins at {}; left alone", stray.path.display(), stray.base);
+                tracing::warn!(
+                    "{} does not belong there: no file begins at {}; left alone",
+                    stray.path.display(),
+                    stray.base
+                );
                 segments.leave_out(stray);
             }
             let files = segments.all();
@@ -492,7 +507,9 @@ fn find_queues(config: &StoreConfig) -> Result<(Queues, Oddities), OpenError> {
             let queue = queues.insert(&topic, queue_id, segments);
             let last_kept = damaged.map(|n| n + 1).into_iter().chain(missing).min();
             if let Some(behind) = last_kept {
-                oddities.sizes.extend(odd.into_iter().filter(|(odd, _)| damaged.is_some_and(|n| Arc::ptr_eq(odd, &files[n]))));
+                oddities
+                    .sizes
+                    .extend(odd.into_iter().filter(|(odd, _)| damaged.is_some_and(|n| Arc::ptr_eq(odd, &files[n]))));
                 oddities.queues.push((queue, files[behind..].to_vec()));
             }
         }
@@ -744,7 +761,10 @@ pub(crate) fn walk(
             Err(Unsound::Elsewhere(says)) => format!("the record there says it belongs to {says}"),
         };
         match look_ahead(segments, at + 1)? {
-            Some(next) if how.may_be_torn(segments, at, next) && never_reached_the_disk(&segment, at, next).map_err(failed)? => {
+            Some(next)
+                if how.may_be_torn(segments, at, next)
+                    && never_reached_the_disk(&segment, at, next).map_err(failed)? =>
+            {
                 tracing::warn!(
                     "the commit log ends at {at}: what should stand there never reached the disk ({}, byte {}), though \
                      later bytes did",
@@ -851,9 +871,9 @@ fn lacks_a_sector(record: &Record<'_>, base: i64) -> bool {
     }
     let first = record.commit_log_offset.0 - base + (record.bytes.len() - properties.len()) as i64;
     let to_sector = ((SECTOR - first % SECTOR) % SECTOR) as usize;
-    properties.get(to_sector..).is_some_and(|rest| {
-        rest.chunks_exact(SECTOR as usize).any(|sector| sector.iter().all(|byte| *byte == 0))
-    })
+    properties
+        .get(to_sector..)
+        .is_some_and(|rest| rest.chunks_exact(SECTOR as usize).any(|sector| sector.iter().all(|byte| *byte == 0)))
 }
 
 enum Unsound {
@@ -950,7 +970,11 @@ fn zero_behind(config: &StoreConfig, segments: &Segments, end: i64) -> Result<()
             if has_data {
                 segments.leave_out(&segment);
                 let to = quarantine::move_file(disk, &dir, &segment.path).map_err(failed)?;
-                tracing::warn!("{} is behind the end of the commit log; moved to {}", segment.path.display(), to.display());
+                tracing::warn!(
+                    "{} is behind the end of the commit log; moved to {}",
+                    segment.path.display(),
+                    to.display()
+                );
             } else {
                 segments.delete(&segment).map_err(failed)?;
             }
@@ -958,7 +982,10 @@ fn zero_behind(config: &StoreConfig, segments: &Segments, end: i64) -> Result<()
         } else if has_data {
             if let Some(to) = quarantine::copy(disk, &dir, &segment, at, segment.size).map_err(failed)? {
                 let from = segment.path.display();
-                tracing::warn!("what is behind the end of the commit log ({from}, byte {at}) is now in {}", to.display());
+                tracing::warn!(
+                    "what is behind the end of the commit log ({from}, byte {at}) is now in {}",
+                    to.display()
+                );
             }
             segment.zero_from(at).map_err(failed)?;
         }

@@ -109,7 +109,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() { copy(&entry.path(), &target) } else { _ = fs::copy(entry.path(), target).unwrap() }
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target)
+        } else {
+            _ = fs::copy(entry.path(), target).unwrap()
+        }
     }
 }
 
@@ -167,7 +171,7 @@ impl Damage {
         match self {
             Damage::BitFlipped(at) => bytes[len * at / 1000] ^= 0x10,
             Damage::Zeroed(at, count) => bytes[len * at / 1000..len * (at + count) / 1000].fill(0),
-            Damage::Cut(at) => bytes.truncate(len * at / 1000 | 1),
+            Damage::Cut(at) => bytes.truncate((len * at / 1000) | 1),
             Damage::Emptied => bytes.clear(),
             Damage::Lengthened => bytes.extend_from_slice(&[0x5A; 333]),
             Damage::Deleted => return fs::remove_file(&path).is_ok(),
@@ -265,7 +269,8 @@ fn judge(store: &Store, sent: &[Sent], what: &str) -> Outcome {
 
 /// How many messages the index finds.
 fn found_by_key(store: &Store, sent: &[Sent]) -> usize {
-    let found = |sent: &&Sent| store.query(sent.topic, &format!("id-{}", sent.body), 10, 0, i64::MAX).records.len() == 1;
+    let found =
+        |sent: &&Sent| store.query(sent.topic, &format!("id-{}", sent.body), 10, 0, i64::MAX).records.len() == 1;
     sent.iter().filter(found).count()
 }
 
@@ -283,7 +288,8 @@ fn matrix(under: &str, check: impl Fn(&Path, &Damage, &Outcome, usize, &str)) {
                 if !damage.strike(image.path(), made.older.path(), file) {
                     continue;
                 }
-                let what = format!("{} {damage:?}, after {}", file.display(), if clean { "a clean stop" } else { "a kill" });
+                let what =
+                    format!("{} {damage:?}, after {}", file.display(), if clean { "a clean stop" } else { "a kill" });
                 let store = open(image.path()).unwrap_or_else(|error| panic!("{what}: {error}"));
                 let outcome = judge(&store, &made.sent, &what);
                 let found = found_by_key(&store, &made.sent);
@@ -352,7 +358,8 @@ fn the_small_files_may_be_damaged_too() {
             for damage in DAMAGES {
                 let (image, file) = (scratch(), Path::new(file));
                 copy(made.dir.path(), image.path());
-                let is_there = image.path().join(file).exists() && fs::metadata(image.path().join(file)).unwrap().len() > 0;
+                let is_there =
+                    image.path().join(file).exists() && fs::metadata(image.path().join(file)).unwrap().len() > 0;
                 if !is_there || !damage.strike(image.path(), made.older.path(), file) {
                     continue;
                 }
@@ -404,7 +411,9 @@ fn a_flipped_bit_anywhere_in_a_record_is_noticed_but_in_the_fields_that_nothing_
         let got = store.get_message("Orders", 0, QueueOffset(1), 1, 1 << 20, &|_| true);
         match got.status {
             GetStatus::Found => served.push(at),
-            GetStatus::Damaged(damage) => assert_eq!((damage.offset.0, damage.position), (1, start as u64), "byte {at}"),
+            GetStatus::Damaged(damage) => {
+                assert_eq!((damage.offset.0, damage.position), (1, start as u64), "byte {at}")
+            }
             other => panic!("byte {at}: {other:?}"),
         }
         let neighbour = store.get_message("Orders", 0, QueueOffset(2), 1, 1 << 20, &|_| true);

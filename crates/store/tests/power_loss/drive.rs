@@ -118,7 +118,9 @@ impl Watch for Recorder {
 /// The recording, to read.
 pub fn list(events: &[Event]) -> String {
     let line = |(n, event): (usize, &Event)| match event {
-        Event::Began(Kept::Write(path, at, bytes)) => format!("{n} Write({}, {at}, {} bytes)\n", path.display(), bytes.len()),
+        Event::Began(Kept::Write(path, at, bytes)) => {
+            format!("{n} Write({}, {at}, {} bytes)\n", path.display(), bytes.len())
+        }
         Event::Began(kept) => format!("{n} {kept:?}\n"),
         Event::Ended(began) => format!("{n} ended {began}\n"),
     };

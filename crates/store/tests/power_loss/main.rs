@@ -361,8 +361,11 @@ impl Oracle<'_> {
     fn judge_index(&self, store: &Store) {
         let (min, end) = store.commit_log_bounds();
         let min = min.0.max(self.cleaned());
-        let there: Vec<&Sent> =
-            self.sent().map(|(_, sent)| sent).filter(|sent| sent.stored.at.0 >= min && sent.stored.end <= end).collect();
+        let there: Vec<&Sent> = self
+            .sent()
+            .map(|(_, sent)| sent)
+            .filter(|sent| sent.stored.at.0 >= min && sent.stored.end <= end)
+            .collect();
         for sent in there.iter().step_by(7).chain(there.iter().rev().take(3)) {
             let found = store.query(sent.topic, &sent.id, 10, 0, i64::MAX).records;
             assert_eq!(found.len(), 1, "by key {sent:?}");
@@ -374,7 +377,8 @@ impl Oracle<'_> {
         for (name, saved) in &self.ledger.saved {
             let loaded = table::load(&Disk::default(), &root.join(name), number_in).unwrap().map(|loaded| loaded.table);
             let done = saved.iter().filter(|(when, _)| when.end <= self.moment).map(|(_, number)| *number).next_back();
-            let begun = saved.iter().filter(|(when, _)| when.start < self.moment).map(|(_, number)| *number).next_back();
+            let begun =
+                saved.iter().filter(|(when, _)| when.start < self.moment).map(|(_, number)| *number).next_back();
             assert!(loaded == done || loaded == begun, "{name} is {loaded:?}, saved was {done:?} or {begun:?}");
         }
     }
@@ -383,7 +387,11 @@ impl Oracle<'_> {
 fn assert_same(record: &Record<'_>, sent: &Sent) {
     assert_eq!((record.topic, record.queue_id as u32), (sent.topic, sent.queue_id), "{}", sent.id);
     assert_eq!(record.queue_offset, sent.stored.queue_offset, "{}", sent.id);
-    assert!(record.body == sent.body, "{sent:?} has the body of {}", String::from_utf8_lossy(&record.body[..8.min(record.body.len())]));
+    assert!(
+        record.body == sent.body,
+        "{sent:?} has the body of {}",
+        String::from_utf8_lossy(&record.body[..8.min(record.body.len())])
+    );
     assert_eq!(record.properties, sent.properties, "properties of {}", sent.id);
     assert_eq!(record.store_timestamp, sent.stored.store_timestamp, "{}", sent.id);
 }
@@ -509,9 +517,7 @@ fn nothing_acknowledged_is_lost_when_the_power_fails() {
     println!("POWER_LOSS_SEED={first} and those behind it");
     let runs = images.div_ceil(IMAGES_OF_A_RUN) as u64;
     let threads: Vec<_> = (0..2)
-        .map(|thread| {
-            thread::spawn(move || (thread..runs).step_by(2).for_each(|n| run(first + n, IMAGES_OF_A_RUN)))
-        })
+        .map(|thread| thread::spawn(move || (thread..runs).step_by(2).for_each(|n| run(first + n, IMAGES_OF_A_RUN))))
         .collect();
     let failed: Vec<_> = threads.into_iter().filter_map(|thread| thread.join().err()).collect();
     if let Some(panic) = failed.into_iter().next() {
