@@ -12,7 +12,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use std::borrow::Cow;
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
+use std::ops::Range;
 
 /// The largest frame taken, in bytes, its length field included (`com.rocketmq.remoting.frameMaxLength`).
 pub const FRAME_SIZE_MAX: usize = 16 * 1024 * 1024;
@@ -113,12 +114,106 @@ impl Command {
 
     /// Appends all of the frame but its body, of which `body_size` bytes are to follow.
     pub fn encode_head(&self, body_size: usize, out: &mut Vec<u8>) {
+        let (code, language, version) = (self.code, self.language, self.version);
+        let remark = self.remark.as_deref();
+        let head = |fields| Head { code, language, version, flag: self.flag, opaque: self.opaque, remark, fields };
+        if self.ext.received {
+            head(self.ext.iter().collect::<ExtFields>().json.as_bytes()).encode(body_size, out);
+        } else {
+            head(self.ext.json.as_bytes()).encode(body_size, out);
+        }
+    }
+}
+
+/// A header that only has to be written.
+#[derive(Debug, Clone, Copy)]
+struct Head<'a> {
+    code: i32,
+    language: Language,
+    version: i32,
+    opaque: i32,
+    flag: i32,
+    remark: Option<&'a str>,
+    /// As JSON, without braces.
+    fields: &'a [u8],
+}
+
+impl Head<'_> {
+    fn encode(&self, body_size: usize, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; 8]);
         json::encode(self, out);
         let header = out.len() - start - 8;
         out[start..start + 4].copy_from_slice(&((4 + header + body_size) as u32).to_be_bytes());
         out[start + 4..start + 8].copy_from_slice(&(header as u32).to_be_bytes());
+    }
+}
+
+/// A response that only has to be written: the fields stand in it as they travel.
+#[derive(Debug, Default)]
+pub struct Response {
+    /// Response code.
+    pub code: i32,
+    /// Text for people; of an error, its reason.
+    pub remark: Option<String>,
+    /// The header's own fields.
+    pub fields: JsonFields,
+}
+
+impl Response {
+    /// Appends all of the frame but its body, of which `body_size` bytes are to follow.
+    pub fn encode_head(&self, opaque: i32, body_size: usize, out: &mut Vec<u8>) {
+        let (code, remark, fields) = (self.code, self.remark.as_deref(), &*self.fields.json);
+        Head { code, language: Language::JAVA, version: VERSION, opaque, flag: RESPONSE, remark, fields }
+            .encode(body_size, out);
+    }
+}
+
+/// Takes the fields of a header, one behind the other. Their names are RocketMQ's: no quote, backslash or control
+/// character is in them.
+pub trait Fields {
+    /// Adds a field whose value is a number.
+    fn push_number(&mut self, key: &str, value: i64);
+
+    /// Adds a field whose value is text.
+    fn push_str(&mut self, key: &str, value: &str);
+}
+
+/// Fields that only have to be written.
+#[derive(Debug, Default)]
+pub struct JsonFields {
+    json: Vec<u8>,
+}
+
+impl JsonFields {
+    #[inline]
+    fn push_key(&mut self, key: &str) {
+        debug_assert!(json::is_plain(key), "{key}");
+        if self.json.is_empty() {
+            // One allocation, for most headers.
+            self.json.reserve(TEXT_USUAL);
+            self.json.push(b'"');
+        } else {
+            self.json.extend_from_slice(b",\"");
+        }
+        self.json.extend_from_slice(key.as_bytes());
+        self.json.extend_from_slice(b"\":\"");
+    }
+}
+
+impl Fields for JsonFields {
+    #[inline]
+    fn push_number(&mut self, key: &str, value: i64) {
+        self.push_key(key);
+        self.json.extend_from_slice(digits(value, &mut [0; 20]));
+        self.json.push(b'"');
+    }
+
+    #[inline]
+    fn push_str(&mut self, key: &str, value: &str) {
+        self.push_key(key);
+        json::escape(value, &mut self.json);
+        self.json.push(b'"');
     }
 }
 
@@ -148,9 +243,13 @@ pub enum BadFrame {
 #[doc(alias = "extFields")]
 #[derive(Debug, Clone, Default)]
 pub struct ExtFields {
-    /// Of a received header: the header itself, and behind it what stands escaped there.
-    text: String,
+    /// All fields as JSON, without the braces around them.
+    json: String,
+    /// Names and values that stand escaped in `json`, one behind the other.
+    unescaped: String,
     fields: Vec<Field>,
+    /// `json` is how someone else wrote it, who may have written more than fields.
+    received: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -159,7 +258,7 @@ struct Field {
     value: Span,
 }
 
-/// A piece of `ExtFields::text`.
+/// A piece of `ExtFields::json`, or of `ExtFields::unescaped`. A header is at most 16 MiB long.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     start: u32,
@@ -167,13 +266,18 @@ struct Span {
 }
 
 impl Span {
-    fn new(start: usize, end: usize) -> Span {
-        // A header is at most 16 MiB long.
+    const UNESCAPED: u32 = 1 << 31;
+
+    fn plain(start: usize, end: usize) -> Span {
         Span { start: start as u32, end: end as u32 }
     }
 
-    fn of(self, text: &str) -> &str {
-        &text[self.start as usize..self.end as usize]
+    fn unescaped(start: usize, end: usize) -> Span {
+        Span { start: start as u32 | Span::UNESCAPED, end: end as u32 }
+    }
+
+    fn len(self) -> u32 {
+        self.end - (self.start & !Span::UNESCAPED)
     }
 }
 
@@ -185,43 +289,69 @@ impl ExtFields {
 
     /// All fields in the order in which they were sent.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.fields.iter().map(|field| (field.key.of(&self.text), field.value.of(&self.text)))
+        self.fields.iter().map(|field| (self.text(field.key), self.text(field.value)))
+    }
+
+    fn text(&self, Span { start, end }: Span) -> &str {
+        let of = if start & Span::UNESCAPED == 0 { &self.json } else { &self.unescaped };
+        &of[(start & !Span::UNESCAPED) as usize..end as usize]
+    }
+
+    /// The value of each field whose name is one letter, with that letter.
+    pub fn letters(&self) -> impl Iterator<Item = (u8, &str)> {
+        self.fields.iter().filter(|field| field.key.len() == 1).filter_map(|field| {
+            let letter = self.json.as_bytes().get(field.key.start as usize)?;
+            Some((*letter, self.text(field.value)))
+        })
     }
 
     /// Adds a field behind the others.
     pub fn push(&mut self, key: &str, value: impl Display) {
-        self.add(key, |text| {
-            // Writing to a String can't fail.
-            let _ = write!(text, "{value}");
-        });
+        self.add(key, &value.to_string());
     }
 
-    /// Adds a field whose value is a number.
-    pub fn push_number(&mut self, key: &str, value: i64) {
-        self.add(key, |text| text.extend(digits(value, &mut [0; 20]).iter().map(|digit| char::from(*digit))));
-    }
-
-    /// Adds a field whose value is text already.
-    pub fn push_str(&mut self, key: &str, value: &str) {
-        self.add(key, |text| text.push_str(value));
-    }
-
-    fn add(&mut self, key: &str, value: impl FnOnce(&mut String)) {
+    fn add(&mut self, key: &str, value: &str) {
         if self.fields.capacity() == 0 {
             // One allocation each, for most headers.
             self.fields.reserve(FIELDS_USUAL);
-            self.text.reserve(TEXT_USUAL);
+            self.json.reserve(TEXT_USUAL);
         }
-        let start = self.text.len();
-        self.text.push_str(key);
-        let key_end = self.text.len();
-        value(&mut self.text);
-        self.fields.push(Field { key: Span::new(start, key_end), value: Span::new(key_end, self.text.len()) });
+        self.json.push_str(if self.fields.is_empty() { "\"" } else { ",\"" });
+        let key = self.add_text(key);
+        self.json.push_str("\":\"");
+        let value = self.add_text(value);
+        self.json.push('"');
+        self.fields.push(Field { key, value });
+    }
+
+    fn add_text(&mut self, text: &str) -> Span {
+        let (start, from) = (self.json.len(), self.unescaped.len());
+        if json::is_plain(text) {
+            self.json.push_str(text);
+            return Span::plain(start, self.json.len());
+        }
+        let mut escaped = Vec::new();
+        json::escape(text, &mut escaped);
+        // Escaping takes whole characters only.
+        self.json.push_str(&String::from_utf8_lossy(&escaped));
+        self.unescaped.push_str(text);
+        Span::unescaped(from, self.unescaped.len())
     }
 
     /// True when there is no field.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
+    }
+}
+
+impl Fields for ExtFields {
+    fn push_number(&mut self, key: &str, value: i64) {
+        // Digits are UTF-8.
+        self.add(key, std::str::from_utf8(digits(value, &mut [0; 20])).unwrap_or_default());
+    }
+
+    fn push_str(&mut self, key: &str, value: &str) {
+        self.add(key, value);
     }
 }
 
@@ -232,6 +362,14 @@ impl PartialEq for ExtFields {
 }
 
 impl Eq for ExtFields {}
+
+impl<'a> FromIterator<(&'a str, &'a str)> for ExtFields {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(fields: I) -> ExtFields {
+        let mut ext = ExtFields::default();
+        fields.into_iter().for_each(|(key, value)| ext.add(key, value));
+        ext
+    }
+}
 
 /// A number in decimal, in the last bytes of `buffer`.
 fn digits(value: i64, buffer: &mut [u8; 20]) -> &[u8] {
@@ -263,6 +401,8 @@ const LANGUAGES: [&str; 14] = [
 ];
 
 impl Language {
+    /// What servers say of themselves.
+    pub const JAVA: Language = Language(0);
     /// Clients that read 8-byte-keyed maps by hand: C++.
     pub const CPP: Language = Language(1);
     /// Any that we have no number for.
@@ -273,7 +413,11 @@ impl Language {
         LANGUAGES.get(self.0 as usize).copied().unwrap_or("OTHER")
     }
 
+    /// Of its name, or of its number as text, which some clients write.
     fn of_name(name: &str) -> Language {
+        if name.starts_with(|first: char| first.is_ascii_digit()) {
+            return name.parse().map_or(Language::OTHER, Language);
+        }
         LANGUAGES.iter().position(|known| *known == name).map_or(Language::OTHER, |i| Language(i as u8))
     }
 }
@@ -282,43 +426,27 @@ impl Language {
 mod json {
     use super::*;
 
-    pub fn encode(command: &Command, out: &mut Vec<u8>) {
+    pub fn encode(head: &Head<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"code\":");
-        number(command.code, out);
-        if !command.ext.is_empty() {
+        number(head.code, out);
+        if !head.fields.is_empty() {
             out.extend_from_slice(b",\"extFields\":{");
-            // Hardly any header needs an escape: one look at all of it, not one at each field.
-            let plain = find_special(command.ext.text.as_bytes()).is_none();
-            for (i, (key, value)) in command.ext.iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                if plain {
-                    out.push(b'"');
-                    out.extend_from_slice(key.as_bytes());
-                    out.extend_from_slice(b"\":\"");
-                    out.extend_from_slice(value.as_bytes());
-                    out.push(b'"');
-                } else {
-                    string(key, out);
-                    out.push(b':');
-                    string(value, out);
-                }
-            }
+            out.extend_from_slice(head.fields);
             out.push(b'}');
         }
         out.extend_from_slice(b",\"flag\":");
-        number(command.flag, out);
+        number(head.flag, out);
         out.extend_from_slice(b",\"language\":\"");
-        out.extend_from_slice(command.language.name().as_bytes());
+        out.extend_from_slice(head.language.name().as_bytes());
         out.extend_from_slice(b"\",\"opaque\":");
-        number(command.opaque, out);
-        if let Some(remark) = &command.remark {
-            out.extend_from_slice(b",\"remark\":");
-            string(remark, out);
+        number(head.opaque, out);
+        if let Some(remark) = head.remark {
+            out.extend_from_slice(b",\"remark\":\"");
+            escape(remark, out);
+            out.push(b'"');
         }
         out.extend_from_slice(b",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":");
-        number(command.version, out);
+        number(head.version, out);
         out.push(b'}');
     }
 
@@ -326,26 +454,35 @@ mod json {
         out.extend_from_slice(digits(value.into(), &mut [0; 20]));
     }
 
-    fn string(text: &str, out: &mut Vec<u8>) {
-        out.push(b'"');
-        let mut rest = text.as_bytes();
-        while let Some(at) = find_special(rest) {
-            out.extend_from_slice(&rest[..at]);
-            match rest[at] {
+    /// Must this byte be escaped in a JSON string?
+    fn is_special(byte: u8) -> bool {
+        matches!(byte, b'"' | b'\\' | ..0x20)
+    }
+
+    /// Does `text` stand in a JSON string as it is? Looks at all of it, many bytes at a time.
+    pub fn is_plain(text: &str) -> bool {
+        !text.bytes().fold(false, |special, byte| special | is_special(byte))
+    }
+
+    /// Appends `text` as it stands between the quotes of a JSON string.
+    pub fn escape(text: &str, out: &mut Vec<u8>) {
+        if is_plain(text) {
+            return out.extend_from_slice(text.as_bytes());
+        }
+        for byte in text.bytes() {
+            match byte {
                 b'"' => out.extend_from_slice(b"\\\""),
                 b'\\' => out.extend_from_slice(b"\\\\"),
                 b'\n' => out.extend_from_slice(b"\\n"),
-                control => {
+                ..0x20 => {
                     const HEX: &[u8; 16] = b"0123456789abcdef";
+                    let digits = [HEX[(byte >> 4) as usize], HEX[(byte & 15) as usize]];
                     out.extend_from_slice(b"\\u00");
-                    out.push(HEX[(control >> 4) as usize]);
-                    out.push(HEX[(control & 15) as usize]);
+                    out.extend_from_slice(&digits);
                 }
+                _ => out.push(byte),
             }
-            rest = &rest[at + 1..];
         }
-        out.extend_from_slice(rest);
-        out.push(b'"');
     }
 
     pub fn decode(header: &[u8]) -> Result<Command, BadFrame> {
@@ -354,28 +491,46 @@ mod json {
         let mut command = Command::default();
         scan.expect(b'{', "no JSON object")?;
         while scan.next_key()? {
-            let key = scan.plain()?;
-            scan.expect(b':', "no colon behind a key")?;
-            match &*key {
-                "code" => command.code = scan.integer()?,
-                "flag" => command.flag = scan.integer()?,
-                "opaque" => command.opaque = scan.integer()?,
-                "version" => command.version = scan.integer()?,
-                "language" => {
-                    let name = scan.plain()?;
-                    command.language = name.parse().map(Language).unwrap_or_else(|_| Language::of_name(&name));
-                }
-                "remark" => {
+            match scan.key()? {
+                Key::Code => command.code = scan.integer()?,
+                Key::Flag => command.flag = scan.integer()?,
+                Key::Opaque => command.opaque = scan.integer()?,
+                Key::Version => command.version = scan.integer()?,
+                Key::Language => command.language = Language::of_name(&scan.plain()?),
+                Key::Remark => {
                     let mut remark = String::new();
                     command.remark = scan.value(&mut remark)?.then_some(remark);
                 }
-                "extFields" => command.ext = scan.ext_fields()?,
-                _ => scan.skip()?,
+                Key::ExtFields => command.ext = scan.ext_fields()?,
+                Key::Other => scan.skip()?,
             }
         }
         scan.blanks();
         if scan.at < text.len() { Err(BadFrame::Header("bytes behind the JSON object")) } else { Ok(command) }
     }
+
+    #[derive(Clone, Copy)]
+    enum Key {
+        Code,
+        ExtFields,
+        Flag,
+        Language,
+        Opaque,
+        Remark,
+        Version,
+        Other,
+    }
+
+    /// As they stand in nearly every header.
+    const KEYS: [(&[u8], Key); 7] = [
+        (b"\"code\":", Key::Code),
+        (b"\"extFields\":", Key::ExtFields),
+        (b"\"flag\":", Key::Flag),
+        (b"\"language\":", Key::Language),
+        (b"\"opaque\":", Key::Opaque),
+        (b"\"remark\":", Key::Remark),
+        (b"\"version\":", Key::Version),
+    ];
 
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
@@ -384,25 +539,6 @@ mod json {
     fn equal(word: u64, byte: u8) -> u64 {
         let zero_where_equal = word ^ (ONES * u64::from(byte));
         zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & HIGHS
-    }
-
-    /// The same for bytes below `limit`, which is at most 0x80.
-    fn below(word: u64, limit: u8) -> u64 {
-        word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGHS
-    }
-
-    /// Where the first character stands that a JSON string has to escape. Eight bytes at a time.
-    fn find_special(text: &[u8]) -> Option<usize> {
-        let (words, tail) = text.as_chunks::<8>();
-        for (i, word) in words.iter().enumerate() {
-            let word = u64::from_le_bytes(*word);
-            let found = equal(word, b'"') | equal(word, b'\\') | below(word, 0x20);
-            if found != 0 {
-                return Some(i * 8 + found.trailing_zeros() as usize / 8);
-            }
-        }
-        let at = tail.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20))?;
-        Some(words.len() * 8 + at)
     }
 
     /// A cursor over one JSON object. It goes no deeper than header and extFields; anything deeper is skipped by
@@ -424,7 +560,9 @@ mod json {
         }
 
         fn expect(&mut self, byte: u8, otherwise: &'static str) -> Result<(), BadFrame> {
-            self.blanks();
+            if self.peek() != Some(byte) {
+                self.blanks();
+            }
             if self.peek() == Some(byte) {
                 self.at += 1;
                 Ok(())
@@ -436,10 +574,10 @@ mod json {
         /// Inside an object: goes to the next key (true), or behind the object's end (false).
         fn next_key(&mut self) -> Result<bool, BadFrame> {
             loop {
-                self.blanks();
                 match self.peek() {
                     Some(b'"') => return Ok(true),
                     Some(b',') => self.at += 1,
+                    Some(b' ' | b'\n' | b'\r' | b'\t') => self.blanks(),
                     Some(b'}') => {
                         self.at += 1;
                         return Ok(false);
@@ -449,6 +587,23 @@ mod json {
             }
         }
 
+        /// Passes a key and its colon.
+        fn key(&mut self) -> Result<Key, BadFrame> {
+            let rest = &self.text.as_bytes()[self.at..];
+            // No two begin with the same letter.
+            let mut likely = KEYS.iter().filter(|(key, _)| key.get(1) == rest.get(1));
+            if let Some((key, known)) = likely.next()
+                && rest.starts_with(key)
+            {
+                self.at += key.len();
+                return Ok(*known);
+            }
+            let key = self.plain()?;
+            self.expect(b':', "no colon behind a key")?;
+            let known = KEYS.iter().find(|(known, _)| known[1..known.len() - 2] == *key.as_bytes());
+            Ok(known.map_or(Key::Other, |(_, known)| *known))
+        }
+
         fn ext_fields(&mut self) -> Result<ExtFields, BadFrame> {
             self.blanks();
             if self.peek() != Some(b'{') {
@@ -456,38 +611,64 @@ mod json {
                 return Ok(ExtFields::default());
             }
             self.at += 1;
-            // One copy of the whole header, in which the fields are found where they stand.
-            let mut ext = ExtFields {
-                // What is unescaped goes behind it, and is shorter than it was.
-                text: String::with_capacity(self.text.len() * 2),
-                fields: Vec::with_capacity(FIELDS_USUAL),
-            };
-            ext.text.push_str(self.text);
+            let begin = self.at;
+            let mut unescaped = String::new();
+            let mut fields = Vec::with_capacity(FIELDS_USUAL);
             while self.next_key()? {
-                let Some(key) = self.span(&mut ext.text)? else { continue };
+                if let Some((key, value)) = self.plain_field() {
+                    let of = |string: Range<usize>| Span::plain(string.start - begin, string.end - begin);
+                    fields.push(Field { key: of(key), value: of(value) });
+                    continue;
+                }
+                let Some(key) = self.span(begin, &mut unescaped)? else { continue };
                 self.expect(b':', "no colon behind a key")?;
-                if let Some(value) = self.span(&mut ext.text)? {
-                    ext.fields.push(Field { key, value });
+                if let Some(value) = self.span(begin, &mut unescaped)? {
+                    fields.push(Field { key, value });
                 }
             }
-            Ok(ext)
+            // One copy of all of them, in which they are found where they stand.
+            let json = self.text[begin..self.at - 1].to_owned();
+            Ok(ExtFields { json, unescaped, fields, received: true })
         }
 
-        /// Where in `text`, which begins with this header, the scalar stands that begins here; `None` when it is null.
-        fn span(&mut self, text: &mut String) -> Result<Option<Span>, BadFrame> {
-            self.blanks();
+        /// Passes a field as nearly all of them are, `"key":"value"` without blanks and escapes. Else it goes nowhere.
+        fn plain_field(&mut self) -> Option<(Range<usize>, Range<usize>)> {
+            let bytes = self.text.as_bytes();
+            let start = self.at + 1;
+            let key = match bytes.get(start..)?.first_chunk()? {
+                // Most have one letter.
+                [letter, b'"', b':', b'"'] if !matches!(letter, b'"' | b'\\') => start..start + 1,
+                _ => start..self.quote_or_escape(start)?,
+            };
+            if bytes.get(key.end..)?.first_chunk()? != b"\":\"" {
+                return None;
+            }
+            let value = key.end + 3..self.quote_or_escape(key.end + 3)?;
+            if *bytes.get(value.end)? != b'"' {
+                return None;
+            }
+            self.at = value.end + 1;
+            Some((key, value))
+        }
+
+        /// Where the scalar stands that begins here, counted from `begin`; unescaped if need be. `None` when it is null.
+        fn span(&mut self, begin: usize, unescaped: &mut String) -> Result<Option<Span>, BadFrame> {
+            if self.peek() != Some(b'"') {
+                self.blanks();
+            }
             let start = self.at;
             if self.peek() == Some(b'"') {
                 if let Some(end) = self.plain_string() {
-                    return Ok(Some(Span::new(start + 1, end)));
+                    return Ok(Some(Span::plain(start + 1 - begin, end - begin)));
                 }
-                let unescaped = text.len();
-                self.string(text)?;
-                return Ok(Some(Span::new(unescaped, text.len())));
+                let from = unescaped.len();
+                unescaped.reserve(TEXT_USUAL);
+                self.string(unescaped)?;
+                return Ok(Some(Span::unescaped(from, unescaped.len())));
             }
             self.skip()?;
             let raw = self.text[start..self.at].trim_ascii_end();
-            Ok((raw != "null").then_some(Span::new(start, start + raw.len())))
+            Ok((raw != "null").then_some(Span::plain(start - begin, start + raw.len() - begin)))
         }
 
         /// Passes the string that begins here and returns where it ends; `None`, and goes nowhere, when it has escapes.
@@ -499,10 +680,20 @@ mod json {
             })
         }
 
-        /// Where the next quote or backslash stands. Strings are a few bytes long: a plain loop is the fastest.
+        /// Where the next quote or backslash stands.
         fn quote_or_escape(&self, from: usize) -> Option<usize> {
-            let rest = self.text.as_bytes().get(from..)?;
-            Some(from + rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?)
+            let bytes = self.text.as_bytes();
+            let mut at = from;
+            while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+                let word = u64::from_le_bytes(*word);
+                let found = equal(word, b'"') | equal(word, b'\\');
+                if found != 0 {
+                    return Some(at + found.trailing_zeros() as usize / 8);
+                }
+                at += 8;
+            }
+            let tail = bytes.get(at..)?.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+            Some(at + tail)
         }
 
         /// Appends a scalar as text: strings unescaped, numbers and booleans as written, anything nested as its JSON.
@@ -525,7 +716,9 @@ mod json {
 
         /// The value that begins here, borrowed where it is a string without escapes.
         fn plain(&mut self) -> Result<Cow<'a, str>, BadFrame> {
-            self.blanks();
+            if self.peek() != Some(b'"') {
+                self.blanks();
+            }
             let start = self.at + 1;
             if self.peek() == Some(b'"')
                 && let Some(end) = self.plain_string()
@@ -538,20 +731,27 @@ mod json {
         }
 
         fn integer(&mut self) -> Result<i32, BadFrame> {
+            // Codes beyond i32 don't exist; a number out of range is no header of ours.
+            const NONE: BadFrame = BadFrame::Header("a number that is none");
             self.blanks();
-            let digits = self.text.as_bytes()[self.at..].iter();
-            let length = digits.take_while(|byte| byte.is_ascii_digit() || **byte == b'-').count();
-            if length > 0 {
-                let number = &self.text[self.at..self.at + length];
-                self.at += length;
-                // Codes beyond i32 don't exist; a number out of range is no header of ours.
-                return number.parse().map_err(|_| BadFrame::Header("a number that is none"));
+            let start = self.at;
+            let negative = self.peek() == Some(b'-');
+            self.at += usize::from(negative);
+            let mut value = 0i64;
+            while let Some(digit @ b'0'..=b'9') = self.peek() {
+                value = (value * 10 + i64::from(digit - b'0')).min(1 << 32);
+                self.at += 1;
+            }
+            if self.at > start {
+                let value = if negative { -value } else { value };
+                let has_digits = self.at > start + usize::from(negative);
+                return i32::try_from(value).ok().filter(|_| has_digits).ok_or(NONE);
             }
             let value = self.plain()?;
             if value.is_empty() {
                 return Ok(0);
             }
-            value.trim().parse().map_err(|_| BadFrame::Header("a number that is none"))
+            value.trim().parse().map_err(|_| NONE)
         }
 
         /// Reads the string that begins here.
@@ -619,8 +819,10 @@ mod json {
             while let Some(byte) = self.peek() {
                 match byte {
                     b'"' => {
-                        ignored.clear();
-                        self.string(&mut ignored)?;
+                        if self.plain_string().is_none() {
+                            ignored.clear();
+                            self.string(&mut ignored)?;
+                        }
                         if depth == 0 {
                             return Ok(());
                         }
@@ -671,12 +873,12 @@ mod binary {
         }
         let size = header.try_get_i32().map_err(|_| SHORT)?;
         let mut fields = usize::try_from(size).ok().and_then(|size| header.get(..size)).ok_or(SHORT)?;
-        command.ext.text.reserve(fields.len());
+        command.ext.json.reserve(fields.len() * 2);
         while !fields.is_empty() {
             let key_size = usize::from(fields.try_get_u16().map_err(|_| SHORT)?);
             let key = fields.split_off(..key_size).and_then(|key| std::str::from_utf8(key).ok()).ok_or(SHORT)?;
             let value = text32(&mut fields).ok_or(SHORT)?;
-            command.ext.push_str(key, value);
+            command.ext.add(key, value);
         }
         Ok(command)
     }

@@ -404,11 +404,14 @@ pub struct MessageIdError {
 pub fn offset_message_id(store_host: SocketAddr, at: CommitLogOffset) -> String {
     let mut id = String::with_capacity(56);
     match store_host.ip() {
-        IpAddr::V4(ip) => push_hex(&mut id, &ip.octets()),
-        IpAddr::V6(ip) => push_hex(&mut id, &ip.octets()),
+        IpAddr::V4(ip) => push_hex::<8>(&mut id, u32::from(ip).into()),
+        IpAddr::V6(ip) => {
+            push_hex::<16>(&mut id, (u128::from(ip) >> 64) as u64);
+            push_hex::<16>(&mut id, u128::from(ip) as u64);
+        }
     }
-    push_hex(&mut id, &i32::from(store_host.port()).to_be_bytes());
-    push_hex(&mut id, &at.0.to_be_bytes());
+    push_hex::<8>(&mut id, store_host.port().into());
+    push_hex::<16>(&mut id, at.0 as u64);
     id
 }
 
@@ -436,12 +439,14 @@ pub fn parse_offset_message_id(text: &str) -> Result<(SocketAddr, CommitLogOffse
     Ok((SocketAddr::new(ip, u16::try_from(port).map_err(|_| wrong())?), CommitLogOffset(at)))
 }
 
-fn push_hex(text: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+/// Appends the last `N` hexadecimal digits of `value`.
+fn push_hex<const N: usize>(text: &mut String, value: u64) {
+    let mut digits = [0; N];
+    for (place, digit) in digits.iter_mut().rev().enumerate() {
+        *digit = b"0123456789ABCDEF"[(value >> (place * 4)) as usize & 15];
     }
+    // Digits are UTF-8.
+    text.push_str(std::str::from_utf8(&digits).unwrap_or_default());
 }
 
 fn hex_digit(digit: u8) -> Option<u8> {

@@ -33,11 +33,10 @@ impl Outgoing {
         self.size
     }
 
-    pub(crate) fn push(&mut self, mut response: Response, opaque: i32) {
-        response.command.opaque = opaque;
+    pub(crate) fn push(&mut self, response: Response, opaque: i32) {
         let before = self.tail.len();
         let body_size = response.body.len();
-        response.command.encode_head(body_size, &mut self.tail);
+        response.head.encode_head(opaque, body_size, &mut self.tail);
         self.size += self.tail.len() - before + body_size;
         match response.body {
             Body::Empty => {}

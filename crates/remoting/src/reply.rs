@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use protocol::code::response;
-use protocol::command::Command;
+use protocol::command;
 use protocol::request::{Header, Malformed};
 use std::fs::File;
 use std::sync::Arc;
@@ -150,24 +150,22 @@ impl From<Malformed> for Reject {
 /// A response that is ready to go, still without its request's `opaque`.
 #[derive(Debug)]
 pub(crate) struct Response {
-    pub(crate) command: Command,
+    pub(crate) head: command::Response,
     pub(crate) body: Body,
     pub(crate) behind_write: bool,
 }
 
 impl<H: Header> From<Answer<H>> for Response {
     fn from(answer: Answer<H>) -> Response {
-        let mut command = Command::response(answer.code);
-        command.remark = answer.remark;
-        answer.header.write_fields(&mut command.ext);
-        Response { command, body: answer.body, behind_write: answer.behind_write }
+        let mut head = command::Response { code: answer.code, remark: answer.remark, ..Default::default() };
+        answer.header.write_fields(&mut head.fields);
+        Response { head, body: answer.body, behind_write: answer.behind_write }
     }
 }
 
 impl From<Reject> for Response {
     fn from(reject: Reject) -> Response {
-        let mut command = Command::response(reject.code);
-        command.remark = Some(reject.remark);
-        Response { command, body: Body::Empty, behind_write: false }
+        let head = command::Response { code: reject.code, remark: Some(reject.remark), ..Default::default() };
+        Response { head, body: Body::Empty, behind_write: false }
     }
 }

@@ -133,7 +133,7 @@ async fn every_request_is_answered_refused_and_unknown_ones_too() {
         (request::GET_MAX_OFFSET, &[("topic", "T"), ("queueId", "-2")], response::SYSTEM_ERROR),
     ] {
         let mut command = Command::request(code);
-        fields.iter().for_each(|(key, value)| command.ext.push_str(key, value));
+        fields.iter().for_each(|(key, value)| command.ext.push(key, value));
         let answer = client.invoke(&address, command, SOON).await.unwrap();
         assert_eq!(answer.code, expected, "{answer:?}");
         assert!(answer.remark.is_some());

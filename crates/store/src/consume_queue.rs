@@ -16,7 +16,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::task::Waker;
 
 use parking_lot::{Mutex, RwLock};
@@ -84,6 +84,8 @@ pub struct Queue {
     next: AtomicI64,
     entries_per_file: i64,
     files: Segments,
+    /// Takes no more messages. Touched only under the log's `appender`.
+    refuses: AtomicBool,
     /// Held by who brings entries into the files.
     drain: Mutex<()>,
     state: Mutex<State>,
@@ -135,6 +137,7 @@ impl Queue {
             next: AtomicI64::new(0),
             entries_per_file,
             files,
+            refuses: AtomicBool::new(false),
             drain: Mutex::new(()),
             state: Mutex::default(),
             given_up: Mutex::default(),
@@ -175,6 +178,16 @@ impl Queue {
         let offset = self.next.load(Ordering::Relaxed);
         self.next.store(offset + 1, Ordering::Relaxed);
         offset
+    }
+
+    /// Does it take no more messages? Only under the log's `appender`.
+    pub(crate) fn refuses(&self) -> bool {
+        self.refuses.load(Ordering::Relaxed)
+    }
+
+    /// From now on it takes no more messages, or takes them again.
+    pub(crate) fn refuse(&self, refuses: bool) {
+        self.refuses.store(refuses, Ordering::Relaxed);
     }
 
     /// Both bounds at one moment.
@@ -222,7 +235,9 @@ impl Queue {
             let (segment, at) = self.place(next).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
             let in_file = (end - next).min(self.entries_per_file - (at / ENTRY_LEN as u64) as i64);
             bytes.resize(in_file as usize * ENTRY_LEN, 0);
-            segment.read(&mut bytes, at)?;
+            segment.read(&mut bytes, at).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}, byte {at}: {error}", segment.path.display()))
+            })?;
             entries.extend(bytes.as_chunks::<ENTRY_LEN>().0.iter().map(Entry::decode));
             next += in_file;
         }
@@ -316,6 +331,12 @@ impl Queue {
         state.tail.shrink_to(256);
         state.written += count as i64;
         Ok(count)
+    }
+
+    /// After a drain that failed: is there something left to drain? If so it is listed again.
+    pub(crate) fn is_still_dirty(&self) -> bool {
+        let mut state = self.state.lock();
+        !state.tail.is_empty() && !std::mem::replace(&mut state.dirty, true)
     }
 
     /// A first file that does not begin with the queue's first message says so with entries of no message.
@@ -437,6 +458,19 @@ impl Queue {
         Ok(Entry::decode(&bytes))
     }
 
+    /// Where in the log the newest message is, be it expired or not.
+    pub(crate) fn newest_place(&self) -> io::Result<Option<i64>> {
+        let state = self.state.lock();
+        match (state.tail.back(), state.written) {
+            (Some(entry), _) => Ok(Some(entry.at)),
+            (None, 0) => Ok(None),
+            (None, written) => {
+                drop(state);
+                Ok(self.written_entries(written - 1, written)?.first().map(|entry| entry.at))
+            }
+        }
+    }
+
     /// Moves the oldest readable offset to the first message that is not before `log_min`.
     pub(crate) fn raise_min(&self, log_min: i64) -> io::Result<()> {
         let (min, max) = self.bounds();
@@ -455,9 +489,18 @@ impl Queue {
         Ok(())
     }
 
-    /// Deletes files all of whose messages are gone, but never the last. Says how many.
+    /// Moves the oldest readable offset to `first`; never back.
+    pub(crate) fn raise_min_to(&self, first: i64) {
+        let mut state = self.state.lock();
+        state.min = state.min.max(first.min(state.max));
+    }
+
+    /// Deletes files all of whose messages are gone, but never the last: it says where the queue goes on.
     pub(crate) fn delete_files_before_min(&self) -> io::Result<usize> {
-        let min = self.bounds().0;
+        let (min, _) = self.bounds();
+        if self.files.first().is_none_or(|first| first.end() / ENTRY_LEN as i64 > min) {
+            return Ok(0);
+        }
         let files = self.files.all();
         let mut deleted = 0;
         for segment in files.iter().take(files.len().saturating_sub(1)) {
@@ -613,8 +656,19 @@ impl Queues {
         names
     }
 
-    pub(crate) fn remove(&self, topic: &str) -> Vec<Arc<Queue>> {
-        self.topics.write().remove(topic).unwrap_or_default()
+    /// The queues of a topic.
+    pub(crate) fn of(&self, topic: &str) -> Vec<Arc<Queue>> {
+        self.topics.read().get(topic).cloned().unwrap_or_default()
+    }
+
+    /// Forgets these queues of a topic.
+    pub(crate) fn remove(&self, topic: &str, gone: &[Arc<Queue>]) {
+        let mut topics = self.topics.write();
+        let Some(queues) = topics.get_mut(topic) else { return };
+        queues.retain(|queue| !gone.iter().any(|gone| Arc::ptr_eq(queue, gone)));
+        if queues.is_empty() {
+            topics.remove(topic);
+        }
     }
 
     /// How the files of queues are used.

@@ -45,9 +45,3 @@ pub(crate) fn load(config: &StoreConfig) -> Option<Inventory> {
 pub(crate) fn save(config: &StoreConfig, inventory: &Inventory) -> io::Result<()> {
     table::save(&config.disk, &path(config), &serde_json::to_vec(inventory)?)
 }
-
-/// Queues of a topic that is deleted may be shorter from now on.
-pub(crate) fn forget(config: &StoreConfig, topic: &str) -> io::Result<()> {
-    let Some(mut inventory) = load(config) else { return Ok(()) };
-    if inventory.queues.remove(topic).is_some() { save(config, &inventory) } else { Ok(()) }
-}

@@ -28,11 +28,12 @@ use crate::checkpoint::{Checkpoint, CheckpointFile};
 use crate::commit_log::CommitLog;
 use crate::config::StoreConfig;
 use crate::consume_queue::{Entry, Queue, Queues, SECTOR};
+use crate::deleted::Deletions;
 use crate::dispatch::{IndexItem, Keys};
 use crate::get::read_record;
 use crate::index::Index;
 use crate::inventory::{self, Inventory};
-use crate::lock::{Lock, LockError};
+use crate::lock::{self, Lock, LockError};
 use crate::put::{is_queued, is_storable_topic};
 use crate::quarantine;
 use crate::segment::{Access, Found, ListError, Listed, OpenFiles, Segment, Segments, directories_of};
@@ -53,10 +54,12 @@ const MAGIC_PREFIX: [u8; 3] = [0xDA, 0xA3, 0x20];
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Someone else has the directory open.
-    #[error("the store in {root} is open in process {pid}; stop that first, or use another storePathRootDir", root = .root.display(), pid = .pid.map_or("(unknown)".to_owned(), |pid| pid.to_string()))]
+    #[error("{directory} is open in process {pid}; stop that first, or use another {key}", directory = .directory.display(), pid = .pid.map_or("(unknown)".to_owned(), |pid| pid.to_string()))]
     Locked {
-        /// Directory of the store.
-        root: PathBuf,
+        /// Directory of the store, or of its commit log.
+        directory: PathBuf,
+        /// Key of the configuration that names it.
+        key: &'static str,
         /// Who has it open, if that can be told.
         pid: Option<i32>,
     },
@@ -115,6 +118,7 @@ pub(crate) struct Recovered {
     pub queues: Queues,
     pub index: Option<Index>,
     pub checkpoint: (CheckpointFile, Checkpoint),
+    pub deletions: Deletions,
     /// Files of queues and index that were written to.
     pub touched: Vec<Arc<Segment>>,
     pub last_timestamp: i64,
@@ -132,15 +136,11 @@ fn listed(ListError { path, error }: ListError) -> OpenError {
 pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     check_config(config)?;
     let (root, disk) = (&config.root, &config.disk);
-    disk.create_directory(root).map_err(io_error(root))?;
-    let lock = Lock::take(root).map_err(|error| match error {
-        LockError::Held { by } => OpenError::Locked { root: root.clone(), pid: by },
-        LockError::Io(error) => OpenError::Io { path: root.join("lock"), error },
-    })?;
-
+    let lock = lock(config)?;
     let (segments, log_oddities) = find_log(config)?;
     refuse_batch_queues(config)?;
     let (queues, queue_oddities) = find_queues(config)?;
+    let deletions = Deletions::open(config);
 
     // All there is fits: from here on files are changed. A crash from here on must be seen as one.
     let abort = config.abort_file();
@@ -172,6 +172,8 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         queue.raise_min(log_min).map_err(failed)?;
     }
 
+    finish_deletions(&queues, &deletions, config)?;
+
     // Where does each of them go on?
     let reached = log_max.max(checkpoint.dispatched);
     let last = last_record(&queues, reached, &mut shorter).map_err(io_error(&config.consume_queue_dir()))?;
@@ -200,7 +202,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     }
     if let Some(inventory) = &inventory {
         let none_deleted = inventory.log_min == log_min;
-        notice_shorter(&queues, inventory, none_deleted, &mut lacking)
+        notice_shorter(&queues, &deletions, inventory, none_deleted, &mut lacking)
             .map_err(io_error(&config.consume_queue_dir()))?;
     }
     if exact.is_some() {
@@ -230,6 +232,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let mut redo = Redo {
         config,
         queues: &queues,
+        deletions: &deletions,
         index: index.as_mut(),
         queues_from,
         lacking,
@@ -266,7 +269,24 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         bring_home(&segments, cut.min(from))?;
     }
     let log = CommitLog::new(segments, config.commit_log_file_size, end, last_timestamp);
-    Ok(Recovered { lock, log, queues, index, checkpoint: (checkpoint_file, checkpoint), touched, last_timestamp })
+    let checkpoint = (checkpoint_file, checkpoint);
+    Ok(Recovered { lock, log, queues, index, checkpoint, deletions, touched, last_timestamp })
+}
+
+fn lock(config: &StoreConfig) -> Result<Lock, OpenError> {
+    let (root, commit_log) = (&config.root, &config.commit_log_dir());
+    let create = |directory: &Path| {
+        config.disk.create_directory(directory).map_err(|error| io_error(directory)(lock::helped(error)))
+    };
+    let failed = |directory: &Path, key, error| match error {
+        LockError::Held { by } => OpenError::Locked { directory: directory.to_owned(), key, pid: by },
+        LockError::Io(error) => OpenError::Io { path: directory.to_owned(), error },
+    };
+    create(root)?;
+    let mut lock = Lock::take(root).map_err(|error| failed(root, "storePathRootDir", error))?;
+    create(commit_log)?;
+    lock.take_directory(commit_log).map_err(|error| failed(commit_log, "storePathCommitLog", error))?;
+    Ok(lock)
 }
 
 /// The end of what of the log was on disk for certain.
@@ -367,12 +387,16 @@ fn leave_out_strays(
 /// Queues that the last clean stop left longer than they are now.
 fn notice_shorter(
     queues: &Queues,
+    deletions: &Deletions,
     inventory: &Inventory,
     none_deleted: bool,
     lacking: &mut HashMap<(Box<str>, u32), i64>,
 ) -> io::Result<()> {
     for (topic, listed) in &inventory.queues {
         for (queue_id, (min, max, first)) in listed {
+            if *first < deletions.begin_of(topic) {
+                continue; // the topic was deleted since
+            }
             let queue = queues.get_or_create(topic, *queue_id);
             let (found_min, found_max) = queue.bounds();
             if found_max < *max || none_deleted && found_min > *min {
@@ -554,6 +578,25 @@ fn trusted_end(segments: &Segments, checkpoint: &Checkpoint) -> i64 {
     log_min
 }
 
+/// A crash may have left queues of deleted topics: whole ones, for nothing of a topic's next life is written before they
+/// are gone.
+fn finish_deletions(queues: &Queues, deletions: &Deletions, config: &StoreConfig) -> Result<(), OpenError> {
+    for (topic, begin) in deletions.all() {
+        let mut gone = Vec::new();
+        for queue in queues.of(&topic) {
+            let failed = |error| OpenError::Io { path: queues.dir_of(&topic), error };
+            if queue.newest_place().map_err(failed)?.is_some_and(|newest| newest < begin) {
+                queue.mark_deleted();
+                let dir = queues.dir_of(&topic).join(queue.queue_id().to_string());
+                config.disk.delete_directory(&dir).map_err(io_error(&dir))?;
+                gone.push(queue);
+            }
+        }
+        queues.remove(&topic, &gone);
+    }
+    Ok(())
+}
+
 /// The entry of the last record that any queue points to. Of a queue whose last entries are damaged and point beyond what
 /// the log ever `reached` they are dropped, and made again.
 fn last_record(queues: &Queues, reached: i64, shorter: &mut Vec<Arc<Queue>>) -> io::Result<Option<Entry>> {
@@ -621,6 +664,7 @@ fn walk_from(
 struct Redo<'a> {
     config: &'a StoreConfig,
     queues: &'a Queues,
+    deletions: &'a Deletions,
     index: Option<&'a mut Index>,
     queues_from: i64,
     /// Queues that lack entries of older records, and from which on.
@@ -640,7 +684,7 @@ impl Redo<'_> {
         let lacks = || self.lacking.get(&(record.topic.into(), record.queue_id as u32)).is_some_and(|from| at >= *from);
         let to_queue = is_queued(record.sys_flag) && (at >= self.queues_from || !self.lacking.is_empty() && lacks());
         let to_index = at >= self.index_from;
-        if !to_queue && !to_index {
+        if !to_queue && !to_index || at < self.deletions.begin_of(record.topic) {
             return Ok(());
         }
         let Some(queue_id) = u32::try_from(record.queue_id).ok().filter(|_| is_storable_topic(record.topic)) else {
@@ -674,9 +718,9 @@ impl Redo<'_> {
             }
         }
         self.waiting = 0;
-        let items = std::mem::take(&mut self.items);
+        let mut items = std::mem::take(&mut self.items);
         if let Some(index) = self.index.as_deref_mut() {
-            let written = index.add(items).and_then(|()| index.write(&mut self.touched));
+            let written = index.add(&mut items).and_then(|()| index.write(&mut self.touched));
             written.map_err(io_error(&self.config.index_dir()))?;
         }
         self.touched.sort_by_key(|segment| Arc::as_ptr(segment) as usize);

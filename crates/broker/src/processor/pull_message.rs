@@ -90,6 +90,9 @@ pub(super) async fn pull_message(
             got.next = from;
             return Ok(nothing(code, got));
         }
+        if broker.topics.queues(&request.topic).is_none() {
+            return Err(no_such_topic(&request.topic)); // deleted meanwhile
+        }
         hold = held;
         got = get(from);
     }

@@ -115,7 +115,7 @@ impl Client {
         self.opaque += 1;
         command.opaque = self.opaque;
         for (key, value) in fields {
-            command.ext.push_str(key, value);
+            command.ext.push(key, value);
         }
         command.body = Bytes::copy_from_slice(body);
         let mut frame = Vec::new();
@@ -139,6 +139,11 @@ impl Client {
         let answer = self.read(true);
         assert_eq!(answer.opaque, self.opaque);
         answer
+    }
+
+    /// The response to any request.
+    pub fn any_answer(&mut self) -> Command {
+        self.read(true)
     }
 
     /// The next request of the broker's.

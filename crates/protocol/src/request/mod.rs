@@ -12,7 +12,7 @@ pub mod send;
 pub mod topic;
 
 use crate::code::response;
-use crate::command::{Command, ExtFields};
+use crate::command::{Command, ExtFields, Fields};
 use std::sync::Arc;
 
 /// A request: its codes, its header fields, its reply.
@@ -35,7 +35,7 @@ pub trait Header: Sized {
     fn read_fields(ext: &ExtFields) -> Result<Self, Malformed>;
 
     /// Adds them.
-    fn write_fields(&self, ext: &mut ExtFields);
+    fn write_fields(&self, fields: &mut impl Fields);
 }
 
 /// No fields.
@@ -47,7 +47,7 @@ impl Header for Empty {
         Ok(Empty {})
     }
 
-    fn write_fields(&self, _: &mut ExtFields) {}
+    fn write_fields(&self, _: &mut impl Fields) {}
 }
 
 /// Why a header can't be used. The connection is fine; the request is answered with this text.
@@ -84,7 +84,7 @@ pub trait Field: Sized {
     fn read(key: &'static str, text: Option<&str>) -> Result<Self, Malformed>;
 
     /// Adds it under `key`; an absent one adds nothing.
-    fn write(&self, key: &str, ext: &mut ExtFields);
+    fn write(&self, key: &str, fields: &mut impl Fields);
 }
 
 impl Field for String {
@@ -92,8 +92,8 @@ impl Field for String {
         text.map(str::to_owned).ok_or(Malformed::Missing(key))
     }
 
-    fn write(&self, key: &str, ext: &mut ExtFields) {
-        ext.push_str(key, self);
+    fn write(&self, key: &str, fields: &mut impl Fields) {
+        fields.push_str(key, self);
     }
 }
 
@@ -102,9 +102,22 @@ impl Field for Arc<str> {
         text.map(Arc::from).ok_or(Malformed::Missing(key))
     }
 
-    fn write(&self, key: &str, ext: &mut ExtFields) {
-        ext.push_str(key, self);
+    fn write(&self, key: &str, fields: &mut impl Fields) {
+        fields.push_str(key, self);
     }
+}
+
+fn number(text: &str) -> Option<i64> {
+    /// As many digits never overflow.
+    const DIGITS: usize = 18;
+    let mut number = 0;
+    for byte in text.bytes() {
+        if text.len() > DIGITS || !byte.is_ascii_digit() {
+            return text.parse().ok();
+        }
+        number = number * 10 + i64::from(byte - b'0');
+    }
+    Some(number)
 }
 
 macro_rules! number_field {
@@ -112,15 +125,15 @@ macro_rules! number_field {
         impl Field for $type {
             fn read(key: &'static str, text: Option<&str>) -> Result<$type, Malformed> {
                 let text = text.filter(|text| !text.is_empty()).ok_or(Malformed::Missing(key))?;
-                text.parse().map_err(|_| Malformed::Value {
+                number(text).and_then(|number| number.try_into().ok()).ok_or_else(|| Malformed::Value {
                     field: key,
                     value: text.chars().take(64).collect(),
                     expected: $expected,
                 })
             }
 
-            fn write(&self, key: &str, ext: &mut ExtFields) {
-                ext.push_number(key, i64::from(*self));
+            fn write(&self, key: &str, fields: &mut impl Fields) {
+                fields.push_number(key, i64::from(*self));
             }
         }
     )*};
@@ -134,8 +147,8 @@ impl Field for bool {
         Ok(text.eq_ignore_ascii_case("true") || text == "1")
     }
 
-    fn write(&self, key: &str, ext: &mut ExtFields) {
-        ext.push_str(key, if *self { "true" } else { "false" });
+    fn write(&self, key: &str, fields: &mut impl Fields) {
+        fields.push_str(key, if *self { "true" } else { "false" });
     }
 }
 
@@ -148,9 +161,9 @@ impl<T: Field> Field for Option<T> {
         }
     }
 
-    fn write(&self, key: &str, ext: &mut ExtFields) {
+    fn write(&self, key: &str, fields: &mut impl Fields) {
         if let Some(value) = self {
-            value.write(key, ext);
+            value.write(key, fields);
         }
     }
 }
@@ -169,8 +182,8 @@ macro_rules! headers {
                 Ok($name { $($field: $crate::request::Field::read($key, _ext.get($key))?,)* })
             }
 
-            fn write_fields(&self, _ext: &mut $crate::command::ExtFields) {
-                $($crate::request::Field::write(&self.$field, $key, _ext);)*
+            fn write_fields(&self, _fields: &mut impl $crate::command::Fields) {
+                $($crate::request::Field::write(&self.$field, $key, _fields);)*
             }
         }
     )*};

@@ -2,7 +2,7 @@
 
 use super::{Empty, Field, Header, Malformed, Request, headers, requests};
 use crate::code::request::{SEND_BATCH_MESSAGE, SEND_MESSAGE, SEND_MESSAGE_V2};
-use crate::command::Command;
+use crate::command::{Command, Fields as _};
 use std::sync::Arc;
 
 /// SEND_MESSAGE (10), SEND_MESSAGE_V2 (310, the same with one-letter keys) and SEND_BATCH_MESSAGE (320). The body is
@@ -53,13 +53,13 @@ impl Request for SendMessage {
         ext.push_str("a", &self.producer_group);
         ext.push_str("b", &self.topic);
         ext.push_str("c", &self.default_topic);
-        ext.push("d", self.default_topic_queue_nums);
-        ext.push("e", self.queue_id);
-        ext.push("f", self.sys_flag);
-        ext.push("g", self.born_timestamp);
-        ext.push("h", self.flag);
+        ext.push_number("d", self.default_topic_queue_nums.into());
+        ext.push_number("e", self.queue_id.into());
+        ext.push_number("f", self.sys_flag.into());
+        ext.push_number("g", self.born_timestamp);
+        ext.push_number("h", self.flag.into());
         self.properties.write("i", ext);
-        ext.push("j", self.reconsume_times.unwrap_or(0));
+        ext.push_number("j", self.reconsume_times.unwrap_or(0).into());
         ext.push("k", self.unit_mode.unwrap_or(false));
         self.max_reconsume_times.write("l", ext);
         ext.push("m", self.batch);
@@ -109,8 +109,7 @@ impl SendMessage {
     fn read_short(command: &Command) -> Result<SendMessage, Malformed> {
         let mut send = SendMessage { batch: command.code == SEND_BATCH_MESSAGE, ..SendMessage::default() };
         let mut seen = 0u32;
-        for (key, value) in command.ext.iter() {
-            let &[letter @ b'a'..=b'm'] = key.as_bytes() else { continue };
+        for (letter, value) in command.ext.letters().filter(|(letter, _)| (b'a'..=b'm').contains(letter)) {
             seen |= 1 << (letter - b'a');
             match letter {
                 b'a' => send.producer_group = value.to_owned(),
