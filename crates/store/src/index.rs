@@ -503,7 +503,7 @@ impl Index {
                 );
             }
         }
-        let last = self.files.last().map(|file| file.header.end_at);
+        let last = self.files.iter().rfind(|file| file.header.count > 1).map(|file| file.header.end_at);
         self.complete_up_to = match last {
             _ if complete && inventory.is_some() => None,
             Some(last) if complete => first_with_keys(config, segments, last, last + 1)?,
