@@ -24,10 +24,10 @@ interop against="cometmq" *ARGS:
     interop/python/run --against {{against}}
     interop/node/run --against {{against}}
 
-# A store goes from CometMQ to Apache's broker 5.5.0 and back.
-store-exchange:
+# Stores of Apache's brokers 4.4.0, 4.9.7, 5.5.0 and of CometMQ change hands, after clean stops and kills: a quarter of an hour.
+store-exchange *ARGS:
     cargo build --release
-    interop/run --store-exchange
+    interop/run --store-exchange {{ARGS}}
 
 # Kill -9 under load, many times.
 crash times="1000":
@@ -36,6 +36,17 @@ crash times="1000":
 # The power fails, many times: what the drive may hold then opens, and keeps what was promised. POWER_LOSS_SEED repeats a run.
 power-loss images="2000":
     POWER_LOSS_IMAGES={{images}} cargo test --release -p cometmq-store --test power_loss -- --nocapture
+
+# Clients that misbehave, by the thousand.
+hostile:
+    HOSTILE=1 cargo test --release -p cometmq-remoting -p cometmq --test hostile_peers --test hostile_clients -- --test-threads=1
+
+# Fuzzers on every format (`cargo install cargo-fuzz` and a nightly compiler are needed), for so many seconds each.
+fuzz seconds="600":
+    cargo test -p cometmq --test properties -- --ignored seeds_for_fuzzers
+    for target in $(basename -s .rs fuzz/targets/*.rs); do \
+        cargo +nightly fuzz run --fuzz-dir fuzz $target -- -max_total_time={{seconds}} -timeout=30 || exit 1; \
+    done
 
 # CometMQ, Apache's broker and the bare limits in one run; writes docs/benchmarks.md.
 bench *ARGS:

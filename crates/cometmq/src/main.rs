@@ -3,7 +3,8 @@
 //! 1. `main` reads the command line and the environment; nothing below it does
 //! 2. [`dev`] and [`serve`] start what was asked for, and stop it at the first signal
 //! 3. [`publish`], [`subscribe`] and [`mod@bench`] are clients of a running cluster, CometMQ's or Apache's
-//! 4. [`banner`] says where it is, in the reader's language ([`text`])
+//! 4. [`mod@store`] looks at a directory of messages and puts it right, without a broker
+//! 5. [`banner`] says where it is, in the reader's language ([`text`])
 //!
 //! Under the names `mqnamesrv` and `mqbroker` (links) it takes the flags of Apache's scripts.
 
@@ -16,12 +17,14 @@ mod options;
 mod publish;
 mod serve;
 mod shutdown;
+mod store;
 mod subscribe;
 mod telemetry;
 mod text;
 
 use clap::{Parser, Subcommand};
 use environment::Environment;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serve::StartError;
 use shutdown::Shutdown;
 use std::process::ExitCode;
@@ -54,6 +57,9 @@ enum Process {
     Sub(subscribe::SubscribeArgs),
     /// Measure a broker, CometMQ's or Apache's: msgs/s, latency, CPU and memory
     Bench(bench::BenchArgs),
+    /// Look at a broker's directory and put it right, CometMQ's or Apache's, running or not
+    #[command(subcommand)]
+    Store(store::StoreCommand),
 }
 
 fn main() -> ExitCode {
@@ -75,12 +81,14 @@ fn main() -> ExitCode {
         }),
         Process::Pub(args) => block_on(&environment, publish::run(args, &environment)),
         Process::Sub(args) => block_on(&environment, subscribe::run(args, &environment)),
+        Process::Store(command) => store::run(command, &environment),
         Process::Bench(args) => block_on(&environment, LocalSet::new().run_until(bench::run(args, &environment))),
     }
 }
 
 /// Runs a process until it is told to stop, on this thread; data has threads of its own.
 fn run(environment: &Environment, process: impl AsyncFnOnce(Shutdown) -> Result<(), StartError>) -> ExitCode {
+    raise_open_files();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(environment, &StartError::Threads(error)),
@@ -91,6 +99,17 @@ fn run(environment: &Environment, process: impl AsyncFnOnce(Shutdown) -> Result<
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(environment, &error),
+    }
+}
+
+/// Takes all file descriptors that the system lets us have: each connection needs one, and the usual limit of 1024 is
+/// one for programs that use `select`.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::warn!(%error, ?limit, "can't raise the limit on open files to its maximum");
     }
 }
 

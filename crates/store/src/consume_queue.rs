@@ -11,7 +11,7 @@
 //!
 //! A place without a message (before a queue's first, or where the log is damaged) holds an entry of size 0x7FFFFFFF.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ const LOOK_BEHIND: i64 = 8;
 /// No log is as long: an entry that points there is damaged.
 const BEYOND_ANY_LOG: i64 = 1 << 55;
 /// A longer gap between two messages of a queue is not believed.
-const GAP_MAX: i64 = 1_000_000;
+pub(crate) const GAP_MAX: i64 = 1_000_000;
 
 /// Where a message is.
 #[doc(alias = "CqUnit")]
@@ -54,7 +54,7 @@ impl Entry {
         out.extend_from_slice(&self.tags_code.to_be_bytes());
     }
 
-    fn decode(bytes: &[u8; ENTRY_LEN]) -> Entry {
+    pub(crate) fn decode(bytes: &[u8; ENTRY_LEN]) -> Entry {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t] = *bytes;
         Entry {
             at: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
@@ -103,7 +103,8 @@ struct State {
     /// Listed as having something to drain.
     dirty: bool,
     deleted: bool,
-    waiters: Vec<Waiter>,
+    /// By offset and a number that tells waiters for one offset apart. There may be very many.
+    waiters: BTreeMap<(i64, u64), Waker>,
     waiter_next: u64,
 }
 
@@ -114,12 +115,6 @@ pub(crate) struct Published {
     pub added: usize,
     /// The queue had nothing to drain before.
     pub to_drain: bool,
-}
-
-struct Waiter {
-    id: u64,
-    offset: i64,
-    waker: Waker,
 }
 
 impl fmt::Debug for Queue {
@@ -267,7 +262,8 @@ impl Queue {
         state.max += 1;
         if !state.waiters.is_empty() {
             let max = state.max;
-            woken.extend(state.waiters.extract_if(.., |waiter| waiter.offset < max).map(|waiter| waiter.waker));
+            let rest = state.waiters.split_off(&(max, 0));
+            woken.extend(std::mem::replace(&mut state.waiters, rest).into_values());
         }
         Published { added: state.tail.len() - tail_len, to_drain: !std::mem::replace(&mut state.dirty, true) }
     }
@@ -531,7 +527,7 @@ impl Queue {
         {
             let mut state = self.state.lock();
             state.deleted = true;
-            woken.extend(state.waiters.drain(..).map(|waiter| waiter.waker));
+            woken.extend(std::mem::take(&mut state.waiters).into_values());
         }
         let _no_one_writes = self.drain.lock();
         for segment in self.files.all() {
@@ -546,20 +542,16 @@ impl Queue {
         if state.max > offset || state.deleted {
             return None;
         }
-        if let Some(waiter) = state.waiters.iter_mut().find(|waiter| Some(waiter.id) == known) {
-            waiter.waker.clone_from(waker);
-            return known;
-        }
-        let id = state.waiter_next;
-        state.waiter_next += 1;
-        state.waiters.push(Waiter { id, offset, waker: waker.clone() });
+        let id = known.unwrap_or_else(|| {
+            state.waiter_next += 1;
+            state.waiter_next
+        });
+        state.waiters.insert((offset, id), waker.clone());
         Some(id)
     }
 
-    pub(crate) fn stop_waiting(&self, id: u64) {
-        let mut state = self.state.lock();
-        state.waiters.retain(|waiter| waiter.id != id);
-        state.waiters.shrink_to(16);
+    pub(crate) fn stop_waiting(&self, offset: i64, id: u64) {
+        self.state.lock().waiters.remove(&(offset, id));
     }
 }
 

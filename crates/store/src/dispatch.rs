@@ -541,7 +541,7 @@ impl Future for Arrived {
 impl Drop for Arrived {
     fn drop(&mut self) {
         if let Some(id) = self.waiter {
-            self.queue.stop_waiting(id);
+            self.queue.stop_waiting(self.offset.0, id);
         }
     }
 }

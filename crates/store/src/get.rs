@@ -19,6 +19,7 @@ use protocol::record::{Record, RecordError};
 
 use crate::consume_queue::{Entry, Queue};
 use crate::dispatch::{Keys, SCHEDULE_TOPIC, index_hash};
+use crate::lost;
 use crate::put::is_queued;
 use crate::recover::{OpenError, Walk, walk};
 use crate::segment::{FileSlice, Segment};
@@ -297,9 +298,10 @@ impl Inner {
         }
         let status = match stopped {
             _ if count > 0 => GetStatus::Found,
-            Some(damage) if damage.at.0 < self.log.min() => {
+            // Meanwhile its time was over, or an operator has taken note that it is lost.
+            Some(damage) if damage.at.0 < self.log.min() || damage.reason == lost::REASON => {
                 next = queue.bounds().0.max(damage.offset.0 + 1);
-                GetStatus::MessageWasRemoving // meanwhile its time was over
+                GetStatus::MessageWasRemoving
             }
             Some(damage) if damage.offset.0 == next => {
                 next = damage.offset.0 + 1;
@@ -525,6 +527,9 @@ fn check(bytes: &[u8], at: i64, wanted: Option<(&Queue, &Wanted)>) -> Result<(),
         return Err(format!("it says it belongs to {} of the commit log", record.commit_log_offset));
     }
     record.verify_crc().map_err(|error| error.to_string())?;
+    if wanted.is_some() && lost::is_lost(&record) {
+        return Err(lost::REASON.to_owned());
+    }
     match wanted {
         // Several light queues may point to one record of another topic.
         Some((queue, wanted)) if !queue.topic().starts_with("%LMQ%") => {
@@ -559,7 +564,7 @@ fn check_tags(record: &Record<'_>, code: i64) -> Result<(), String> {
 }
 
 /// Does the tags code point into a consume queue extension, which this store does not read? The client filters then.
-fn is_extended(tags_code: i64) -> bool {
+pub(crate) fn is_extended(tags_code: i64) -> bool {
     tags_code < i64::from(i32::MIN)
 }
 

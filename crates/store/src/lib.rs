@@ -73,6 +73,12 @@ mod segment;
 
 mod lock;
 
+mod lost;
+
+pub mod inspect;
+
+mod scrub;
+
 pub mod table;
 
 #[cfg(test)]
@@ -98,6 +104,7 @@ use index::Index;
 use inventory::Inventory;
 use lock::Lock;
 use retention::Limited;
+use scrub::Scrub;
 use space::Spaces;
 
 pub use clean::{Clean, Cleaned, Held, Needed};
@@ -112,6 +119,7 @@ pub use put::{PutError, PutMessage, Stored, StoredBatch, TOPIC_LENGTH_MAX};
 pub use query::{Boundary, QueryResult};
 pub use recover::OpenError;
 pub use retention::Retention;
+pub use scrub::Scrubbed;
 pub use segment::FileSlice;
 pub use space::{Space, SpaceState};
 
@@ -135,6 +143,7 @@ pub(crate) struct Inner {
     index: Option<Mutex<Index>>,
     flusher: Flusher,
     disk_bell: Bell,
+    scrub: Scrub,
     checkpoint: Mutex<(CheckpointFile, Checkpoint)>,
     deletions: Deletions,
     /// Topics with limits of their own.
@@ -167,6 +176,7 @@ impl Store {
             index: recovered.index.map(Mutex::new),
             flusher,
             disk_bell: Bell::default(),
+            scrub: Scrub::default(),
             checkpoint: Mutex::new(recovered.checkpoint),
             deletions: recovered.deletions,
             limited: Mutex::default(),
@@ -181,6 +191,7 @@ impl Store {
         store.spawn("store-dispatch", Inner::run_dispatch)?;
         store.inner.look_at_space();
         store.spawn("store-disk", Inner::run_disk)?;
+        store.spawn("store-scrub", Inner::run_scrub)?;
         Ok(Arc::new(store))
     }
 
@@ -274,6 +285,7 @@ impl Store {
         self.inner.flusher.bell.stop();
         self.inner.dispatcher.bell.stop();
         self.inner.disk_bell.stop();
+        self.inner.scrub.bell.stop();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the store ended in a panic");

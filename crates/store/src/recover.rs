@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use memchr::memmem;
-use protocol::message::CommitLogOffset;
+use protocol::message::{CommitLogOffset, QueueOffset};
 use protocol::record::{Record, RecordError};
 
 use crate::checkpoint::{Checkpoint, CheckpointFile};
@@ -34,6 +34,7 @@ use crate::get::read_record;
 use crate::index::Index;
 use crate::inventory::{self, Inventory};
 use crate::lock::{self, Lock, LockError};
+use crate::lost;
 use crate::put::{is_queued, is_storable_topic};
 use crate::quarantine;
 use crate::segment::{Access, Found, ListError, Listed, OpenFiles, Segment, Segments, directories_of};
@@ -46,7 +47,7 @@ const DRAIN_AT: usize = 200_000;
 /// Consume queue files open at a time.
 const OPEN_FILES_MAX: usize = 2048;
 /// Timestamps of a checkpoint are trusted this much less, in ms.
-const TIMESTAMP_SLACK: i64 = 3000;
+pub(crate) const TIMESTAMP_SLACK: i64 = 3000;
 /// The first three bytes of both magic numbers of records.
 const MAGIC_PREFIX: [u8; 3] = [0xDA, 0xA3, 0x20];
 
@@ -338,9 +339,9 @@ impl Oddities {
                 path.display()
             );
             let dir = path.parent().unwrap_or(path);
+            let whole = Segment::existing(&config.disk, path.clone(), segment.base, found, Access::Sequential);
             if found > size
-                && let Some(copy) =
-                    quarantine::copy(&config.disk, dir, &segment, size, found).map_err(io_error(path))?
+                && let Some(copy) = quarantine::copy(&config.disk, dir, &whole, size, found).map_err(io_error(path))?
             {
                 tracing::warn!("what was behind byte {size} of {} is now in {}", path.display(), copy.display());
             }
@@ -681,10 +682,23 @@ impl Redo<'_> {
     fn dispatch(&mut self, record: &Record<'_>) -> Result<(), OpenError> {
         let at = record.commit_log_offset.0;
         self.last_timestamp = self.last_timestamp.max(record.store_timestamp);
-        let lacks = || self.lacking.get(&(record.topic.into(), record.queue_id as u32)).is_some_and(|from| at >= *from);
-        let to_queue = is_queued(record.sys_flag) && (at >= self.queues_from || !self.lacking.is_empty() && lacks());
+        let lacks = |topic: &str, queue_id: u32| {
+            !self.lacking.is_empty() && self.lacking.get(&(topic.into(), queue_id)).is_some_and(|from| at >= *from)
+        };
+        if let Some(lost) = lost::of(record) {
+            // Its queue goes on to say which message it was.
+            if (at >= self.queues_from || lacks(&lost.topic, lost.queue_id)) && is_storable_topic(&lost.topic) {
+                let entry = Entry { at, size: record.bytes.len() as i32, tags_code: 0 };
+                let queue = self.queues.get_or_create(&lost.topic, lost.queue_id);
+                queue.publish(QueueOffset(lost.queue_offset), entry, &mut Vec::new());
+                self.dirty.insert((lost.topic.into(), lost.queue_id));
+            }
+            return Ok(());
+        }
+        let to_queue =
+            is_queued(record.sys_flag) && (at >= self.queues_from || lacks(record.topic, record.queue_id as u32));
         let to_index = at >= self.index_from;
-        if !to_queue && !to_index || at < self.deletions.begin_of(record.topic) {
+        if !to_queue && !to_index || at < self.deletions.begin_of(record.topic) || lost::is_lost(record) {
             return Ok(());
         }
         let Some(queue_id) = u32::try_from(record.queue_id).ok().filter(|_| is_storable_topic(record.topic)) else {
@@ -920,12 +934,12 @@ fn lacks_a_sector(record: &Record<'_>, base: i64) -> bool {
         .is_some_and(|rest| rest.chunks_exact(SECTOR as usize).any(|sector| sector.iter().all(|byte| *byte == 0)))
 }
 
-enum Unsound {
+pub(crate) enum Unsound {
     Error(RecordError),
     Elsewhere(CommitLogOffset),
 }
 
-fn sound(bytes: &[u8], at: i64, verify_crc: bool) -> Result<Record<'_>, Unsound> {
+pub(crate) fn sound(bytes: &[u8], at: i64, verify_crc: bool) -> Result<Record<'_>, Unsound> {
     let record = Record::parse(bytes).map_err(Unsound::Error)?;
     if record.commit_log_offset.0 != at {
         return Err(Unsound::Elsewhere(record.commit_log_offset));
@@ -938,7 +952,7 @@ fn sound(bytes: &[u8], at: i64, verify_crc: bool) -> Result<Record<'_>, Unsound>
 
 /// A stretch of a file in memory.
 #[derive(Default)]
-struct Window {
+pub(crate) struct Window {
     base: i64,
     at: u64,
     bytes: Vec<u8>,
@@ -948,7 +962,7 @@ struct Window {
 
 impl Window {
     /// The bytes of `segment` from `at` on: at least `wanted`, or some, or all that the file has.
-    fn read(&mut self, segment: &Arc<Segment>, at: u64, wanted: usize) -> io::Result<&[u8]> {
+    pub(crate) fn read(&mut self, segment: &Arc<Segment>, at: u64, wanted: usize) -> io::Result<&[u8]> {
         let rest = (segment.size - at) as usize;
         let needed = rest.min(wanted.max(4096)) as u64;
         let has = self.base == segment.base && at >= self.at && at + needed <= self.at + self.bytes.len() as u64;
@@ -975,7 +989,7 @@ pub(crate) fn look_ahead(segments: &Segments, at: i64) -> Result<Option<i64>, Op
 }
 
 /// The first sound record of a file at byte `from` or behind.
-fn first_sound(segment: &Arc<Segment>, from: u64) -> io::Result<Option<i64>> {
+pub(crate) fn first_sound(segment: &Arc<Segment>, from: u64) -> io::Result<Option<i64>> {
     let finder = memmem::Finder::new(&MAGIC_PREFIX);
     let mut bytes = Vec::new();
     let mut from = from;
