@@ -24,10 +24,10 @@ interop against="cometmq" *ARGS:
     interop/python/run --against {{against}}
     interop/node/run --against {{against}}
 
-# A store goes from CometMQ to Apache's broker 5.5.0 and back.
-store-exchange:
+# Stores of Apache's brokers 4.4.0, 4.9.7, 5.5.0 and of CometMQ change hands, after clean stops and kills: a quarter of an hour.
+store-exchange *ARGS:
     cargo build --release
-    interop/run --store-exchange
+    interop/run --store-exchange {{ARGS}}
 
 # Kill -9 under load, many times.
 crash times="1000":

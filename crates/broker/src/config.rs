@@ -159,10 +159,18 @@ pub struct Config {
     /// `cleanFileForciblyEnable`. Where `diskSpaceWarningLevelRatio` is set, messages are taken again when no more are.
     /// Key: `diskSpaceCleanForciblyRatio`. Default: 85.
     pub disk_space_clean_forcibly_ratio: Option<u8>,
+    /// How many bytes per second are read of old commit log files, to see that they are sound. 0: none. Apache's broker has
+    /// no such key.
+    /// Key: `scrubBytesPerSecond`. Default: 8388608 (8 MiB).
+    pub scrub_rate: usize,
 
     /// What the delay levels 1, 2, 3, … of a message mean: numbers with a unit `s`, `m`, `h` or `d`, parted by blanks.
     /// Key: `messageDelayLevel`. Default: `1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h`.
     pub delay_levels: DelayLevels,
+    /// This version delivers no timed messages, and does not start on a directory where some wait. Without, it starts, and
+    /// they wait on for a broker of Apache's.
+    /// Key: `timerWheelEnable`. Default: true.
+    pub timer_wheel: bool,
     /// A pull from an empty queue waits for as long as the client says. Without, for `shortPollingTimeMills`.
     /// Key: `longPollingEnable`. Default: true.
     pub long_polling: bool,
@@ -238,7 +246,9 @@ impl Default for Config {
             disk_free_space_min: 0,
             disk_space_warning_level_ratio: None,
             disk_space_clean_forcibly_ratio: Some(85),
+            scrub_rate: 8 << 20,
             delay_levels: DelayLevels::default(),
+            timer_wheel: true,
             long_polling: true,
             short_polling: Duration::from_secs(1),
             max_transfer_bytes_in_memory: 256 * 1024,
@@ -375,7 +385,9 @@ impl Config {
             ("diskFreeSpaceMin", Size(&mut self.disk_free_space_min, 0..=i64::MAX as u64, 1)),
             ("diskSpaceWarningLevelRatio", Percent(&mut self.disk_space_warning_level_ratio, 35..=90)),
             ("diskSpaceCleanForciblyRatio", Percent(&mut self.disk_space_clean_forcibly_ratio, 30..=85)),
+            ("scrubBytesPerSecond", Size(&mut self.scrub_rate, 0..=u32::MAX as u64, 1)),
             ("messageDelayLevel", Delays(&mut self.delay_levels)),
+            ("timerWheelEnable", Flag(&mut self.timer_wheel)),
             ("longPollingEnable", Flag(&mut self.long_polling)),
             ("shortPollingTimeMills", Millis(&mut self.short_polling, MILLIS)),
             ("maxTransferBytesOnMessageInMemory", Size(&mut self.max_transfer_bytes_in_memory, SIZE, 1)),
@@ -408,6 +420,10 @@ impl Config {
         let mut notes = Notes::default();
         let mut set: Vec<(usize, String)> = Vec::new();
         for properties::Property { line, key, value } in properties::read(text) {
+            let key = match FORMERLY.iter().find(|(old, _)| *old == key) {
+                Some((_, now)) => (*now).to_owned(),
+                None => key,
+            };
             if let Some((earlier, _)) = set.iter().find(|(_, other)| *other == key) {
                 notes.repeated.push(Repeated { key: key.clone(), line, earlier: *earlier });
             }
@@ -534,6 +550,12 @@ const NO_ACCESS_CONTROL: &str = "this version checks nobody's rights, and starti
     set it to false and keep strangers off the port";
 const NO_SLAVE: &str = "this version does not replicate; run it as a master of its own, with brokerRole=ASYNC_MASTER, brokerId=0, \
     enableControllerMode=false and enableDLegerCommitLog=false";
+
+/// How 4.4 and older spell keys, and how they are spelt since.
+const FORMERLY: [(&str, &str); 2] = [
+    ("mapedFileSizeCommitLog", "mappedFileSizeCommitLog"),
+    ("mapedFileSizeConsumeQueue", "mappedFileSizeConsumeQueue"),
+];
 
 fn is_true(value: &str) -> bool {
     value.eq_ignore_ascii_case("true")

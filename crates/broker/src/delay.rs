@@ -21,6 +21,7 @@ use protocol::message::{QueueOffset, edit_properties, property};
 use protocol::record::Record;
 use protocol::topic::{DataVersion, SCHEDULE_TOPIC, TRANSACTION_HALF_TOPIC};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -99,6 +100,9 @@ pub(crate) struct Earlier {
 struct File {
     data_version: DataVersion,
     offset_table: BTreeMap<i32, i64>,
+    /// Kept for other brokers.
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 impl Delay {
@@ -234,7 +238,7 @@ impl Progress {
         if saved.offset_table == table {
             return Ok(());
         }
-        let mut file = File { offset_table: table, data_version: saved.data_version.clone() };
+        let mut file = File { offset_table: table, ..saved.clone() };
         file.data_version.advance(crate::now_millis());
         self.file.save(&file)?;
         *saved = file;

@@ -5,6 +5,7 @@
 //!
 //! Locks: `consumers`, `producers`, `locks` and those inside the tables are never held two at a time.
 
+pub mod adopt;
 mod cleaning;
 pub mod config;
 pub mod consumers;
@@ -24,6 +25,7 @@ pub mod topics;
 pub use config::Config;
 pub use table::OpenError as TableError;
 
+use adopt::{Fate, Finding, InspectError};
 use config::FlushDiskType;
 use consumers::Consumers;
 use delay::Delay;
@@ -86,12 +88,19 @@ pub enum OpenError {
     /// A table can't be read.
     #[error(transparent)]
     Table(#[from] table::OpenError),
+    /// What another broker keeps there can't be looked at.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// Another broker keeps something there that would not be served as it should be.
+    #[error("{}", .0.iter().map(Finding::to_string).collect::<Vec<_>>().join("\n"))]
+    Refused(Vec<Finding>),
 }
 
 impl Broker {
     /// Opens the store and the tables in `config.store_root`, which is made if it is not there.
     pub fn open(config: Config) -> Result<Arc<Broker>, OpenError> {
         let now = now_millis();
+        take_over(&config)?;
         // The store is first: it makes sure that nobody else works in this directory.
         let store = Store::open(store_config(&config))?;
         let broker = Broker {
@@ -208,7 +217,8 @@ impl Broker {
     }
 }
 
-fn store_config(config: &Config) -> StoreConfig {
+/// What the settings say of the store.
+pub fn store_config(config: &Config) -> StoreConfig {
     StoreConfig {
         commit_log: config.commit_log_path.clone(),
         commit_log_file_size: config.commit_log_file_size as u64,
@@ -227,10 +237,24 @@ fn store_config(config: &Config) -> StoreConfig {
         disk_free_min: Some(config.disk_free_space_min as u64).filter(|bytes| *bytes > 0),
         disk_used_max: config.disk_space_warning_level_ratio.map(|percent| f64::from(percent) / 100.0),
         disk_used_enough: config.disk_space_clean_forcibly_ratio.map_or(0.85, |percent| f64::from(percent) / 100.0),
+        scrub_rate: config.scrub_rate as u64,
         disk: config.disk.clone(),
         clock: config.clock.clone(),
         ..StoreConfig::new(&config.store_root)
     }
+}
+
+/// Says what another broker keeps in the directory, and refuses what must not be passed over.
+fn take_over(config: &Config) -> Result<(), OpenError> {
+    let findings = adopt::inspect(config)?;
+    let (refused, others): (Vec<_>, Vec<_>) = findings.into_iter().partition(|it| it.fate() == Fate::Refused);
+    if !refused.is_empty() {
+        return Err(OpenError::Refused(refused));
+    }
+    for finding in others.iter().filter(|it| it.fate() == Fate::Attention) {
+        tracing::warn!("{finding}");
+    }
+    Ok(())
 }
 
 /// The wall clock, milliseconds since 1970.

@@ -11,6 +11,7 @@ use protocol::topic::{
     SCHEDULE_TOPIC, SELF_TEST_TOPIC, TIMER_TOPIC, TRANSACTION_HALF_TOPIC, TRANSACTION_OP_TOPIC, TopicConfig,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -53,6 +54,8 @@ pub struct Topics {
 struct Inner {
     topics: foldhash::HashMap<String, Arc<TopicConfig>>,
     version: DataVersion,
+    /// Kept for other brokers.
+    others: Map<String, Value>,
 }
 
 /// What sending and pulling need to know of a topic.
@@ -112,6 +115,8 @@ pub enum CreateError {
 struct File {
     data_version: DataVersion,
     topic_config_table: BTreeMap<String, TopicConfig>,
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 impl Topics {
@@ -138,6 +143,7 @@ impl Topics {
             table: RwLock::new(Inner {
                 topics: read.topic_config_table.into_iter().map(|(name, topic)| (name, Arc::new(topic))).collect(),
                 version: read.data_version,
+                others: read.others,
             }),
             changed: watch::Sender::new(counter),
             saved: watch::Sender::new(before),
@@ -292,6 +298,7 @@ impl Table for Topics {
                     .iter()
                     .map(|(name, topic)| (name.clone(), (**topic).clone()))
                     .collect(),
+                others: table.others.clone(),
             }
         };
         self.file.save(&file)?;
@@ -390,5 +397,20 @@ mod tests {
         let topic = topics.get("T").unwrap();
         assert!(topic.order && topic.read_queue_nums == 3 && topic.write_queue_nums == 2);
         assert_eq!(topics.all().1.counter, 4, "system topics were added");
+    }
+
+    #[test]
+    fn what_other_brokers_wrote_into_the_table_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(&dir);
+        let text = r#"{"topicConfigTable":{"T":{"attributes":{"message.type":"FIFO"},"ofATopic":1}},"ofTheTable":[2]}"#;
+        std::fs::create_dir_all(dir.path().join("config")).unwrap();
+        let file = dir.path().join("config/topics.json");
+        std::fs::write(&file, text).unwrap();
+        open(&config).save().unwrap();
+        let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        assert_eq!(written["ofTheTable"][0], 2);
+        let topic = &written["topicConfigTable"]["T"];
+        assert_eq!((&topic["ofATopic"], &topic["attributes"]["message.type"]), (&1.into(), &"FIFO".into()));
     }
 }

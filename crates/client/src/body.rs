@@ -8,8 +8,9 @@ use std::io::{self, Read};
 /// No body unpacks to more. Brokers take 4 MiB packed unless told otherwise.
 const UNPACKED_MAX: u64 = 64 * 1024 * 1024;
 
-/// The body as its producer had it.
-pub(crate) fn unpack(body: Bytes, sys_flag: i32) -> io::Result<Bytes> {
+/// The body as its producer had it, by the message's system flag. An error if it cannot be unpacked, or has more than
+/// 64 MiB then.
+pub fn unpack(body: Bytes, sys_flag: i32) -> io::Result<Bytes> {
     let Some(compression) = SysFlag(sys_flag).compression() else { return Ok(body) };
     let packed = &body[..];
     match compression {

@@ -32,6 +32,7 @@ pub mod rebalance;
 pub mod routes;
 mod unique_key;
 
+pub use body::unpack;
 pub use consumer::{Consumer, ConsumerBuilder, MessageModel, StartFrom};
 pub use error::Error;
 pub use message::{Delivery, Message, MessageQueue, ReceivedMessage};

@@ -3,7 +3,8 @@
 //! 1. `main` reads the command line and the environment; nothing below it does
 //! 2. [`dev`] and [`serve`] start what was asked for, and stop it at the first signal
 //! 3. [`publish`], [`subscribe`] and [`mod@bench`] are clients of a running cluster, CometMQ's or Apache's
-//! 4. [`banner`] says where it is, in the reader's language ([`text`])
+//! 4. [`mod@store`] looks at a directory of messages and puts it right, without a broker
+//! 5. [`banner`] says where it is, in the reader's language ([`text`])
 //!
 //! Under the names `mqnamesrv` and `mqbroker` (links) it takes the flags of Apache's scripts.
 
@@ -16,6 +17,7 @@ mod options;
 mod publish;
 mod serve;
 mod shutdown;
+mod store;
 mod subscribe;
 mod telemetry;
 mod text;
@@ -55,6 +57,9 @@ enum Process {
     Sub(subscribe::SubscribeArgs),
     /// Measure a broker, CometMQ's or Apache's: msgs/s, latency, CPU and memory
     Bench(bench::BenchArgs),
+    /// Look at a broker's directory and put it right, CometMQ's or Apache's, running or not
+    #[command(subcommand)]
+    Store(store::StoreCommand),
 }
 
 fn main() -> ExitCode {
@@ -76,6 +81,7 @@ fn main() -> ExitCode {
         }),
         Process::Pub(args) => block_on(&environment, publish::run(args, &environment)),
         Process::Sub(args) => block_on(&environment, subscribe::run(args, &environment)),
+        Process::Store(command) => store::run(command, &environment),
         Process::Bench(args) => block_on(&environment, LocalSet::new().run_until(bench::run(args, &environment))),
     }
 }

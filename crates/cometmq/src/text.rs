@@ -3,6 +3,7 @@
 use crate::listen::VipError;
 use crate::serve::{Advertised, StartError};
 use broker::OpenError;
+use broker::adopt::{Finding, What};
 use broker::config::Notes;
 use broker::registration::Chosen;
 use std::io;
@@ -213,6 +214,14 @@ pub fn start_error(error: &StartError, language: Language) -> String {
             let pid = pid.map_or("未知".to_owned(), |pid| pid.to_string());
             format!("{} 正被进程 {pid} 使用；请先停止该进程，或换一个 {key}", directory.display())
         }
+        (StartError::Open(OpenError::Refused(findings)), _) => {
+            let sentences: Vec<_> = findings.iter().map(|it| format!("\n  {}", finding(it, language))).collect();
+            let sentences = sentences.concat();
+            match language {
+                English => format!("the broker does not start on this directory:{sentences}"),
+                Chinese => format!("Broker 无法在该目录上启动：{sentences}"),
+            }
+        }
         (StartError::Open(error), English) => format!("can't open the broker's data: {error}"),
         (StartError::Open(error), Chinese) => format!("无法打开 Broker 的数据：{error}"),
         (StartError::Close(error), English) => format!("could not bring the broker's data to disk: {error}"),
@@ -220,6 +229,64 @@ pub fn start_error(error: &StartError, language: Language) -> String {
         (StartError::Threads(error), English) => format!("the system gives no threads, sockets or signals: {error}"),
         (StartError::Threads(error), Chinese) => format!("系统无法提供线程、套接字或信号：{error}"),
     }
+}
+
+/// What another broker keeps in the directory, and what becomes of it.
+pub fn finding(finding: &Finding, language: Language) -> String {
+    let path = finding.path.display();
+    let list = |topics: &[String]| topics.join("、");
+    let sentence = match &finding.what {
+        _ if language == English => return finding.to_string(),
+        What::Known => return path.to_string(),
+        What::Spare => "这里不需要，为 Apache Broker 原样保留".into(),
+        What::Unclean => "上一个 Broker 未正常停止；请确认它已经退出，启动时会整理日志末尾".into(),
+        What::Unknown => "没有已知的 Broker 会写它；原样保留".into(),
+        What::RocksDbQueues => "消费队列存放在 RocksDB 中（storeType=defaultRocksDB），这里不读取。\
+            请把它连同 consumequeue 一起移走，消费队列会由提交日志重建"
+            .into(),
+        What::RocksDbTables => "主题、消费组或位点存放在 RocksDB 中，这里不读取。在 Apache Broker 运行时用 \
+            `mqadmin rocksDBConfigToJson -b 地址` 写出 config/topics.json、config/subscriptionGroup.json、\
+            config/consumerOffset.json，停止它，再移走该目录"
+            .into(),
+        What::RocksDbState => "RocksDB 中存有索引、定时消息、事务或 POP 消息的状态，这里不读取。请在 Apache Broker 上把 indexRocksDBEnable、\
+            timerRocksDBEnable、transRocksDBEnable、popConsumerKVServiceEnable 设为 false，待处理完后停止它，再移走该目录"
+            .into(),
+        What::BatchTopics(topics) => format!(
+            "主题 {} 的 queue.type 为 BatchCQ，这里不读取。请待其消费完后用 `mqadmin deleteTopic` 删除，或为它们保留 Apache Broker",
+            list(topics)
+        ),
+        What::CompactionTopics(topics) => format!(
+            "主题 {} 的 cleanup.policy 为 COMPACTION：早于提交日志的消息只在 compaction 目录中，这里不读取。\
+             请复制到普通主题后用 `mqadmin deleteTopic` 删除，或为它们保留 Apache Broker",
+            list(topics)
+        ),
+        What::StaticTopics(topics) => format!(
+            "主题 {} 是静态主题，其队列由该表分布在多个 Broker 上，这里不读取。请复制到普通主题后删除，或为它们保留 Apache Broker",
+            list(topics)
+        ),
+        What::ExtendedQueues => "存有消费队列的标签（enableConsumeQueueExt=true），这里不读取。\
+            请把它连同 consumequeue 一起移走，消费队列会由提交日志重建"
+            .into(),
+        What::LmqOffsets => "比 consumerOffset.json 新：enableLmq=true 时 Apache Broker 把全部位点写在这里。\
+            请用它覆盖 consumerOffset.json；轻量队列（%LMQ%…）本身不在这里提供服务"
+            .into(),
+        What::DLedger => "提交日志是 DLedger 格式，这里不读取。请用消费者和生产者搬移其中的消息，或为它保留 Apache Broker".into(),
+        What::Timers { waiting, of_pop, left: false } => format!(
+            "有 {waiting} 条定时消息尚未到期（其中 {of_pop} 条代表 POP 消费者手中的消息），本版本不投递它们。请由 Apache Broker 投递：停止发送定时消息、\
+             停止 POP 消费者，待定时器清空后停止 Broker。或设置 timerWheelEnable=false：它们原样保留，直到 7 天之内 Apache Broker 再次使用该目录"
+        ),
+        What::Timers { waiting, of_pop, left: true } => format!(
+            "按 timerWheelEnable=false，{waiting} 条定时消息（其中 POP 消费者的 {of_pop} 条）不投递，直到 Apache Broker 再次使用该目录；超过 7 天它会丢弃它们"
+        ),
+        What::OpenTransactions(count) => format!(
+            "{count} 条半消息既未提交也未回滚，本版本不会回查生产者。它们保留在日志中；Apache Broker 再次使用该目录时会回查"
+        ),
+        What::PopGroups(groups) => format!("消费组 {} 设为 POP 模式，本版本没有该模式；其消费者将改为拉取", list(groups)),
+        What::Replica => "该 Broker 曾是带控制器的副本组的成员，在这里是独立的。请使用主节点的目录，并让其余节点保持停止".into(),
+        What::Rights => "这里存有用户和权限，本版本不检查任何人的权限；请勿让陌生人访问端口".into(),
+        What::Tiered => "只存在于分级存储中的消息不提供服务；队列从提交日志中现有的消息开始".into(),
+    };
+    format!("{path}：{sentence}")
 }
 
 /// Why a client of a cluster did not do what it was asked for.

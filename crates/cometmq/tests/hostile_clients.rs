@@ -10,7 +10,6 @@ use protocol::message::QueueOffset;
 use protocol::request::Request;
 use protocol::request::pull::PullMessage;
 use protocol::request::route::GetRoute;
-use protocol::request::send::SendMessage;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use std::collections::HashMap;
 use std::io::Write;
@@ -19,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use support::raw::{PATIENCE, Raw, descriptors, falls_to, frame, memory};
-use support::{Process, free_broker_port, free_port, pull_request};
+use support::{Dev, pull_request, send_request};
 
 const MIB: usize = 1024 * 1024;
 
@@ -30,40 +29,14 @@ fn times(few: usize, many: usize) -> usize {
     if std::env::var_os("HOSTILE").is_some() { many } else { few }
 }
 
-/// `cometmq dev`.
-struct Dev {
-    process: Process,
-    namesrv: String,
-    broker: String,
-}
-
 fn start(data: &std::path::Path) -> Dev {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
-    let (namesrv, broker) = (free_port().to_string(), free_broker_port().to_string());
-    let arguments = ["dev", "--namesrv-port", &namesrv, "--broker-port", &broker, "--data", data.to_str().unwrap()];
-    let mut process = Process::start(&arguments);
-    let (namesrv, broker) = (format!("127.0.0.1:{namesrv}"), format!("127.0.0.1:{broker}"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(process.serves(&broker));
-    Dev { process, namesrv, broker }
-}
-
-/// A send as Java's producer would write it.
-fn send_request(queue_id: i32) -> SendMessage {
-    SendMessage {
-        producer_group: "test-producer".into(),
-        topic: "T".into(),
-        default_topic: "TBW102".into(),
-        default_topic_queue_nums: 4,
-        queue_id,
-        born_timestamp: 1_700_000_000_000,
-        ..SendMessage::default()
-    }
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(Dev::start(data))
 }
 
 fn send(body: usize) -> Command {
-    let mut command = send_request(0).write();
+    let mut command = send_request("T", 0, "").write();
     command.body = vec![b'x'; body].into();
     command
 }
@@ -132,21 +105,21 @@ fn beside_a_healthy_client(storm: impl FnOnce(&Dev, &Healthy)) {
     let mut first = Raw::connect(&dev.broker);
     // Messages of two queues, in turn: what one pull gets lies in pieces, and goes through memory.
     for n in 0..400 {
-        let mut message = send_request(n % 2).write();
+        let mut message = send_request("T", n % 2, "").write();
         message.body = vec![b'x'; 3000].into();
         assert_eq!(first.ask(message).code, response::SUCCESS);
     }
     // The name server hears of the topic before the producer hears of its message; so it has a route.
     let healthy = Healthy::start(&dev);
     healthy.until_answered(50);
-    let (open, used) = (descriptors(dev.process.pid()), memory(dev.process.pid()));
+    let (open, used) = (descriptors(dev.pid()), memory(dev.pid()));
     storm(&dev, &healthy);
     healthy.until_answered(50);
     // Files of the store may have been added.
-    falls_to(open + 10, "descriptors", || descriptors(dev.process.pid()));
-    falls_to(used + KEPT, "memory in bytes", || memory(dev.process.pid()));
+    falls_to(open + 10, "descriptors", || descriptors(dev.pid()));
+    falls_to(used + KEPT, "memory in bytes", || memory(dev.pid()));
     healthy.stop();
-    assert!(dev.process.stop().success());
+    assert!(dev.stop().success());
 }
 
 #[test]
@@ -157,7 +130,7 @@ fn pullers_that_never_read() {
         pullers.iter().for_each(|raw| raw.write_beside(pulls.clone()));
         healthy.until_answered(100);
         // 2000 × 256 KiB are owed to each; what lies in the process is 1 MiB for each, and a reply.
-        let used = memory(dev.process.pid());
+        let used = memory(dev.pid());
         assert!(
             used < pullers.len().min(300) * 2 * MIB + 256 * MIB,
             "{} MiB for {} pullers",
@@ -223,8 +196,9 @@ fn frames_that_are_none_and_replies_that_nobody_wants() {
             }
         }
         healthy.until_answered(1);
-        let output = dev.process.output();
+        let output = dev.output();
         assert_eq!(output.matches("not RocketMQ's protocol").count(), 1, "{output}");
+        drop(output);
 
         let replies: Vec<u8> = (0..1000).flat_map(|opaque| frame(Command::response(0), opaque)).collect();
         let mut chatty = [Raw::connect(&dev.broker), Raw::connect(&dev.namesrv)];
@@ -283,7 +257,7 @@ fn large_messages_from_many_at_a_time() {
             assert!(answers.len() == each as usize && answers.values().all(|answer| answer.code == response::SUCCESS));
         }
         // Each has a turn: twice the 256 MiB, as buffers grow by doubling, and what the store has not written yet.
-        let used = memory(dev.process.pid());
+        let used = memory(dev.pid());
         assert!(used < 1024 * MIB, "{} MiB", used / MIB);
     });
 }
@@ -310,7 +284,7 @@ fn twice_what_it_can_take_is_answered_all_the_same() {
         .collect();
     let capacity: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
 
-    let used = memory(dev.process.pid());
+    let used = memory(dev.pid());
     let each = 2 * capacity / connections;
     let threads: Vec<_> = (0..connections)
         .map(|_| {
@@ -339,14 +313,14 @@ fn twice_what_it_can_take_is_answered_all_the_same() {
         std::thread::sleep(Duration::from_millis(10));
     }
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    falls_to(used + KEPT, "memory in bytes", || memory(dev.process.pid()));
+    falls_to(used + KEPT, "memory in bytes", || memory(dev.pid()));
 }
 
 #[test]
 fn out_of_descriptors_it_serves_those_it_has_and_says_so_once() {
     let data = tempfile::tempdir().unwrap();
     let dev = start(data.path());
-    let limits = std::fs::read_to_string(format!("/proc/{}/limits", dev.process.pid())).unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", dev.pid())).unwrap();
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let words: Vec<&str> = files.split_whitespace().collect();
     assert_eq!(words[3], words[4], "it takes what it may have: {files}");
@@ -354,7 +328,7 @@ fn out_of_descriptors_it_serves_those_it_has_and_says_so_once() {
     let mut early = Raw::connect(&dev.broker);
     assert_eq!(early.ask(send(10)).code, response::SUCCESS);
     let limit = Rlimit { current: Some(200), maximum: Some(200) };
-    prlimit(Pid::from_raw(dev.process.pid() as i32), Resource::Nofile, limit).unwrap();
+    prlimit(Pid::from_raw(dev.pid() as i32), Resource::Nofile, limit).unwrap();
     let mut crowd: Vec<Raw> = (0..400).map(|_| Raw::connect(&dev.broker)).collect();
     let mut refused = 0;
     for raw in &mut crowd {
@@ -366,11 +340,11 @@ fn out_of_descriptors_it_serves_those_it_has_and_says_so_once() {
         }
     }
     assert!((200..400).contains(&refused), "{refused} of 400 were refused");
-    assert!(descriptors(dev.process.pid()) <= 160, "a fifth is left for files");
+    assert!(descriptors(dev.pid()) <= 160, "a fifth is left for files");
     assert_eq!(early.ask(send(3 * MIB)).code, response::SUCCESS);
     drop(crowd);
-    falls_to(100, "descriptors", || descriptors(dev.process.pid()));
+    falls_to(100, "descriptors", || descriptors(dev.pid()));
     assert_eq!(Raw::connect(&dev.broker).ask(send(10)).code, response::SUCCESS);
-    let output = dev.process.output();
+    let output = dev.output();
     assert_eq!(output.matches("connections are refused").count(), 1, "{output}");
 }

@@ -1,6 +1,7 @@
 //! Topics: their settings, the names that RocketMQ reserves, the rules for names.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// May be read from.
@@ -57,6 +58,9 @@ pub struct TopicConfig {
     pub topic_sys_flag: i32,
     /// Queues to write to.
     pub write_queue_nums: i32,
+    /// Settings that we keep for others: what versions to come write.
+    #[serde(flatten)]
+    pub others: Map<String, Value>,
 }
 
 impl Default for TopicConfig {
@@ -70,6 +74,7 @@ impl Default for TopicConfig {
             topic_name: String::new(),
             topic_sys_flag: 0,
             write_queue_nums: 16,
+            others: Map::new(),
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::Disk;
@@ -34,6 +34,31 @@ pub(crate) struct Checkpoint {
     pub dispatched: i64,
 }
 
+impl Checkpoint {
+    fn decode(bytes: &[u8; USED]) -> Checkpoint {
+        let mut numbers = bytes.as_chunks::<8>().0.iter().map(|number| i64::from_be_bytes(*number).max(0));
+        let mut next = || numbers.next().unwrap_or(0);
+        Checkpoint {
+            log_timestamp: next(),
+            queue_timestamp: next(),
+            index_timestamp: next(),
+            master_flushed: next(),
+            confirmed: next(),
+            dispatched: next(),
+        }
+    }
+}
+
+/// What the file at `path` says, without opening it for more; `None` if it is too short.
+pub(crate) fn look(disk: &Disk, path: &Path, size: u64) -> io::Result<Option<Checkpoint>> {
+    if size < USED as u64 {
+        return Ok(None);
+    }
+    let mut bytes = [0; USED];
+    Segment::existing(disk, path.to_owned(), 0, size, Access::Random).read(&mut bytes, 0)?;
+    Ok(Some(Checkpoint::decode(&bytes)))
+}
+
 /// The open file.
 #[derive(Debug)]
 pub(crate) struct CheckpointFile {
@@ -50,17 +75,7 @@ impl CheckpointFile {
         };
         let mut bytes = [0; USED];
         segment.read(&mut bytes, 0)?;
-        let mut numbers = bytes.as_chunks::<8>().0.iter().map(|number| i64::from_be_bytes(*number).max(0));
-        let mut next = || numbers.next().unwrap_or(0);
-        let checkpoint = Checkpoint {
-            log_timestamp: next(),
-            queue_timestamp: next(),
-            index_timestamp: next(),
-            master_flushed: next(),
-            confirmed: next(),
-            dispatched: next(),
-        };
-        Ok((CheckpointFile { segment }, checkpoint))
+        Ok((CheckpointFile { segment }, Checkpoint::decode(&bytes)))
     }
 
     /// Writes the numbers and brings them to disk.

@@ -71,6 +71,9 @@ pub struct StoreConfig {
     /// Are bodies compared with their checksums when the store opens after a crash?
     /// Key: `checkCRCOnRecover`. Takes effect: at restart.
     pub check_crc_on_recover: bool,
+    /// How many bytes per second the scrub reads of old commit log files, to see that they are sound; 0: none.
+    /// Key: `scrubBytesPerSecond`. Takes effect: at restart.
+    pub scrub_rate: u64,
     /// The way to the files. No key: for tests.
     pub disk: Disk,
     /// What messages are stamped by. No key: for tests.
@@ -99,6 +102,7 @@ impl StoreConfig {
             disk_used_max: None,
             disk_used_enough: 0.85,
             check_crc_on_recover: true,
+            scrub_rate: 8 << 20,
             disk: Disk::default(),
             clock: Clock::default(),
         }

@@ -30,7 +30,7 @@ pub(crate) const ENTRY_LEN: usize = 20;
 /// Size in an entry that stands for no message.
 pub(crate) const NO_MESSAGE: i32 = i32::MAX;
 /// A longer gap between two messages of a queue is not believed.
-const GAP_MAX: i64 = 1_000_000;
+pub(crate) const GAP_MAX: i64 = 1_000_000;
 
 /// Where a message is.
 #[doc(alias = "CqUnit")]
@@ -48,7 +48,7 @@ impl Entry {
         out.extend_from_slice(&self.tags_code.to_be_bytes());
     }
 
-    fn decode(bytes: &[u8; ENTRY_LEN]) -> Entry {
+    pub(crate) fn decode(bytes: &[u8; ENTRY_LEN]) -> Entry {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t] = *bytes;
         Entry {
             at: i64::from_be_bytes([a, b, c, d, e, f, g, h]),

@@ -73,26 +73,40 @@ pub trait Watch: fmt::Debug + Send + Sync {
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     watch: Option<Arc<dyn Watch>>,
+    read_only: bool,
 }
 
 impl PartialEq for Disk {
     fn eq(&self, other: &Disk) -> bool {
-        match (&self.watch, &other.watch) {
+        let same_watch = match (&self.watch, &other.watch) {
             (None, None) => true,
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
             _ => false,
-        }
+        };
+        same_watch && self.read_only == other.read_only
     }
 }
 
 impl Disk {
     /// The same files, watched.
     pub fn watched(watch: Arc<dyn Watch>) -> Disk {
-        Disk { watch: Some(watch) }
+        Disk { watch: Some(watch), ..Disk::default() }
+    }
+
+    /// The same files, of which none can be changed: whoever only looks gets an error before it does harm.
+    pub fn read_only(&self) -> Disk {
+        Disk { read_only: true, ..self.clone() }
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only
     }
 
     #[inline]
     fn act<T>(&self, action: Action<'_>, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        if self.read_only && !matches!(action, Action::Read { .. }) {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         let Some(watch) = &self.watch else { return act() };
         watch.before(action)?;
         let done = act()?;

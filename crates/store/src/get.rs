@@ -18,6 +18,7 @@ use protocol::message::{CommitLogOffset, QueueOffset};
 use protocol::record::{Record, RecordError};
 
 use crate::consume_queue::{Entry, Queue};
+use crate::lost;
 use crate::segment::{FileSlice, Segment};
 use crate::{Inner, Store};
 
@@ -274,9 +275,10 @@ impl Inner {
         }
         let status = match stopped {
             _ if count > 0 => GetStatus::Found,
-            Some(damage) if damage.at.0 < self.log.min() => {
+            // Meanwhile its time was over, or an operator has taken note that it is lost.
+            Some(damage) if damage.at.0 < self.log.min() || damage.reason == lost::REASON => {
                 next = queue.bounds().0.max(damage.offset.0 + 1);
-                GetStatus::MessageWasRemoving // meanwhile its time was over
+                GetStatus::MessageWasRemoving
             }
             Some(damage) if damage.offset.0 == next => {
                 next = damage.offset.0 + 1;
@@ -437,6 +439,9 @@ fn check(bytes: &[u8], at: i64, queue: Option<&Queue>) -> Result<(), String> {
         return Err(format!("it says it belongs to {} of the commit log", record.commit_log_offset));
     }
     record.verify_crc().map_err(|error| error.to_string())?;
+    if queue.is_some() && lost::is_lost(&record) {
+        return Err(lost::REASON.to_owned());
+    }
     match queue {
         // Several light queues may point to one record of another topic.
         Some(queue) if !queue.topic().starts_with("%LMQ%") => {
@@ -450,7 +455,7 @@ fn check(bytes: &[u8], at: i64, queue: Option<&Queue>) -> Result<(), String> {
 }
 
 /// Does the tags code point into a consume queue extension, which this store does not read? The client filters then.
-fn is_extended(tags_code: i64) -> bool {
+pub(crate) fn is_extended(tags_code: i64) -> bool {
     tags_code < i64::from(i32::MIN)
 }
 

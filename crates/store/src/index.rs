@@ -22,9 +22,9 @@ use crate::disk::Disk;
 use crate::dispatch::IndexItem;
 use crate::segment::{Access, ListError, Listed, Segment, files_of};
 
-const HEADER_LEN: u64 = 40;
-const SLOT_LEN: u64 = 4;
-const ENTRY_LEN: usize = 20;
+pub(crate) const HEADER_LEN: u64 = 40;
+pub(crate) const SLOT_LEN: u64 = 4;
+pub(crate) const ENTRY_LEN: usize = 20;
 /// Slots of one page, the unit in which changed slots are written.
 const PAGE_SLOTS: usize = 1024;
 /// Bytes of entries read at a time.
@@ -33,14 +33,14 @@ const READ_LEN: usize = 1 << 20;
 /// The first 40 bytes of a file.
 #[doc(alias = "IndexHeader")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Header {
+pub(crate) struct Header {
     begin_timestamp: i64,
     end_timestamp: i64,
-    begin_at: i64,
-    end_at: i64,
+    pub begin_at: i64,
+    pub end_at: i64,
     used_slots: i32,
     /// Number of the next entry; 1 in a new file.
-    count: i32,
+    pub count: i32,
 }
 
 impl Header {
@@ -55,7 +55,7 @@ impl Header {
         bytes
     }
 
-    fn decode(bytes: &[u8; HEADER_LEN as usize]) -> Header {
+    pub(crate) fn decode(bytes: &[u8; HEADER_LEN as usize]) -> Header {
         let long = |at: usize| bytes[at..at + 8].iter().fold(0i64, |number, byte| number << 8 | i64::from(*byte));
         let int = |at: usize| bytes[at..at + 4].iter().fold(0i32, |number, byte| number << 8 | i32::from(*byte));
         Header {
@@ -70,11 +70,11 @@ impl Header {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
-    hash: u32,
-    at: i64,
+pub(crate) struct Entry {
+    pub hash: u32,
+    pub at: i64,
     seconds: i32,
-    previous: u32,
+    pub previous: u32,
 }
 
 impl Entry {
@@ -85,7 +85,7 @@ impl Entry {
         out.extend_from_slice(&self.previous.to_be_bytes());
     }
 
-    fn decode(bytes: &[u8; ENTRY_LEN]) -> Entry {
+    pub(crate) fn decode(bytes: &[u8; ENTRY_LEN]) -> Entry {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t] = *bytes;
         Entry {
             hash: u32::from_be_bytes([a, b, c, d]),

@@ -69,6 +69,12 @@ mod segment;
 
 mod lock;
 
+mod lost;
+
+pub mod inspect;
+
+mod scrub;
+
 pub mod table;
 
 #[cfg(test)]
@@ -93,6 +99,7 @@ use flush::{Bell, Flusher};
 use index::Index;
 use lock::Lock;
 use retention::Limited;
+use scrub::Scrub;
 use space::Spaces;
 
 pub use clean::{Clean, Cleaned, Held, Needed};
@@ -107,6 +114,7 @@ pub use put::{PutError, PutMessage, Stored, StoredBatch, TOPIC_LENGTH_MAX};
 pub use query::{Boundary, QueryResult};
 pub use recover::OpenError;
 pub use retention::Retention;
+pub use scrub::Scrubbed;
 pub use segment::FileSlice;
 pub use space::{Space, SpaceState};
 
@@ -130,6 +138,7 @@ pub(crate) struct Inner {
     index: Option<Mutex<Index>>,
     flusher: Flusher,
     disk_bell: Bell,
+    scrub: Scrub,
     checkpoint: Mutex<(CheckpointFile, Checkpoint)>,
     deletions: Deletions,
     /// Topics with limits of their own.
@@ -162,6 +171,7 @@ impl Store {
             index: recovered.index.map(Mutex::new),
             flusher,
             disk_bell: Bell::default(),
+            scrub: Scrub::default(),
             checkpoint: Mutex::new(recovered.checkpoint),
             deletions: recovered.deletions,
             limited: Mutex::default(),
@@ -176,6 +186,7 @@ impl Store {
         store.spawn("store-dispatch", Inner::run_dispatch)?;
         store.inner.look_at_space();
         store.spawn("store-disk", Inner::run_disk)?;
+        store.spawn("store-scrub", Inner::run_scrub)?;
         Ok(Arc::new(store))
     }
 
@@ -269,6 +280,7 @@ impl Store {
         self.inner.flusher.bell.stop();
         self.inner.dispatcher.bell.stop();
         self.inner.disk_bell.stop();
+        self.inner.scrub.bell.stop();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the store ended in a panic");

@@ -70,6 +70,22 @@ impl Lock {
     }
 }
 
+/// Who has `root` open, without taking or making anything: the process, by its id if that can be told.
+pub(crate) fn holder_of(root: &Path) -> io::Result<Option<Option<i32>>> {
+    // First, also because closing any handle of the file `lock` would drop this process's own lock.
+    if let Some(pid) = directory_holder(&File::open(root)?) {
+        return Ok(Some(Some(pid)));
+    }
+    let file = match OpenOptions::new().read(true).open(root.join("lock")) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let wanted = Flock { start: 0, length: 1, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
+    let held = fcntl_getlk(&file, &wanted)?;
+    Ok(held.map(|held| held.pid.map(|pid| pid.as_raw_nonzero().get())))
+}
+
 fn holder(file: &File) -> Option<i32> {
     let wanted = Flock { start: 0, length: 1, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
     let held = fcntl_getlk(file, &wanted).ok()??;

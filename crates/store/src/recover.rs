@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memchr::memmem;
-use protocol::message::CommitLogOffset;
+use protocol::message::{CommitLogOffset, QueueOffset};
 use protocol::record::{Record, RecordError};
 
 use crate::checkpoint::{Checkpoint, CheckpointFile};
@@ -27,6 +27,7 @@ use crate::dispatch::{IndexItem, Keys};
 use crate::get::read_record;
 use crate::index::Index;
 use crate::lock::{self, Lock, LockError};
+use crate::lost;
 use crate::put::{is_queued, is_storable_topic};
 use crate::segment::{Access, ListError, Listed, OpenFiles, Segment, Segments, directories_of};
 
@@ -38,7 +39,7 @@ const DRAIN_AT: usize = 200_000;
 /// Consume queue files open at a time.
 const OPEN_FILES_MAX: usize = 2048;
 /// Timestamps of a checkpoint are trusted this much less, in ms.
-const TIMESTAMP_SLACK: i64 = 3000;
+pub(crate) const TIMESTAMP_SLACK: i64 = 3000;
 /// The first three bytes of both magic numbers of records.
 const MAGIC_PREFIX: [u8; 3] = [0xDA, 0xA3, 0x20];
 
@@ -406,9 +407,19 @@ impl Redo<'_> {
     fn dispatch(&mut self, record: &Record<'_>) -> Result<(), OpenError> {
         let at = record.commit_log_offset.0;
         self.last_timestamp = self.last_timestamp.max(record.store_timestamp);
+        if let Some(lost) = lost::of(record) {
+            // Its queue goes on to say which message it was.
+            if at >= self.queues_from && is_storable_topic(&lost.topic) {
+                let entry = Entry { at, size: record.bytes.len() as i32, tags_code: 0 };
+                let queue = self.queues.get_or_create(&lost.topic, lost.queue_id);
+                queue.publish(QueueOffset(lost.queue_offset), entry, &mut Vec::new());
+                self.dirty.insert((lost.topic.into(), lost.queue_id));
+            }
+            return Ok(());
+        }
         let to_queue = at >= self.queues_from && is_queued(record.sys_flag);
         let to_index = at >= self.index_from;
-        if !to_queue && !to_index || at < self.deletions.begin_of(record.topic) {
+        if !to_queue && !to_index || at < self.deletions.begin_of(record.topic) || lost::is_lost(record) {
             return Ok(());
         }
         let Some(queue_id) = u32::try_from(record.queue_id).ok().filter(|_| is_storable_topic(record.topic)) else {
@@ -528,12 +539,12 @@ fn may_be_torn(record: &Record<'_>) -> bool {
     record.properties.last() == Some(&0) || record.topic.contains('\0')
 }
 
-enum Unsound {
+pub(crate) enum Unsound {
     Error(RecordError),
     Elsewhere(CommitLogOffset),
 }
 
-fn sound(bytes: &[u8], at: i64, verify_crc: bool) -> Result<Record<'_>, Unsound> {
+pub(crate) fn sound(bytes: &[u8], at: i64, verify_crc: bool) -> Result<Record<'_>, Unsound> {
     let record = Record::parse(bytes).map_err(Unsound::Error)?;
     if record.commit_log_offset.0 != at {
         return Err(Unsound::Elsewhere(record.commit_log_offset));
@@ -546,7 +557,7 @@ fn sound(bytes: &[u8], at: i64, verify_crc: bool) -> Result<Record<'_>, Unsound>
 
 /// A stretch of a file in memory.
 #[derive(Default)]
-struct Window {
+pub(crate) struct Window {
     base: i64,
     at: u64,
     bytes: Vec<u8>,
@@ -556,7 +567,7 @@ struct Window {
 
 impl Window {
     /// The bytes of `segment` from `at` on: at least `wanted`, or some, or all that the file has.
-    fn read(&mut self, segment: &Arc<Segment>, at: u64, wanted: usize) -> io::Result<&[u8]> {
+    pub(crate) fn read(&mut self, segment: &Arc<Segment>, at: u64, wanted: usize) -> io::Result<&[u8]> {
         let rest = (segment.size - at) as usize;
         let needed = rest.min(wanted.max(4096)) as u64;
         let has = self.base == segment.base && at >= self.at && at + needed <= self.at + self.bytes.len() as u64;
@@ -583,7 +594,7 @@ fn look_ahead(segments: &Segments, damaged: &Arc<Segment>, at: i64) -> Result<Op
 }
 
 /// The first sound record of a file at byte `from` or behind.
-fn first_sound(segment: &Arc<Segment>, from: u64) -> io::Result<Option<i64>> {
+pub(crate) fn first_sound(segment: &Arc<Segment>, from: u64) -> io::Result<Option<i64>> {
     let finder = memmem::Finder::new(&MAGIC_PREFIX);
     let mut bytes = Vec::new();
     let mut from = from;

@@ -95,7 +95,7 @@ impl Segment {
         if let Some(file) = &*self.handle.lock() {
             return Ok(file.clone());
         }
-        let file = OpenOptions::new().read(true).write(true).open(&self.path)?;
+        let file = OpenOptions::new().read(true).write(!self.disk.is_read_only()).open(&self.path)?;
         Ok(self.keep(file))
     }
 
@@ -158,6 +158,8 @@ impl Segment {
         use rustix::fs::{SeekFrom, seek};
         let file = self.file()?;
         match seek(&*file, SeekFrom::Data(at)) {
+            // A file may be longer than it should.
+            Ok(start) if start >= self.size => Ok(None),
             Ok(start) => Ok(Some(start..seek(&*file, SeekFrom::Hole(start)).unwrap_or(self.size).min(self.size))),
             Err(rustix::io::Errno::NXIO) => Ok(None),
             Err(_) => Ok((at < self.size).then_some(at..self.size)),
@@ -250,6 +252,15 @@ impl Segments {
             segments.push(Segment::existing(&disk, path, base, size, access.clone()));
         }
         Ok(Segments { disk, dir, size, access, list: RwLock::new(segments) })
+    }
+
+    /// Files that were found before, whatever their sizes, in the order of their positions.
+    pub(crate) fn of(disk: Disk, dir: PathBuf, size: u64, access: Access, files: &[(i64, PathBuf, u64)]) -> Segments {
+        let segment = |(base, path, size): &(i64, PathBuf, u64)| {
+            Segment::existing(&disk, path.clone(), *base, *size, access.clone())
+        };
+        let list = RwLock::new(files.iter().map(segment).collect());
+        Segments { disk, dir, size, access, list }
     }
 
     /// A new last file that begins at `base`.

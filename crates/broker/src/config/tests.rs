@@ -25,7 +25,7 @@ fn defaults_are_those_of_apache_and_of_the_manual() {
     let manual = include_str!("../config.rs");
     for (key, value) in Config::default().values() {
         let apache = apache_keys().find(|(known, _)| *known == key).map(|(_, default)| default);
-        let is_ours = key == "diskFreeSpaceMin";
+        let is_ours = matches!(key, "diskFreeSpaceMin" | "scrubBytesPerSecond");
         assert_ne!(apache.is_some(), is_ours, "{key} is no key of Apache's");
         let described = manual.split(&format!("Key: `{key}`. Default: ")).nth(1);
         let described = described.unwrap_or_else(|| panic!("{key} has no manual")).trim_start_matches('`');
@@ -126,4 +126,13 @@ fn name_server_addresses_may_leave_out_the_port() {
     let read = |text| namesrv_addresses(text).map(|addresses| addresses.join(" "));
     assert_eq!(read(" ns1 ; ns2:1;::1;[::1]:5; ").as_deref(), Some("ns1:9876 ns2:1 [::1]:9876 [::1]:5"));
     assert_eq!(["http://a:1", ":1", "a:0", "a:x"].map(read), [const { None }; 4]);
+}
+
+#[test]
+fn keys_as_4_4_spells_them_are_honoured() {
+    let text = "mapedFileSizeCommitLog=65536\nmapedFileSizeConsumeQueue=2000\ntimerWheelEnable=false\n";
+    let (config, notes) = Config::default().parse_over(Path::new("b.conf"), text).unwrap();
+    assert_eq!((config.commit_log_file_size, config.consume_queue_file_size), (65536, 2000));
+    assert!(!config.timer_wheel);
+    assert_eq!(notes, Notes::default());
 }

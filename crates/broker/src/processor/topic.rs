@@ -51,6 +51,7 @@ pub(super) async fn create(broker: Arc<Broker>, call: Call<CreateTopic>) -> Resu
         topic_name: request.topic,
         topic_sys_flag: request.topic_sys_flag.unwrap_or(0),
         write_queue_nums: request.write_queue_nums,
+        others: known.map(|known| known.others.clone()).unwrap_or_default(),
     };
     tracing::info!(topic = config.topic_name, by = ?call.peer, "created or changed");
     let counter =

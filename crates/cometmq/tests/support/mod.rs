@@ -4,6 +4,7 @@
 pub mod ledger;
 pub mod raw;
 
+use bytes::Bytes;
 use ledger::Content;
 use protocol::code::response;
 use protocol::command::Command;
@@ -12,9 +13,12 @@ use protocol::record::Record;
 use protocol::request::Request;
 use protocol::request::offset::GetMinOffset;
 use protocol::request::pull::PullMessage;
+use protocol::request::send::{SendMessage, SendMessageReply};
 use remoting::Client;
+use remoting::client::RequestError;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -58,10 +62,6 @@ impl Process {
         }
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     pub fn output(&self) -> String {
         self.output.lock().unwrap().clone()
     }
@@ -77,6 +77,49 @@ impl Process {
         let pid = self.child.id().to_string();
         assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         self.child.wait().unwrap()
+    }
+}
+
+/// `cometmq dev` on ports of its own.
+pub struct Dev {
+    process: Process,
+    pub namesrv: String,
+    pub broker: String,
+}
+
+impl Dev {
+    /// Starts it and waits until it serves.
+    pub async fn start(data: &Path) -> Dev {
+        Dev::start_on(data, free_port(), free_broker_port(), &[]).await
+    }
+
+    /// Starts it on these ports, with these lines in its broker.conf, and waits until it serves.
+    pub async fn start_on(data: &Path, namesrv_port: u16, broker_port: u16, conf: &[&str]) -> Dev {
+        std::fs::create_dir_all(data).unwrap();
+        let conf_file = data.join("test-broker.conf");
+        std::fs::write(&conf_file, conf.join("\n")).unwrap();
+        let (namesrv, broker) = (namesrv_port.to_string(), broker_port.to_string());
+        let (data, conf_file) = (data.to_str().unwrap(), conf_file.to_str().unwrap());
+        let ports = ["--namesrv-port", &namesrv, "--broker-port", &broker];
+        let process = Process::start(&[&["dev", "--data", data, "-c", conf_file], &ports[..]].concat());
+        let address = |port| format!("127.0.0.1:{port}");
+        let mut dev = Dev { process, namesrv: address(namesrv_port), broker: address(broker_port) };
+        dev.process.serves(&dev.broker).await;
+        dev
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    /// What it printed so far.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+
+    /// SIGTERM; returns how it ended.
+    pub fn stop(self) -> ExitStatus {
+        self.process.stop()
     }
 }
 
@@ -108,6 +151,30 @@ pub fn free_broker_port() -> u16 {
             return port;
         }
     }
+}
+
+/// A send as Java's producer would write it.
+pub fn send_request(topic: &str, queue_id: i32, properties: &str) -> SendMessage {
+    SendMessage {
+        producer_group: "test-producer".into(),
+        topic: topic.into(),
+        default_topic: "TBW102".into(),
+        default_topic_queue_nums: 4,
+        queue_id,
+        born_timestamp: 1_700_000_000_000,
+        properties: Some(properties.into()),
+        ..SendMessage::default()
+    }
+}
+
+/// Sends one message and waits for its answer.
+pub async fn send(
+    client: &Client,
+    broker: &str,
+    request: &SendMessage,
+    body: impl Into<Bytes>,
+) -> Result<SendMessageReply, RequestError> {
+    client.ask_with_body(broker, request, body.into(), SOON).await.map(|(reply, _)| reply)
 }
 
 /// A pull from a queue that does not wait and commits nothing.

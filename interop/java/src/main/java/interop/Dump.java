@@ -28,11 +28,18 @@ final class Dump {
     private final DefaultMQPullConsumer puller;
     private final String brokerName;
     private final PrintStream out;
+    private List<String> ways = List.of();
 
     Dump(DefaultMQPullConsumer puller, String brokerName, PrintStream out) {
         this.puller = puller;
         this.brokerName = brokerName;
         this.out = out;
+    }
+
+    /** From here on each message is also asked for in these ways: by its `id`, its `keys`, the `time` at which it was stored. */
+    Dump in(List<String> ways) {
+        this.ways = ways;
+        return this;
     }
 
     void topic(String topic, int queues) throws Exception {
@@ -41,8 +48,47 @@ final class Dump {
             long min = puller.minOffset(queue);
             Json line = new Json().put("kind", "queue").put("topic", topic).put("queueId", queueId);
             out.println(line.put("minOffset", min).put("maxOffset", puller.maxOffset(queue)));
-            for (MessageExt message : Mq.readAll(puller, queue, min, min)) {
+            List<MessageExt> all = Mq.readAll(puller, queue, min, min);
+            for (MessageExt message : all) {
                 out.println(message(message));
+                if (ways.contains("id")) {
+                    byId(message);
+                }
+                if (ways.contains("keys")) {
+                    byKeys(message);
+                }
+            }
+            if (ways.contains("time")) {
+                byTime(queue, all);
+            }
+        }
+    }
+
+    private void byId(MessageExt message) throws Exception {
+        MessageExt same = Api.viewByOffsetId(puller, message.getTopic(), offsetMsgId(message));
+        Check.that(same.getTopic().equals(message.getTopic()) && same.getQueueOffset() == message.getQueueOffset(), message + " is what its id gives, not " + same);
+        Check.equalBytes(same.getBody(), message.getBody(), "body by id of " + message);
+    }
+
+    /** What waits in the schedule topic is not in the index. */
+    private void byKeys(MessageExt message) throws Exception {
+        if (message.getKeys() == null || message.getTopic().startsWith("SCHEDULE")) {
+            return;
+        }
+        for (String key : message.getKeys().split(" ")) {
+            List<String> found = puller.queryMessage(message.getTopic(), key, 64, 0, Long.MAX_VALUE).getMessageList().stream()
+                .map(Dump::offsetMsgId).toList();
+            Check.that(found.contains(offsetMsgId(message)), message.getTopic() + " key " + key + " finds " + offsetMsgId(message) + ", not only " + found);
+        }
+    }
+
+    /** Messages that were stored at the same millisecond as a neighbour are left out: versions differ in which of them they name. */
+    private void byTime(MessageQueue queue, List<MessageExt> all) throws Exception {
+        for (int i = 0; i < all.size(); i++) {
+            long stored = all.get(i).getStoreTimestamp();
+            boolean alone = (i == 0 || all.get(i - 1).getStoreTimestamp() < stored) && (i + 1 == all.size() || all.get(i + 1).getStoreTimestamp() > stored);
+            if (alone) {
+                Check.equal(puller.searchOffset(queue, stored), all.get(i).getQueueOffset(), "offset at the time of " + all.get(i));
             }
         }
     }

@@ -6,6 +6,7 @@ import java.util.Collection;
 import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
@@ -17,6 +18,8 @@ import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.consumer.store.OffsetStore;
+import org.apache.rocketmq.client.consumer.store.ReadOffsetType;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
@@ -160,6 +163,27 @@ final class Mq implements AutoCloseable {
         List<MessageQueue> queues = new ArrayList<>(producer.fetchPublishMessageQueues(topic));
         Collections.sort(queues);
         return queues;
+    }
+
+    /**
+     * Ends a consumer when it is done with all before `end` of a queue, and the broker knows.
+     *
+     * <p>One that is shut down while its answer is under way sends the message back a second time, and its last offsets
+     * travel without an answer.
+     */
+    static void finish(DefaultMQPushConsumer consumer, Map<MessageQueue, Long> ends) throws Exception {
+        OffsetStore offsets = consumer.getDefaultMQPushConsumerImpl().getOffsetStore();
+        for (Map.Entry<MessageQueue, Long> end : ends.entrySet()) {
+            await("done with all before " + end, () -> offsets.readOffset(end.getKey(), ReadOffsetType.READ_FROM_MEMORY) == end.getValue());
+            offsets.updateConsumeOffsetToBroker(end.getKey(), end.getValue(), false);
+        }
+        consumer.shutdown();
+    }
+
+    /** The queues of a topic that is there, as soon as the name server knows them all. */
+    List<MessageQueue> queuesOf(DefaultMQProducer producer, String topic, int queues) throws Exception {
+        awaitRoute(producer, topic, queues);
+        return queues(producer, topic);
     }
 
     /** All that a queue holds from an offset on, in order. What was just acknowledged may take a moment to be in its queue. */

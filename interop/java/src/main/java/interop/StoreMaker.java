@@ -5,6 +5,7 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
@@ -43,7 +44,7 @@ public final class StoreMaker {
 
     private final Mq mq;
 
-    private StoreMaker(Mq mq) {
+    StoreMaker(Mq mq) {
         this.mq = mq;
     }
 
@@ -66,7 +67,7 @@ public final class StoreMaker {
 
     // ------------------------------------------------------------ write
 
-    private void write() throws Exception {
+    void write() throws Exception {
         DefaultMQProducer producer = mq.producer();
         mq.topicNamed(producer, "Empty", 2);
         mq.makeKnown("Billing", "Empty");
@@ -177,7 +178,7 @@ public final class StoreMaker {
                 return false;
             }
         });
-        consumer.shutdown(); // commits its offsets
+        Mq.finish(consumer, Map.of(new MessageQueue("Failing", BROKER, 0), 6L, new MessageQueue("%RETRY%Failing", BROKER, 0), 1L));
     }
 
     private void commitOffsets(DefaultMQProducer producer) throws Exception {

@@ -1,0 +1,87 @@
+//! How the tools of `cometmq store` write: for people or for programs.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// For whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// JSON, for programs
+    Json,
+}
+
+/// A time in ms since 1970 as people read it, in the local time zone.
+pub fn local_time(millis: i64) -> String {
+    let time = Timestamp::from_millisecond(millis).unwrap_or_default();
+    time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
+}
+
+/// A time in ms since 1970 as programs read it.
+pub fn iso_time(millis: i64) -> Option<String> {
+    Timestamp::from_millisecond(millis).ok().map(|time| format!("{time:.3}"))
+}
+
+/// As RFC 4648 writes it, with `=` at the end.
+pub fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let bits = three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        for n in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * n)) as usize % 64] as char;
+            out.push(if n <= three.len() { digit } else { '=' });
+        }
+    }
+    out
+}
+
+/// 1234567 as 1.2 MB.
+pub fn bytes(count: u64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB"];
+    let mut count = count as f64;
+    let mut unit = 0;
+    while count >= 999.95 && unit + 1 < units.len() {
+        count /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count:.0} B") } else { format!("{count:.1} {}", units[unit]) }
+}
+
+/// Rows of cells in columns; the first column and those of `left` go to the left, numbers to the right.
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |text: &str| text.chars().map(|c| if c as u32 >= 0x1100 { 2 } else { 1 }).sum::<usize>();
+    let widths: Vec<usize> = (0..head.len())
+        .map(|n| rows.iter().map(|row| width(&row[n])).chain([width(head[n])]).max().unwrap_or(0))
+        .collect();
+    let mut out = String::new();
+    for row in std::iter::once(head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()).chain(rows.to_vec()) {
+        out.push_str("  ");
+        for (n, cell) in row.iter().enumerate() {
+            let pad = " ".repeat(widths[n].saturating_sub(width(cell)));
+            match n {
+                0 => out.extend([cell.as_str(), pad.as_str()]),
+                _ => out.extend(["  ", pad.as_str(), cell.as_str()]),
+            }
+        }
+        out.truncate(out.trim_end().len());
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_written_for_people_and_programs() {
+        assert_eq!([0, 999, 1500, 1_000_000, 5 << 40].map(bytes), ["0 B", "999 B", "1.5 kB", "1.0 MB", "5.5 TB"]);
+        assert_eq!(iso_time(1_700_000_000_123).as_deref(), Some("2023-11-14T22:13:20.123Z"));
+        assert_eq!(["", "f", "fo", "foo"].map(|text| base64(text.as_bytes())), ["", "Zg==", "Zm8=", "Zm9v"]);
+        assert_eq!(base64(&[0xff, 0xfe, 0xfd, 0xfc]), "//79/A==");
+        let rows = [vec!["订单".into(), "1".into()], vec!["T".into(), "100".into()]];
+        assert_eq!(table(&["topic", "n"], &rows), "  topic    n\n  订单     1\n  T      100\n");
+    }
+}
