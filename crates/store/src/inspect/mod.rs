@@ -140,7 +140,9 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(LookError::NotThere(root.clone())),
             Err(error) => return Err(failed(error)),
         }
-        if !config.commit_log_dir().is_dir() && !config.consume_queue_dir().is_dir() {
+        // One that was just begun has its lock and no message.
+        let begun = root.join("lock").exists();
+        if !begun && !config.commit_log_dir().is_dir() && !config.consume_queue_dir().is_dir() {
             // Told apart from one that may not be looked into.
             fs::read_dir(root).map_err(failed)?;
             return Err(LookError::NoStore(root.clone()));
