@@ -33,6 +33,17 @@ store-exchange *ARGS:
 crash times="1000":
     CRASH_TIMES={{times}} cargo test --release -p cometmq --test crash -- --nocapture
 
+# Clients that misbehave, by the thousand.
+hostile:
+    HOSTILE=1 cargo test --release -p cometmq-remoting -p cometmq --test hostile_peers --test hostile_clients -- --test-threads=1
+
+# Fuzzers on every format (`cargo install cargo-fuzz` and a nightly compiler are needed), for so many seconds each.
+fuzz seconds="600":
+    cargo test -p cometmq --test properties -- --ignored seeds_for_fuzzers
+    for target in $(basename -s .rs fuzz/targets/*.rs); do \
+        cargo +nightly fuzz run --fuzz-dir fuzz $target -- -max_total_time={{seconds}} -timeout=30 || exit 1; \
+    done
+
 # CometMQ, Apache's broker and the bare limits in one run; writes docs/benchmarks.md.
 bench *ARGS:
     benches/run {{ARGS}}

@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use store::clock::Clock;
 use store::disk::Disk;
 
 /// Where name servers listen unless an address says otherwise.
@@ -126,6 +127,38 @@ pub struct Config {
     /// At which hours of the day old files are deleted, parted by `;`.
     /// Key: `deleteWhen`. Default: `04`.
     pub delete_when: Vec<u8>,
+    /// When more than so many percent of a disk of the store are used, from 10 to 95, old files are deleted at any hour.
+    /// Key: `diskMaxUsedSpaceRatio`. Default: 75.
+    pub disk_max_used_space_ratio: u8,
+    /// When more than `diskSpaceCleanForciblyRatio` percent of the log's disk are used, or messages are refused for want of
+    /// room, the oldest files are deleted however young: as many as it takes, and none if all would not help.
+    /// Key: `cleanFileForciblyEnable`. Default: true.
+    pub clean_file_forcibly: bool,
+    /// How often old files and messages are looked for; once a second while the disk fills.
+    /// Key: `cleanResourceInterval`. Default: 10000.
+    pub clean_resource_interval: Duration,
+    /// So many files of the log are deleted at a time.
+    /// Key: `deleteFileBatchMax`. Default: 10.
+    pub delete_file_batch_max: i32,
+    /// Rest between two of them.
+    /// Key: `deleteCommitLogFilesInterval`. Default: 100.
+    pub delete_commit_log_files_interval: Duration,
+    /// A deleted file that a client is being sent from for longer is told of. It is read to its end in any case, and its room
+    /// comes back then.
+    /// Key: `destroyMapedFileIntervalForcibly`. Default: 120000.
+    pub destroy_mapped_file_interval_forcibly: Duration,
+    /// With fewer free bytes on a disk of the store, messages are refused (14); with a quarter more, they are taken
+    /// again. 0: a tenth of the disk, but at most 256 MiB. Apache's broker has no such key.
+    /// Key: `diskFreeSpaceMin`. Default: 0.
+    pub disk_free_space_min: usize,
+    /// While more than so many percent of a disk of the store are used, messages are refused (14), from 35 to 90. Empty: how
+    /// full a disk is in percent does not matter.
+    /// Key: `diskSpaceWarningLevelRatio`. Default: empty.
+    pub disk_space_warning_level_ratio: Option<u8>,
+    /// When more than so many percent of the log's disk are used, from 30 to 85, room is made: see
+    /// `cleanFileForciblyEnable`. Where `diskSpaceWarningLevelRatio` is set, messages are taken again when no more are.
+    /// Key: `diskSpaceCleanForciblyRatio`. Default: 85.
+    pub disk_space_clean_forcibly_ratio: Option<u8>,
     /// How many bytes per second are read of old commit log files, to see that they are sound. 0: none. Apache's broker has
     /// no such key.
     /// Key: `scrubBytesPerSecond`. Default: 8388608 (8 MiB).
@@ -159,8 +192,13 @@ pub struct Config {
     /// How often consumers' offsets are brought to disk.
     /// Key: `flushConsumerOffsetInterval`. Default: 5000.
     pub flush_consumer_offset_interval: Duration,
+    /// How often it is brought to disk how far delayed messages are delivered; at least twice `flushIntervalCommitLog`.
+    /// Key: `flushDelayOffsetInterval`. Default: 10000.
+    pub flush_delay_offset_interval: Duration,
     /// The way to the files. No key: for tests.
     pub disk: Disk,
+    /// The wall clock. No key: for tests.
+    pub clock: Clock,
 }
 
 impl Default for Config {
@@ -199,6 +237,15 @@ impl Default for Config {
             sync_flush_timeout: Duration::from_secs(5),
             file_reserved_time: Duration::from_secs(72 * 3600),
             delete_when: vec![4],
+            disk_max_used_space_ratio: 75,
+            clean_file_forcibly: true,
+            clean_resource_interval: Duration::from_secs(10),
+            delete_file_batch_max: 10,
+            delete_commit_log_files_interval: Duration::from_millis(100),
+            destroy_mapped_file_interval_forcibly: Duration::from_secs(120),
+            disk_free_space_min: 0,
+            disk_space_warning_level_ratio: None,
+            disk_space_clean_forcibly_ratio: Some(85),
             scrub_rate: 8 << 20,
             delay_levels: DelayLevels::default(),
             timer_wheel: true,
@@ -209,7 +256,9 @@ impl Default for Config {
             lite_pull: true,
             notify_consumer_ids_changed: true,
             flush_consumer_offset_interval: Duration::from_secs(5),
+            flush_delay_offset_interval: Duration::from_secs(10),
             disk: Disk::default(),
+            clock: Clock::default(),
         }
     }
 }
@@ -327,6 +376,15 @@ impl Config {
             ("syncFlushTimeout", Millis(&mut self.sync_flush_timeout, MILLIS)),
             ("fileReservedTime", Hours(&mut self.file_reserved_time)),
             ("deleteWhen", HoursOfDay(&mut self.delete_when)),
+            ("diskMaxUsedSpaceRatio", Ratio(&mut self.disk_max_used_space_ratio, 10..=95)),
+            ("cleanFileForciblyEnable", Flag(&mut self.clean_file_forcibly)),
+            ("cleanResourceInterval", Millis(&mut self.clean_resource_interval, MILLIS)),
+            ("deleteFileBatchMax", Number(&mut self.delete_file_batch_max, 1..=1_000_000)),
+            ("deleteCommitLogFilesInterval", Millis(&mut self.delete_commit_log_files_interval, 0..=60_000)),
+            ("destroyMapedFileIntervalForcibly", Millis(&mut self.destroy_mapped_file_interval_forcibly, MILLIS)),
+            ("diskFreeSpaceMin", Size(&mut self.disk_free_space_min, 0..=i64::MAX as u64, 1)),
+            ("diskSpaceWarningLevelRatio", Percent(&mut self.disk_space_warning_level_ratio, 35..=90)),
+            ("diskSpaceCleanForciblyRatio", Percent(&mut self.disk_space_clean_forcibly_ratio, 30..=85)),
             ("scrubBytesPerSecond", Size(&mut self.scrub_rate, 0..=u32::MAX as u64, 1)),
             ("messageDelayLevel", Delays(&mut self.delay_levels)),
             ("timerWheelEnable", Flag(&mut self.timer_wheel)),
@@ -337,6 +395,7 @@ impl Config {
             ("litePullMessageEnable", Flag(&mut self.lite_pull)),
             ("notifyConsumerIdsChangedEnable", Flag(&mut self.notify_consumer_ids_changed)),
             ("flushConsumerOffsetInterval", Millis(&mut self.flush_consumer_offset_interval, MILLIS)),
+            ("flushDelayOffsetInterval", Millis(&mut self.flush_delay_offset_interval, MILLIS)),
         ]
     }
 
@@ -549,6 +608,10 @@ enum Item<'a> {
     Millis(&'a mut Duration, RangeInclusive<u64>),
     /// As `Millis`, but brought into its range, as Apache does.
     Period(&'a mut Duration, RangeInclusive<u64>),
+    /// Percents, brought into their range, as Apache does.
+    Ratio(&'a mut u8, RangeInclusive<u64>),
+    /// The same, or not set.
+    Percent(&'a mut Option<u8>, RangeInclusive<u64>),
     Hours(&'a mut Duration),
     HoursOfDay(&'a mut Vec<u8>),
     Addresses(&'a mut Vec<String>),
@@ -595,6 +658,13 @@ impl Item<'_> {
                 let millis = number(value, 0..=i32::MAX as u64)?.clamp(*range.start(), *range.end());
                 **field = Duration::from_millis(millis);
             }
+            Item::Ratio(field, range) => {
+                **field = number(value, 0..=100)?.clamp(*range.start(), *range.end()) as u8;
+            }
+            Item::Percent(field, _) if value.is_empty() => **field = None,
+            Item::Percent(field, range) => {
+                **field = Some(number(value, 0..=100)?.clamp(*range.start(), *range.end()) as u8);
+            }
             Item::Hours(field) => **field = Duration::from_secs(number(value, 1..=1_000_000)? * 3600),
             Item::HoursOfDay(field) => {
                 let hours = value.split(';').map(|hour| number(hour.trim(), 0..=23).map(|hour| hour as u8));
@@ -634,6 +704,8 @@ impl Item<'_> {
             Item::Permission(number) | Item::Number(number, _) => number.to_string(),
             Item::Size(size, ..) => size.to_string(),
             Item::Millis(duration, _) | Item::Period(duration, _) => duration.as_millis().to_string(),
+            Item::Ratio(percent, _) => percent.to_string(),
+            Item::Percent(percent, _) => percent.map(|percent| percent.to_string()).unwrap_or_default(),
             Item::Hours(duration) => (duration.as_secs() / 3600).to_string(),
             Item::HoursOfDay(hours) => hours.iter().enumerate().fold(String::new(), |mut text, (i, hour)| {
                 // Writing to a String can't fail.

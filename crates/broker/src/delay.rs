@@ -4,10 +4,14 @@
 //! 2. one task per level waits for the first message of its queue, and then until that is due
 //! 3. it puts the message where it belongs, and only then takes note of it                     (`delayOffset.json`)
 //!
-//! All messages of a queue wait equally long, so the first is always the next. After a crash some are delivered again,
-//! none is lost: what is noted on disk is older than what has been delivered, by a period longer than the log's flush.
+//! All messages of a queue wait equally long, so the first is always the next. None is lost in a crash: what is noted on
+//! disk is older than what has been delivered, by a period longer than the log's flush. Of those that may have been
+//! delivered since, each is looked for at home before it is put there again (`is_home`).
 //!
-//! What was put since the start is due by the monotonic clock; what is older, by the wall clock and its store time.
+//! What was put since the start is due by the monotonic clock, which nobody sets. What was found at the start has a store
+//! time only. How long it still has to wait is worked out once, at the start: by the wall clock as it ran when the message
+//! was stored (`Store::opened`), and never longer than the level's delay. If the clock was set while the machine was
+//! down, nothing tells, and a delay may end as much too early.
 
 use crate::Broker;
 use crate::config::Config;
@@ -23,7 +27,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
-use store::{CommitLogOffset, GetStatus, PutError, PutMessage, Queue};
+use store::{CommitLogOffset, GetStatus, PutError, PutMessage, Queue, Store};
 
 /// So many messages, and so many bytes of them, are taken at a time.
 const BATCH_COUNT: usize = 256;
@@ -32,16 +36,21 @@ const BATCH_BYTES: usize = 1024 * 1024;
 /// A level that can't go on tries again after so long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Who goes by the wall clock looks at it this often: it may be set.
-const WALL_CLOCK_STEP: Duration = Duration::from_millis(500);
+/// Messages of a level that are due within this part of its delay, or within a millisecond, may wait for each other: so
+/// the notes of a level take little room, however many messages it has.
+const TOGETHER: u32 = 20_000;
 
-/// For so many messages of a level it is kept in memory when they are due.
-const NOTES_MAX: usize = 1_000_000;
+/// So many messages with the key of a delayed one are looked at, to find the one that it became.
+const COPIES_MAX: usize = 64;
 
 /// Delay levels, and how far each has been delivered.
 #[doc(alias = "ScheduleMessageService")]
 pub struct Delay {
     levels: Vec<Level>,
+    /// When the store was opened, by the monotonic clock, and by the wall clock as it ran when messages were stored before.
+    opened: (Instant, i64),
+    /// When the last message was stored before.
+    last_stored_before: i64,
     /// What was true at the last save; saved in place of the present, so that the disk is never ahead of the log.
     pub(crate) earlier: Earlier,
     progress: Arc<Progress>,
@@ -49,8 +58,25 @@ pub struct Delay {
 
 struct Level {
     delay: Duration,
-    /// When messages are due that were put since the start, by queue offset.
-    notes: Mutex<VecDeque<(QueueOffset, Instant)>>,
+    /// The first message that was not found at the start.
+    first_new: QueueOffset,
+    notes: Mutex<Notes>,
+}
+
+/// When messages are due that were put since the start.
+#[derive(Debug, Default)]
+struct Notes {
+    /// By queue offset.
+    runs: VecDeque<Run>,
+}
+
+/// Messages that follow one another and are due together.
+#[derive(Debug)]
+struct Run {
+    first: i64,
+    last: i64,
+    /// When the one is due that is due first, and the one that is due last.
+    due: (Instant, Instant),
 }
 
 /// How far each level has been delivered, and the file.
@@ -80,16 +106,23 @@ struct File {
 }
 
 impl Delay {
-    /// Reads how far each level has been delivered.
-    pub fn open(config: &Config) -> Result<Delay, table::OpenError> {
+    /// Reads how far each level has been delivered; `store` has what is still to be.
+    pub fn open(config: &Config, store: &Store) -> Result<Delay, table::OpenError> {
         let file = TableFile::new(config, "delayOffset.json");
         let saved: File = file.open()?.unwrap_or_default();
         let mut others = saved.offset_table.clone();
         let delays = config.delay_levels.delays();
         let next = (1..=delays.len() as i32).map(|level| AtomicI64::new(others.remove(&level).unwrap_or(0))).collect();
         let progress = Arc::new(Progress { next, others, file, saved: Mutex::new(saved) });
+        let level = |(delay, id): (&Duration, u32)| Level {
+            delay: *delay,
+            first_new: store.max_offset(SCHEDULE_TOPIC, id),
+            notes: Mutex::default(),
+        };
         Ok(Delay {
-            levels: delays.iter().map(|delay| Level { delay: *delay, notes: Mutex::default() }).collect(),
+            levels: delays.iter().zip(0..).map(level).collect(),
+            opened: store.opened(),
+            last_stored_before: store.last_store_timestamp(),
             earlier: Earlier { table: Mutex::new(progress.now()), progress: progress.clone() },
             progress,
         })
@@ -108,25 +141,41 @@ impl Delay {
 
     /// The message at this place of the level's queue is due then.
     pub fn note(&self, level: u32, offset: QueueOffset, due: Instant) {
-        let mut notes = self.of(level).notes.lock();
-        if notes.len() < NOTES_MAX {
-            notes.push_back((offset, due));
-        }
+        let level = self.of(level);
+        level.notes.lock().add(offset.0, due, level.together());
     }
 
-    /// When the message at this place is due, if it was noted. Forgets what is before it.
-    fn noted(&self, level: u32, offset: QueueOffset) -> Option<Instant> {
-        let mut notes = self.of(level).notes.lock();
-        while notes.front().is_some_and(|(noted, _)| *noted < offset) {
-            notes.pop_front();
+    /// When the message at this place is due; `by_clock` is what the wall clock should say then. Forgets what is before.
+    fn due(&self, level: u32, offset: QueueOffset, by_clock: i64) -> Instant {
+        let level = self.of(level);
+        if offset < level.first_new {
+            let (opened, clock) = self.opened;
+            // Stamps are cut to a millisecond.
+            let left = u64::try_from(by_clock.saturating_add(1).saturating_sub(clock)).unwrap_or(0);
+            return opened + Duration::from_millis(left).min(level.delay);
         }
-        // Two threads may have noted in another order than they put.
-        notes.iter().take(8).find(|(noted, _)| *noted == offset).map(|(_, due)| *due)
+        let mut notes = level.notes.lock();
+        notes.due(offset.0).unwrap_or_else(|| {
+            // It was put a moment ago, and is about to be noted.
+            let due = Instant::now() + level.delay;
+            notes.add(offset.0, due, level.together());
+            due
+        })
     }
 
     /// How far the level has been delivered.
     pub fn next(&self, level: u32) -> QueueOffset {
         QueueOffset(self.progress.next[level as usize - 1].load(Ordering::Acquire))
+    }
+
+    /// How long messages of a level wait.
+    pub fn delay(&self, level: u32) -> Duration {
+        self.of(level).delay
+    }
+
+    /// How far the level has been delivered and that is noted on disk: after a crash it goes on there.
+    pub fn noted_on_disk(&self, level: u32) -> QueueOffset {
+        QueueOffset(self.progress.saved.lock().offset_table.get(&(level as i32)).copied().unwrap_or(0))
     }
 
     fn set_next(&self, level: u32, next: QueueOffset) {
@@ -135,6 +184,46 @@ impl Delay {
 
     fn of(&self, level: u32) -> &Level {
         &self.levels[level as usize - 1]
+    }
+}
+
+impl Level {
+    fn together(&self) -> Duration {
+        (self.delay / TOGETHER).max(Duration::from_millis(1))
+    }
+}
+
+impl Notes {
+    /// Notes when a message is due. Those that follow one another and are due within `together` make one run.
+    fn add(&mut self, offset: i64, due: Instant, together: Duration) {
+        // Two threads may note in another order than they put.
+        let at = self.runs.partition_point(|run| run.first <= offset);
+        if at > 0 && self.runs[at - 1].last >= offset {
+            return;
+        }
+        self.runs.insert(at, Run { first: offset, last: offset, due: (due, due) });
+        self.join(at, together);
+        if at > 0 {
+            self.join(at - 1, together);
+        }
+    }
+
+    /// Makes one run of the run here and the next, if they are.
+    fn join(&mut self, at: usize, together: Duration) {
+        let (Some(run), Some(next)) = (self.runs.get(at), self.runs.get(at + 1)) else { return };
+        let due = (run.due.0.min(next.due.0), run.due.1.max(next.due.1));
+        if run.last + 1 == next.first && due.1 - due.0 <= together {
+            self.runs[at] = Run { first: run.first, last: next.last, due };
+            self.runs.remove(at + 1);
+        }
+    }
+
+    /// When the message is due, if that is noted. Forgets what is before it.
+    fn due(&mut self, offset: i64) -> Option<Instant> {
+        while self.runs.front().is_some_and(|run| run.last < offset) {
+            self.runs.pop_front();
+        }
+        self.runs.front().filter(|run| run.first <= offset).map(|run| run.due.1)
     }
 }
 
@@ -196,18 +285,22 @@ pub(crate) async fn deliver(broker: Arc<Broker>, level: u32) {
     let queue = broker.store.queue_or_create(SCHEDULE_TOPIC, level - 1);
     let (min, max) = (queue.min_offset(), queue.max_offset());
     broker.delay.set_next(level, broker.delay.next(level).clamp(min, max));
+    let mut told = false;
     loop {
         broker.store.arrived(&queue, broker.delay.next(level)).await;
         let step = match put_due(&broker, level, &queue) {
             Ok(step) => finish(&broker, level, step).await,
             Err(error) => Err(error),
         };
+        let failed_before = std::mem::replace(&mut told, step.is_err());
         match step {
             // Others of this runtime get their turn.
             Ok(None) => tokio::task::yield_now().await,
             Ok(Some(time)) => tokio::time::sleep(time).await,
             Err(error) => {
-                tracing::error!(level, %error, "delayed messages can't be delivered; trying again every {RETRY_AFTER:?}");
+                if !failed_before {
+                    tracing::error!(level, %error, "delayed messages can't be delivered; trying again every {RETRY_AFTER:?}");
+                }
                 tokio::time::sleep(RETRY_AFTER).await;
             }
         }
@@ -217,7 +310,10 @@ pub(crate) async fn deliver(broker: Arc<Broker>, level: u32) {
 /// Brings home what was put, and only then takes note of it.
 async fn finish(broker: &Broker, level: u32, step: Step) -> Result<Option<Duration>, DeliverError> {
     if let Some(end) = step.end {
-        broker.store.write_out()?;
+        // What is staged stays so until it can be written: to put it again would deliver it twice.
+        while broker.store.write_out().is_err() {
+            tokio::time::sleep(RETRY_AFTER).await; // the store has told
+        }
         broker.store.flushed(end).await?;
     }
     broker.delay.set_next(level, step.next);
@@ -253,9 +349,16 @@ fn put_due(broker: &Broker, level: u32, queue: &Queue) -> Result<Step, DeliverEr
         for record in Record::all(&bytes) {
             let record = record?;
             let code = usize::try_from(record.queue_offset.0 - from.0).ok().and_then(|n| codes.get(n)).copied();
-            if let Some(time) = time_left(broker, level, &record, code) {
+            let delay = broker.delay.of(level).delay.as_millis() as i64;
+            let due_by_clock = code.unwrap_or(record.store_timestamp.saturating_add(delay));
+            let due = broker.delay.due(level, record.queue_offset, due_by_clock);
+            if let Some(time) = due.checked_duration_since(Instant::now()).filter(|time| !time.is_zero()) {
                 step.wait = Some(time);
                 break 'records;
+            }
+            if is_home(broker, level, &record, due_by_clock) {
+                step.next = QueueOffset(record.queue_offset.0 + 1);
+                continue;
             }
             match put_home(broker, level, &record) {
                 Ok(stored) => step.end = stored.map(|stored| stored.end).or(step.end),
@@ -269,18 +372,25 @@ fn put_due(broker: &Broker, level: u32, queue: &Queue) -> Result<Step, DeliverEr
     Ok(step)
 }
 
-/// How long the message has to wait still; `None`: it is due. `code` is when it is due, by the wall clock.
-fn time_left(broker: &Broker, level: u32, record: &Record<'_>, code: Option<i64>) -> Option<Duration> {
-    if let Some(due) = broker.delay.noted(level, record.queue_offset) {
-        return due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero());
+/// Did the run before put it where it belongs, and die before it could note that?
+///
+/// What it may have put was due before it died; and nobody else makes a copy that remembers where it belongs.
+fn is_home(broker: &Broker, level: u32, record: &Record<'_>, due_by_clock: i64) -> bool {
+    let last = broker.delay.last_stored_before;
+    if record.queue_offset >= broker.delay.of(level).first_new || due_by_clock > last {
+        return false;
     }
-    let now = crate::now_millis();
-    let delay = broker.delay.of(level).delay.as_millis() as i64;
-    let due = code.unwrap_or(record.store_timestamp + delay);
-    // The clock went back, or delays are shorter now than when it was put.
-    let due = if due > now + delay { now } else { due };
-    let left = u64::try_from(due - now).ok().filter(|left| *left > 0)?;
-    Some(Duration::from_millis(left).min(WALL_CLOCK_STEP))
+    let properties = record.properties();
+    let (Some(topic), Some(key)) = (properties.get(property::REAL_TOPIC), properties.get(property::UNIQ_KEY)) else {
+        return false;
+    };
+    let copies = broker.store.query(topic, key, COPIES_MAX, record.store_timestamp, last).records;
+    copies.iter().filter_map(|bytes| Record::parse(bytes).ok()).any(|copy| {
+        copy.properties == record.properties
+            && copy.body == record.body
+            && copy.born_timestamp == record.born_timestamp
+            && copy.reconsume_times == record.reconsume_times
+    })
 }
 
 /// Puts a message where it belongs. `None`: it belongs nowhere.
@@ -292,6 +402,10 @@ fn put_home(broker: &Broker, level: u32, record: &Record<'_>) -> Result<Option<s
         tracing::error!(level, at = %record.commit_log_offset, "a delayed message does not say where it belongs, and is passed over");
         return Ok(None);
     };
+    if record.commit_log_offset < broker.store.begin_of(topic) {
+        tracing::debug!(level, topic, at = %record.commit_log_offset, "passed over: its topic was deleted meanwhile");
+        return Ok(None);
+    }
     // Properties stay as they are, DELAY too: so Apache's brokers do it.
     let put = PutMessage {
         topic,
@@ -308,11 +422,54 @@ fn put_home(broker: &Broker, level: u32, record: &Record<'_>) -> Result<Option<s
     };
     match broker.store.put_message(&put) {
         Ok(stored) => Ok(Some(stored)),
-        Err(error @ (PutError::NotWriteable { .. } | PutError::Closed)) => Err(error),
+        Err(error @ (PutError::NotWriteable { .. } | PutError::Busy { .. } | PutError::Closed)) => Err(error),
         Err(error) => {
             tracing::error!(level, at = %record.commit_log_offset, %error, "a delayed message can't be delivered, and is \
                 passed over; it can be viewed at its place in the commit log");
             Ok(None)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOGETHER: Duration = Duration::from_millis(10);
+
+    fn ms(start: Instant, millis: u64) -> Instant {
+        start + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn messages_due_at_nearly_the_same_time_share_a_note_and_none_is_early() {
+        let start = Instant::now();
+        let mut notes = Notes::default();
+        for offset in 0..100_000 {
+            notes.add(offset, ms(start, offset as u64 / 100), TOGETHER);
+        }
+        assert!(notes.runs.len() <= 101, "{}", notes.runs.len());
+        for offset in 0..100_000 {
+            let late = notes.due(offset).unwrap().checked_duration_since(ms(start, offset as u64 / 100)).unwrap();
+            assert!(late <= TOGETHER);
+        }
+        assert_eq!(notes.due(100_000), None);
+        assert!(notes.runs.is_empty(), "what is delivered is forgotten");
+    }
+
+    #[test]
+    fn notes_come_in_any_order_and_a_message_without_one_borrows_none() {
+        let start = Instant::now();
+        let mut notes = Notes::default();
+        notes.add(5, ms(start, 0), TOGETHER);
+        notes.add(7, ms(start, 4), TOGETHER);
+        assert_eq!(notes.due(5), Some(ms(start, 0)));
+        assert_eq!(notes.due(6), None, "put, and not noted yet");
+        notes.add(6, ms(start, 5), TOGETHER);
+        assert_eq!(notes.runs.len(), 1, "the gap is closed");
+        assert_eq!((notes.due(6), notes.due(7)), (Some(ms(start, 5)), Some(ms(start, 5))));
+        notes.add(8, ms(start, 11), TOGETHER);
+        notes.add(8, ms(start, 99), TOGETHER);
+        assert_eq!(notes.due(8), Some(ms(start, 11)), "noted once");
     }
 }

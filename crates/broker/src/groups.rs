@@ -105,6 +105,20 @@ impl Groups {
         self.changed.send_replace(table.version.counter);
     }
 
+    /// Removes a group.
+    #[doc(alias = "deleteSubscriptionGroupConfig")]
+    pub fn delete(&self, name: &str, now: i64) {
+        let mut table = self.table.write();
+        let was_forbidden = match table.others.get_mut("forbiddenTable") {
+            Some(Value::Object(forbidden)) => forbidden.remove(name).is_some(),
+            _ => false,
+        };
+        if table.groups.remove(name).is_some() || was_forbidden {
+            table.version.advance(now);
+            self.changed.send_replace(table.version.counter);
+        }
+    }
+
     /// Tells of each change.
     pub fn changed(&self) -> watch::Receiver<i64> {
         self.changed.subscribe()
@@ -113,6 +127,7 @@ impl Groups {
 
 impl Table for Groups {
     fn save(&self) -> std::io::Result<()> {
+        let _one_at_a_time = self.file.saving.lock();
         let file = {
             let table = self.table.read();
             if self.saved.load(Ordering::Acquire) >= table.version.counter {

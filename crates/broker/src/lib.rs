@@ -6,9 +6,11 @@
 //! Locks: `consumers`, `producers`, `locks` and those inside the tables are never held two at a time.
 
 pub mod adopt;
+mod cleaning;
 pub mod config;
 pub mod consumers;
 pub mod delay;
+mod deletion;
 pub mod groups;
 pub mod locks;
 pub mod offsets;
@@ -33,12 +35,12 @@ use offsets::ConsumerOffsets;
 use parking_lot::{Mutex, RwLock};
 use producers::Producers;
 use protocol::code::response;
-use protocol::topic::SCHEDULE_TOPIC;
+use protocol::topic::{SCHEDULE_TOPIC, TopicConfig};
 use remoting::{Peer, Reject, Router};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use store::{PutError, PutMessage, Store, StoreConfig, Stored};
 use topics::Topics;
@@ -73,8 +75,8 @@ pub struct Broker {
     held_pulls: AtomicUsize,
     /// For queues that nobody chose.
     turn: AtomicU32,
-    /// A failing store is told of once.
-    failure_told: AtomicBool,
+    /// Why no messages go although room is wanted, as it was told.
+    no_room_told: Mutex<Option<String>>,
 }
 
 /// Why a broker does not start.
@@ -108,14 +110,22 @@ impl Broker {
             producers: Mutex::default(),
             consumers: RwLock::default(),
             locks: Mutex::default(),
-            delay: Delay::open(&config)?,
+            delay: Delay::open(&config, &store)?,
             region: config.region_id.as_str().into(),
             held_pulls: AtomicUsize::new(0),
             turn: AtomicU32::new(now as u32),
-            failure_told: AtomicBool::new(false),
+            no_room_told: Mutex::default(),
             store,
             config,
         };
+        for topic in broker.topics.all().0 {
+            broker.store.set_retention(&topic.topic_name, topics::retention(&topic));
+        }
+        // What expired while it was down is not served for a moment.
+        broker
+            .store
+            .expire(&|kept_for| broker.store.cautious_now(kept_for))
+            .map_err(|error| store::OpenError::Io { path: broker.config.store_root.clone(), error })?;
         Ok(Arc::new(broker))
     }
 
@@ -140,10 +150,8 @@ impl Broker {
     /// Hands what was put to the operating system; sends are acknowledged behind it.
     fn write_out(&self) -> Result<(), Reject> {
         self.store.write_out().map_err(|error| {
-            if !self.failure_told.swap(true, Ordering::Relaxed) {
-                tracing::error!(%error, "can't write messages; sends are refused from here on");
-            }
-            Reject::new(response::SERVICE_NOT_AVAILABLE, format!("the message was not stored: {error}"))
+            let remark = format!("the message is not stored, and may be later or not: {error}");
+            Reject::new(response::SERVICE_NOT_AVAILABLE, remark)
         })
     }
 
@@ -152,9 +160,18 @@ impl Broker {
         let Some((level, delay)) = self.delay.level(delay_level) else { return self.store.put_message(put) };
         let properties = delay::parked_properties(put.properties, put.topic, put.queue_id, level);
         let parked = PutMessage { topic: SCHEDULE_TOPIC, queue_id: level - 1, properties: &properties, ..*put };
+        let due = Instant::now() + delay;
         let stored = self.store.put_message(&parked)?;
-        self.delay.note(level, stored.queue_offset, Instant::now() + delay);
+        self.delay.note(level, stored.queue_offset, due);
         Ok(stored)
+    }
+
+    /// Creates or replaces a topic. Answers with the version in which it is so.
+    pub(crate) fn put_topic(&self, config: TopicConfig, now: i64) -> Result<i64, topics::CreateError> {
+        let (name, retention) = (config.topic_name.clone(), topics::retention(&config));
+        let counter = self.topics.put(config, now)?;
+        self.store.set_retention(&name, retention);
+        Ok(counter)
     }
 
     /// Under which address we are known to this client; message ids are made of it.
@@ -217,8 +234,12 @@ pub fn store_config(config: &Config) -> StoreConfig {
         max_message_size: config.max_message_size,
         delay_levels: config.delay_levels.delays().to_vec(),
         file_reserved: config.file_reserved_time,
+        disk_free_min: Some(config.disk_free_space_min as u64).filter(|bytes| *bytes > 0),
+        disk_used_max: config.disk_space_warning_level_ratio.map(|percent| f64::from(percent) / 100.0),
+        disk_used_enough: config.disk_space_clean_forcibly_ratio.map_or(0.85, |percent| f64::from(percent) / 100.0),
         scrub_rate: config.scrub_rate as u64,
         disk: config.disk.clone(),
+        clock: config.clock.clone(),
         ..StoreConfig::new(&config.store_root)
     }
 }

@@ -80,10 +80,41 @@ impl ConsumerOffsets {
         let topics = table.groups.entry(group.to_owned()).or_default();
         topics.entry(topic.to_owned()).or_default().insert(queue_id, offset);
     }
+
+    /// Forgets how far groups have come in a topic.
+    #[doc(alias = "cleanOffsetByTopic")]
+    pub fn forget_topic(&self, topic: &str) {
+        let mut table = self.table.write();
+        table.groups.retain(|_, topics| {
+            topics.remove(topic);
+            !topics.is_empty()
+        });
+        table.forget_others(|key| key.split('@').next() == Some(topic));
+    }
+
+    /// Forgets how far a group has come.
+    #[doc(alias = "removeOffset")]
+    pub fn forget_group(&self, group: &str) {
+        let mut table = self.table.write();
+        table.groups.remove(group);
+        table.forget_others(|key| key.split('@').nth(1) == Some(group));
+    }
+}
+
+impl Inner {
+    /// Forgets what is kept for other brokers under `topic@group` and the like. To be saved, in any case.
+    fn forget_others(&mut self, gone: impl Fn(&str) -> bool) {
+        self.strange.retain(|key, _| !gone(key));
+        if let Some(Value::Object(pulled)) = self.others.get_mut("pullOffsetTable") {
+            pulled.retain(|key, _| !gone(key));
+        }
+        self.commits += 1;
+    }
 }
 
 impl Table for ConsumerOffsets {
     fn save(&self) -> std::io::Result<()> {
+        let _one_at_a_time = self.file.saving.lock();
         let (file, commits) = {
             let mut table = self.table.write();
             let commits = std::mem::take(&mut table.commits);

@@ -164,11 +164,16 @@ impl Registration {
         let mut changed = self.broker.topics.changed();
         // What was said last about this name server: nothing yet, it is there, it is not.
         let mut reached = None;
+        let mut broken_off = false;
         loop {
             changed.mark_unchanged();
             let result = tokio::select! {
                 result = self.register(&namesrv) => result,
-                _ = stopped.changed() => break,
+                _ = stopped.changed() => {
+                    // It may have taken the registration in.
+                    broken_off = true;
+                    break;
+                }
             };
             let wait = match result {
                 Ok(counter) => {
@@ -206,7 +211,7 @@ impl Registration {
                 _ = stopped.changed() => break,
             }
         }
-        if reached == Some(true)
+        if (reached == Some(true) || broken_off)
             && let Err(error) = self.unregister(&namesrv).await
         {
             tracing::warn!(%namesrv, %error, "not unregistered; clients find out by themselves");

@@ -2,26 +2,22 @@
 
 use crate::table::save_or_tell;
 use crate::{Broker, delay, table};
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How often silent clients are looked for.
 const EXPIRY_PERIOD: Duration = Duration::from_secs(10);
 
-/// How often the progress of delayed messages is saved.
-const DELAY_SAVE_PERIOD: Duration = Duration::from_secs(5);
-
 /// A change that could not be saved is tried again after so long.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// How often old files are looked for.
-const CLEAN_PERIOD: Duration = Duration::from_secs(10);
+/// How often we look whether the disk fills.
+const SPACE_PERIOD: Duration = Duration::from_secs(1);
 
-/// When more of the disk is used than this, old files are deleted at any hour (`diskMaxUsedSpaceRatio`).
-const DISK_USED_MAX: f64 = 0.75;
+/// How often we look whether the system's clock was set.
+const CLOCK_PERIOD: Duration = Duration::from_secs(1);
 
 impl Broker {
     /// Delivers delayed messages, saves tables, drops silent clients and old files, until `shutdown` is ready.
@@ -37,6 +33,7 @@ impl Broker {
         tasks.spawn(save_delay(self.clone()));
         tasks.spawn(expire_clients(self.clone()));
         tasks.spawn(clean_store(self.clone()));
+        tasks.spawn(look_at_clock(self.clone()));
         shutdown.await;
         tasks.shutdown().await;
     }
@@ -93,7 +90,8 @@ async fn save_offsets(broker: Arc<Broker>) {
 }
 
 async fn save_delay(broker: Arc<Broker>) {
-    let mut ticks = every(DELAY_SAVE_PERIOD);
+    // What is saved was true a period ago: what was delivered until then is on disk, whenever the log is brought there.
+    let mut ticks = every(broker.config.flush_delay_offset_interval.max(broker.config.flush_interval * 2));
     loop {
         ticks.tick().await;
         save(&broker, "delayOffset.json", |broker| &broker.delay.earlier).await;
@@ -108,31 +106,37 @@ async fn expire_clients(broker: Arc<Broker>) {
     }
 }
 
-async fn clean_store(broker: Arc<Broker>) {
-    let mut ticks = every(CLEAN_PERIOD);
+async fn look_at_clock(broker: Arc<Broker>) {
+    let mut ticks = every(CLOCK_PERIOD);
     loop {
         ticks.tick().await;
         let broker = broker.clone();
+        // What it sees goes to disk.
+        if let Err(error) = spawn_blocking(move || broker.store.look_at_clock()).await {
+            tracing::error!(%error, "can't look at the clock");
+        }
+    }
+}
+
+async fn clean_store(broker: Arc<Broker>) {
+    loop {
+        let cleaning = broker.clone();
         let cleaned = spawn_blocking(move || {
-            let hour = jiff::Zoned::now().hour();
-            let is_time = broker.config.delete_when.iter().any(|when| i64::from(*when) == i64::from(hour));
-            if is_time || disk_used(&broker.config.store_root).is_some_and(|used| used > DISK_USED_MAX) {
-                broker.store.clean_expired(SystemTime::now()).map(drop)
-            } else {
-                Ok(())
-            }
+            let hour = jiff::Zoned::now().hour() as u8;
+            cleaning.clean(&|kept_for| cleaning.store.cautious_now(kept_for), hour)
         });
         match cleaned.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "can't delete old files"),
             Err(error) => tracing::error!(%error, "can't delete old files"),
         }
+        let again = Instant::now() + broker.config.clean_resource_interval;
+        loop {
+            let left = again.saturating_duration_since(Instant::now());
+            tokio::time::sleep(left.min(SPACE_PERIOD)).await;
+            if left <= SPACE_PERIOD || broker.disk_fills() {
+                break;
+            }
+        }
     }
-}
-
-/// Which part of the disk under `directory` is used.
-fn disk_used(directory: &Path) -> Option<f64> {
-    let disk = rustix::fs::statvfs(directory).ok()?;
-    let used = disk.f_blocks.saturating_sub(disk.f_bfree) as f64;
-    Some(used / (used + disk.f_bavail as f64).max(1.0))
 }

@@ -1,6 +1,7 @@
 //! Tables that are kept as a JSON file of Apache's shape each, and saved whole.
 
 use crate::Config;
+use parking_lot::Mutex;
 use protocol::json;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,12 +23,15 @@ pub type OpenError = store::table::LoadError;
 pub(crate) struct TableFile {
     disk: Disk,
     path: PathBuf,
+    /// Held from when it is decided what to save until it is saved, so that no older state follows a newer one.
+    pub saving: Mutex<()>,
 }
 
 impl TableFile {
     /// `config/<name>` of the store.
     pub(crate) fn new(config: &Config, name: &str) -> TableFile {
-        TableFile { disk: config.disk.clone(), path: config.store_root.join("config").join(name) }
+        let path = config.store_root.join("config").join(name);
+        TableFile { disk: config.disk.clone(), path, saving: Mutex::new(()) }
     }
 
     /// Reads the newest state that can be read. `None`: it was never saved.

@@ -13,11 +13,32 @@ use protocol::topic::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
+use store::Retention;
 use tokio::sync::watch;
 
 /// So many topics, and no more: each is held in memory, here and on every name server.
 pub const TOPICS_MAX: usize = 200_000;
+
+/// Attribute: how long messages of a topic are kept, in hours, as `fileReservedTime`; -1: as long as the log.
+pub const RESERVE_TIME: &str = "reserve.time";
+
+/// Attribute: how many bytes of the log the messages of a topic may take on this broker; -1: as many as they like. Apache
+/// has none like it.
+pub const RESERVE_BYTES: &str = "reserve.bytes";
+
+/// How much of a topic is kept, as its attributes say.
+pub fn retention(config: &TopicConfig) -> Retention {
+    let number = |name| config.attributes.get(name).and_then(|text| text.parse::<u64>().ok());
+    Retention {
+        time: number(RESERVE_TIME)
+            .filter(|hours| *hours > 0)
+            .map(|hours| Duration::from_secs(hours.saturating_mul(3600))),
+        bytes: number(RESERVE_BYTES),
+    }
+}
 
 /// All topics, by name.
 #[doc(alias = "TopicConfigManager")]
@@ -210,13 +231,24 @@ impl Topics {
         Ok(table.version.counter)
     }
 
-    /// Removes a topic.
-    pub fn delete(&self, name: &str, now: i64) -> Option<Arc<TopicConfig>> {
+    /// Removes a topic: at once for whoever asks, and in the file only once `rest` has deleted what else there is of it.
+    /// `rest` hears whether the topic was known; if it fails, the topic is back. Answers with the version in which the
+    /// topic is gone.
+    #[doc(alias = "deleteTopicConfig")]
+    pub fn delete(&self, name: &str, now: i64, rest: impl FnOnce(bool) -> io::Result<()>) -> io::Result<i64> {
+        let _not_saved_meanwhile = self.file.saving.lock();
+        let removed = self.table.write().topics.remove(name);
+        let done = rest(removed.is_some());
         let mut table = self.table.write();
-        let removed = table.topics.remove(name)?;
-        table.version.advance(now);
-        self.changed.send_replace(table.version.counter);
-        Some(removed)
+        match (removed, &done) {
+            (Some(removed), Err(_)) => _ = table.topics.entry(name.to_owned()).or_insert(removed),
+            (Some(_), Ok(())) => {
+                table.version.advance(now);
+                self.changed.send_replace(table.version.counter);
+            }
+            (None, _) => {}
+        }
+        done.map(|()| table.version.counter)
     }
 
     /// All topics, and the version in which they are so.
@@ -253,6 +285,7 @@ impl Topics {
 impl Table for Topics {
     /// Saves the table if it changed.
     fn save(&self) -> std::io::Result<()> {
+        let _one_at_a_time = self.file.saving.lock();
         let file = {
             let table = self.table.read();
             if *self.saved.borrow() >= table.version.counter {

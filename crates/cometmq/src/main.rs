@@ -24,6 +24,7 @@ mod text;
 
 use clap::{Parser, Subcommand};
 use environment::Environment;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serve::StartError;
 use shutdown::Shutdown;
 use std::process::ExitCode;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
 
 /// Runs a process until it is told to stop, on this thread; data has threads of its own.
 fn run(environment: &Environment, process: impl AsyncFnOnce(Shutdown) -> Result<(), StartError>) -> ExitCode {
+    raise_open_files();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(environment, &StartError::Threads(error)),
@@ -97,6 +99,17 @@ fn run(environment: &Environment, process: impl AsyncFnOnce(Shutdown) -> Result<
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(environment, &error),
+    }
+}
+
+/// Takes all file descriptors that the system lets us have: each connection needs one, and the usual limit of 1024 is
+/// one for programs that use `select`.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::warn!(%error, ?limit, "can't raise the limit on open files to its maximum");
     }
 }
 

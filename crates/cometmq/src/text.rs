@@ -2,6 +2,7 @@
 
 use crate::listen::VipError;
 use crate::serve::{Advertised, StartError};
+use broker::OpenError;
 use broker::adopt::{Finding, What};
 use broker::config::Notes;
 use broker::registration::Chosen;
@@ -209,7 +210,11 @@ pub fn start_error(error: &StartError, language: Language) -> String {
         (StartError::Advertise(value), Chinese) => format!("--advertise 的值 {value} 有误：应为地址或域名，不带端口"),
         (StartError::BindAddress(value), English) => format!("bindAddress is {value}, which is no IP address"),
         (StartError::BindAddress(value), Chinese) => format!("bindAddress 的值 {value} 不是 IP 地址"),
-        (StartError::Open(broker::OpenError::Refused(findings)), _) => {
+        (StartError::Open(OpenError::Store(store::OpenError::Locked { directory, key, pid })), Chinese) => {
+            let pid = pid.map_or("未知".to_owned(), |pid| pid.to_string());
+            format!("{} 正被进程 {pid} 使用；请先停止该进程，或换一个 {key}", directory.display())
+        }
+        (StartError::Open(OpenError::Refused(findings)), _) => {
             let sentences: Vec<_> = findings.iter().map(|it| format!("\n  {}", finding(it, language))).collect();
             let sentences = sentences.concat();
             match language {
@@ -313,14 +318,14 @@ mod tests {
 
     #[test]
     fn notes_about_a_file_name_it_and_list_what_is_not_honoured() {
-        let text = "brokerip1=a\nlistenPort=1\nlistenPort=2\ndiskMaxUsedSpaceRatio=88\nbrokerRole=ASYNC_MASTER\n";
+        let text = "brokerip1=a\nlistenPort=1\nlistenPort=2\nslaveReadEnable=true\nbrokerRole=ASYNC_MASTER\n";
         let (_, found) = Config::default().parse_over(Path::new("b.conf"), text).unwrap();
         assert_eq!(
             notes(Path::new("b.conf"), &found, English),
             [
                 "warning: b.conf:1: nobody knows the key brokerip1; did you mean brokerIP1?",
                 "warning: b.conf:3: listenPort stands in line 2 already; this line holds",
-                "warning: b.conf: not honoured yet: diskMaxUsedSpaceRatio=88",
+                "warning: b.conf: not honoured yet: slaveReadEnable=true",
                 "b.conf: not honoured yet, and at Apache's default anyway: brokerRole=ASYNC_MASTER",
             ]
         );

@@ -275,11 +275,11 @@ fn a_broker_conf_that_can_not_be_stops_the_start_with_file_line_and_what_is_allo
 fn what_is_unknown_or_not_honoured_in_broker_conf_is_said_at_start_in_the_readers_language() {
     let home = TempDir::new().unwrap();
     let conf = home.path().join("broker.conf");
-    fs::write(&conf, "listenPort=0\nautoCreateTopicEnabel=true\ndiskMaxUsedSpaceRatio=88\n").unwrap();
+    fs::write(&conf, "listenPort=0\nautoCreateTopicEnabel=true\nslaveReadEnable=true\n").unwrap();
     let arguments = ["dev", "--namesrv-port", "0", "-c", conf.to_str().unwrap()];
     let mut dev = Process::start(&mut command(home.path(), BINARY, &arguments));
     dev.line("broker.conf:2: nobody knows the key autoCreateTopicEnabel; did you mean autoCreateTopicEnable?");
-    dev.line("not honoured yet: diskMaxUsedSpaceRatio=88");
+    dev.line("not honoured yet: slaveReadEnable=true");
     dev.line("is ready");
     dev.stop();
     let mut dev = Process::start(command(home.path(), BINARY, &arguments).env("LC_ALL", "zh_CN.UTF-8"));
@@ -328,4 +328,69 @@ fn without_arguments_it_explains_itself() {
     assert!(said.contains("dev") && said.contains("namesrv") && said.contains("broker"), "{said}");
     let version = command(home.path(), BINARY, &["--version"]).output().unwrap();
     assert_eq!(String::from_utf8(version.stdout).unwrap(), concat!("cometmq ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+/// A broker in `data` whose commit log is in `commit_log`.
+fn broker_on(home: &Path, data: &Path, commit_log: &Path) -> Process {
+    let conf = home.join(format!("{}.conf", data.file_name().unwrap().display()));
+    let keys = format!("storePathRootDir={}\nstorePathCommitLog={}\n", data.display(), commit_log.display());
+    fs::write(&conf, keys + "listenPort=0\nbrokerIP1=localhost\n").unwrap();
+    let arguments = ["broker", "-c", conf.to_str().unwrap(), "-n", "127.0.0.1:1"];
+    Process::start(&mut command(home, BINARY, &arguments))
+}
+
+#[test]
+fn a_directory_in_use_is_refused_by_whatever_path_and_its_holder_is_named() {
+    let home = TempDir::new().unwrap();
+    let [data, other, link] = ["data", "other", "link"].map(|name| home.path().join(name));
+    symlink(&data, &link).unwrap();
+    let mut first = broker_on(home.path(), &data, &data.join("commitlog"));
+    first.banner("broker");
+    let holder = format!("is open in process {};", first.child.id());
+    for (root, commit_log, key) in [
+        (&data, data.join("commitlog"), "storePathRootDir"),
+        (&link, link.join("commitlog"), "storePathRootDir"),
+        (&other, link.join("commitlog"), "storePathCommitLog"),
+    ] {
+        let mut second = broker_on(home.path(), root, &commit_log);
+        let said = second.line("can't open the broker's data");
+        assert!(said.contains(&holder) && said.contains(key), "{said}");
+        assert_eq!(second.ends().code(), Some(1));
+    }
+    // A killed process holds nothing.
+    drop(first);
+    let mut next = broker_on(home.path(), &other, &link.join("commitlog"));
+    next.banner("broker");
+    next.stop();
+}
+
+#[test]
+fn java_and_we_keep_each_other_out_of_a_directory() {
+    use rustix::fs::{FlockOperation, fcntl_lock};
+    let home = TempDir::new().unwrap();
+    let data = home.path().join("data");
+    fs::create_dir(&data).unwrap();
+    // What Java's `FileChannel.tryLock` asks the system for.
+    let open = || fs::OpenOptions::new().write(true).create(true).truncate(false).open(data.join("lock")).unwrap();
+    let file = open();
+    fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let mut refused = broker_on(home.path(), &data, &data.join("commitlog"));
+    refused.line(&format!("is open in process {};", std::process::id()));
+    assert_eq!(refused.ends().code(), Some(1));
+    assert!(!data.join("commitlog").exists(), "it touched nothing");
+    drop(file);
+    let mut ours = broker_on(home.path(), &data, &data.join("commitlog"));
+    ours.banner("broker");
+    assert!(fcntl_lock(open(), FlockOperation::NonBlockingLockExclusive).is_err());
+    ours.stop();
+    fcntl_lock(open(), FlockOperation::NonBlockingLockExclusive).unwrap();
+}
+
+#[test]
+fn a_directory_that_can_not_be_written_to_is_named_with_what_helps() {
+    let home = TempDir::new().unwrap();
+    let data = Path::new("/proc/cometmq");
+    let mut broker = broker_on(home.path(), data, &data.join("commitlog"));
+    assert!(broker.line("can't open the broker's data").contains("/proc/cometmq"));
+    assert_eq!(broker.ends().code(), Some(1));
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use store::inspect::{Directory, Kind, Plan, Severity};
 use store::{FlushDiskType, GetStatus, PutMessage, QueueOffset, Store, StoreConfig};
-use support::{Dev, SOON, drain, messages, next_begin_offset, pull_request, send, send_request};
+use support::{Dev, SOON, messages, next_begin_offset, pull_request, send, send_request};
 use tempfile::TempDir;
 
 const VERSIONS: [&str; 2] = ["4.9.7", "5.5.0"];
@@ -577,8 +577,16 @@ async fn a_consumer_passes_on_past_what_repair_has_replaced() {
     assert_eq!((before.code, messages(&before.body).len()), (0, 4));
     let at = client.invoke(&dev.broker, pull_request("g", "Past", 0, QueueOffset(4)).write(), SOON).await.unwrap();
     assert_eq!((at.code, next_begin_offset(&at)), (20, QueueOffset(5)), "{:?}", at.remark);
-    let offsets: Vec<i64> =
-        drain(&client, &dev.broker, "g", "Past", 0).await.iter().map(|it| it.queue_offset).collect();
+    let mut offsets = Vec::new();
+    let mut next = QueueOffset(0);
+    while next < QueueOffset(9) {
+        let request = pull_request("g", "Past", 0, next).write();
+        let answer = client.invoke(&dev.broker, request, SOON).await.unwrap();
+        if answer.code == 0 {
+            offsets.extend(messages(&answer.body).iter().map(|it| it.queue_offset));
+        }
+        next = next_begin_offset(&answer);
+    }
     assert_eq!(offsets, [0, 1, 2, 3, 5, 6, 7, 8]);
     assert_eq!(sent.len(), 9);
 }

@@ -41,6 +41,8 @@ impl Namesrv {
             .on(processor::get_route)
             .on(processor::get_cluster_info)
             .on(processor::get_topic_list)
+            .on(processor::forget_topic)
+            .on(processor::delete_kv_config)
             .on_close(Namesrv::disconnected)
     }
 

@@ -6,9 +6,10 @@ use protocol::code::response;
 use protocol::json;
 use protocol::request::Empty;
 use protocol::request::route::{
-    GetClusterInfo, GetRoute, GetTopicList, QueryDataVersion, QueryDataVersionReply, RegisterBroker,
+    DeleteKvConfig, GetClusterInfo, GetRoute, GetTopicList, QueryDataVersion, QueryDataVersionReply, RegisterBroker,
     RegisterBrokerReply, UnregisterBroker,
 };
+use protocol::request::topic::ForgetTopic;
 use protocol::route::{RegisterBrokerBody, TopicList};
 use protocol::topic::DataVersion;
 use remoting::{Answer, Call, Reject};
@@ -110,6 +111,20 @@ pub async fn get_cluster_info(namesrv: Arc<Namesrv>, call: Call<GetClusterInfo>)
 /// GET_ALL_TOPIC_LIST_FROM_NAMESERVER: all topics.
 pub async fn get_topic_list(namesrv: Arc<Namesrv>, _: Call<GetTopicList>) -> Result<Answer<Empty>, Reject> {
     Ok(body(&TopicList { broker_addr: None, topic_list: namesrv.routes.read().topic_names() }))
+}
+
+/// DELETE_TOPIC_IN_NAMESRV: a topic was deleted on its brokers.
+pub async fn forget_topic(namesrv: Arc<Namesrv>, call: Call<ForgetTopic>) -> Result<Answer<Empty>, Reject> {
+    let ForgetTopic { topic, cluster_name } = call.request;
+    let cluster = cluster_name.filter(|cluster| !cluster.is_empty());
+    namesrv.routes.write().forget_topic(&topic, cluster.as_deref());
+    tracing::info!(topic, cluster, by = ?call.peer, "topic forgotten");
+    Ok(Empty {}.into())
+}
+
+/// DELETE_KV_CONFIG: there are no such settings here, so each is deleted. Tools ask for it when they delete a topic.
+pub async fn delete_kv_config(_: Arc<Namesrv>, _: Call<DeleteKvConfig>) -> Result<Answer<Empty>, Reject> {
+    Ok(Empty {}.into())
 }
 
 fn body(of: &impl Serialize) -> Answer<Empty> {

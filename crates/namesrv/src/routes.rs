@@ -241,6 +241,24 @@ impl Routes {
         true
     }
 
+    /// Forgets where a topic is: on all brokers, or on those of one cluster.
+    #[doc(alias = "deleteTopic")]
+    pub fn forget_topic(&mut self, topic: &str, cluster: Option<&str>) {
+        let brokers = &self.brokers;
+        let stays = |broker: &String| match cluster {
+            Some(cluster) => brokers.get(broker).is_none_or(|broker| broker.cluster != cluster),
+            None => false,
+        };
+        if let Some(queues) = self.topics.get_mut(topic) {
+            queues.retain(|broker, _| stays(broker));
+        }
+        if let Some(mappings) = self.mappings.get_mut(topic) {
+            mappings.retain(|broker, _| stays(broker));
+        }
+        self.topics.retain(|_, queues| !queues.is_empty());
+        self.mappings.retain(|_, mappings| !mappings.is_empty());
+    }
+
     /// Where a topic is; `None` when no broker that is here has it.
     pub fn route(&self, topic: &str) -> Option<TopicRoute> {
         let queues = self.topics.get(topic)?;
@@ -335,6 +353,20 @@ mod tests {
         let brokers = routes.route(topic).map(|route| route.broker_datas).unwrap_or_default();
         let all = |b: BrokerData| b.broker_addrs.into_iter().map(move |(id, a)| format!("{} {id}@{a}", b.broker_name));
         brokers.into_iter().flat_map(all).collect()
+    }
+
+    #[test]
+    fn a_topic_is_forgotten_in_one_cluster_or_everywhere() {
+        let mut routes = Routes::default();
+        routes.register(broker("a", 0, "1:1", &["T", "U"]), Instant::now()).unwrap();
+        let mut other = broker("b", 0, "2:1", &["T", "U"]);
+        other.key.cluster = "D".into();
+        routes.register(other, Instant::now()).unwrap();
+        routes.forget_topic("T", Some("C"));
+        let brokers: Vec<_> = routes.route("T").unwrap().queue_datas.into_iter().map(|it| it.broker_name).collect();
+        assert_eq!(brokers, ["b"]);
+        routes.forget_topic("T", None);
+        assert_eq!((routes.route("T"), routes.topic_names()), (None, vec!["U".into()]));
     }
 
     #[test]

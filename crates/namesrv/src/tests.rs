@@ -5,7 +5,10 @@ use protocol::code::response;
 use protocol::command::Command;
 use protocol::json;
 use protocol::request::Request;
-use protocol::request::route::{GetClusterInfo, GetRoute, QueryDataVersion, RegisterBroker, UnregisterBroker};
+use protocol::request::route::{
+    DeleteKvConfig, GetClusterInfo, GetRoute, QueryDataVersion, RegisterBroker, UnregisterBroker,
+};
+use protocol::request::topic::ForgetTopic;
 use protocol::route::{ClusterInfo, RegisterBrokerBody, RegisteredTopics, TopicRoute};
 use protocol::topic::{DataVersion, TopicConfig};
 use remoting::{Client, Server};
@@ -94,6 +97,27 @@ async fn a_missing_route_keeps_apaches_first_sentence_and_adds_the_cause() {
             "No topic route info in name server for the topic: order. no broker here (broker-a) has it; the first message \
              sent to it creates it; did you mean orders?"
         )
+    );
+}
+
+#[tokio::test]
+async fn a_deleted_topic_is_forgotten_as_tools_ask_for_it() {
+    let running = start();
+    running.register(&running.client, &header(), &topics()).await;
+    let forget = |cluster: &str| ForgetTopic { topic: "orders".into(), cluster_name: Some(cluster.into()) };
+    let answer = running.ask("127.0.0.1", 479, &forget("AnotherCluster"), vec![]).await;
+    assert_eq!((answer.code, answer.remark), (response::SUCCESS, None));
+    assert_eq!(running.ask("127.0.0.1", 479, &route("orders"), vec![]).await.code, response::SUCCESS);
+    let answer = running.ask("127.0.0.1", 479, &forget("DefaultCluster"), vec![]).await;
+    assert_eq!((answer.code, answer.remark), (response::SUCCESS, None));
+    assert_eq!(running.ask("127.0.0.1", 479, &route("orders"), vec![]).await.code, response::TOPIC_NOT_EXIST);
+    let setting = DeleteKvConfig { namespace: "ORDER_TOPIC_CONFIG".into(), key: "orders".into() };
+    assert_eq!(running.ask("127.0.0.1", 479, &setting, vec![]).await.code, response::SUCCESS);
+    running.register(&running.client, &header(), &topics()).await;
+    assert_eq!(
+        running.ask("127.0.0.1", 479, &route("orders"), vec![]).await.code,
+        response::SUCCESS,
+        "it is there anew"
     );
 }
 

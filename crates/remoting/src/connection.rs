@@ -4,18 +4,21 @@
 //! 2. poll each request's handler once, in order of arrival; park those that wait
 //! 3. queue the replies, and ask the thread's sender (`server::Sender`) to send them with those of other connections
 //!
-//! A peer that does not read its replies is not read from either, until they are gone: that bounds memory.
+//! A peer that does not read its replies is not read from either, until they are gone; nor is one with too many requests
+//! that wait. A large frame is read when there is memory for all of it (`budget`). That bounds memory.
 
+use crate::budget::Budget;
 use crate::outgoing::Outgoing;
 use crate::peer::Peer;
 use crate::reply::{Reject, Response};
 use crate::router::{Handling, Table};
 use crate::server::Sender;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use protocol::command::Command;
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -29,6 +32,13 @@ use tokio::sync::mpsc;
 /// A connection with more than this to send is not read from.
 const OUTGOING_MAX: usize = 1024 * 1024;
 
+/// A connection whose waiting requests have larger bodies, all together, is not read from.
+const PARKED_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// What a connection may hold when memory is short: replies that it does not take, bodies that wait. A frame up to this
+/// size is read whenever it comes.
+pub(crate) const SMALL: usize = 64 * 1024;
+
 /// The first read of a connection makes room for so much; a connection that fills it gets twice as much the next time.
 const READ_MIN: usize = 4 * 1024;
 const READ_MAX: usize = 64 * 1024;
@@ -38,6 +48,7 @@ const READS_A_TURN: usize = 1;
 
 /// The half of a connection that the thread's sender shares.
 pub(crate) struct Shared {
+    pub(crate) peer: SocketAddr,
     pub(crate) table: Arc<Table>,
     socket: OwnedWriteHalf,
     /// What may leave.
@@ -47,8 +58,18 @@ pub(crate) struct Shared {
     acknowledged: RefCell<Vec<i32>>,
     /// On the sender's list.
     pub(crate) queued: Cell<bool>,
-    /// Sweeps since anything arrived.
+    /// Sweeps since a whole request arrived, or some of a reply left.
     pub(crate) quiet_sweeps: Cell<u32>,
+    /// Sweeps in which it held memory that others wait for, and moved next to nothing.
+    slow_sweeps: Cell<u32>,
+    /// Bytes that came and went since the last sweep.
+    moved: Cell<usize>,
+    /// The size of the large frame that is arriving, as counted in the budget; 0 when there is none.
+    frame: Cell<usize>,
+    /// What the budget has granted while the connection waited in line for it.
+    granted: Cell<usize>,
+    /// Replies in memory that the socket does not take, as counted in the budget.
+    unsent: Cell<usize>,
     /// The socket took no more; the connection's own task goes on when it does.
     stalled: Cell<bool>,
     /// The task reads no more until what is queued has gone.
@@ -60,7 +81,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Sends what is queued, as far as the socket takes it; acknowledgements only of what is written.
-    pub(crate) fn send(&self, written: &Result<(), Reject>) {
+    pub(crate) fn send(&self, written: &Result<(), Reject>, budget: &Budget) {
         let (mut replies, mut requests) = (self.acknowledging.borrow_mut(), self.acknowledged.borrow_mut());
         if let Err(refusal) = written {
             replies.clear();
@@ -68,10 +89,10 @@ impl Shared {
         }
         requests.clear();
         self.outgoing.borrow_mut().append(&mut replies);
-        if self.stalled.get() || self.broken.get() {
+        if self.stalled.get() || self.is_over() {
             return;
         }
-        match self.outgoing.borrow_mut().write_to(self.socket.as_ref()) {
+        match self.write(budget) {
             Ok(true) if !self.full.get() => return,
             Ok(true) => {}
             Ok(false) => self.stalled.set(true),
@@ -80,10 +101,46 @@ impl Shared {
         self.wake();
     }
 
+    /// Writes what the socket takes; true when that was all.
+    fn write(&self, budget: &Budget) -> io::Result<bool> {
+        let mut outgoing = self.outgoing.borrow_mut();
+        let before = outgoing.len();
+        let all = outgoing.write_to(self.socket.as_ref());
+        if outgoing.len() < before {
+            self.quiet_sweeps.set(0);
+            self.moved.set(self.moved.get() + before - outgoing.len());
+        }
+        let unsent = if outgoing.len() == 0 { 0 } else { outgoing.in_memory() };
+        budget.add(unsent);
+        budget.give_back(self.unsent.replace(unsent));
+        all
+    }
+
     /// Ends the connection.
     pub(crate) fn close(&self) {
         self.close_asked.set(true);
         self.wake();
+    }
+
+    /// True when it is about to end.
+    pub(crate) fn is_over(&self) -> bool {
+        self.broken.get() || self.close_asked.get()
+    }
+
+    /// Lets the large frame in for which the connection waited.
+    pub(crate) fn grant(&self, bytes: usize) {
+        self.granted.set(bytes);
+        self.wake();
+    }
+
+    /// Counts the time in which it holds memory that others need, but neither sends its frame nor takes its replies.
+    /// A new sweep begins; answers with how many there were.
+    pub(crate) fn slow_sweeps(&self, needed: bool) -> u32 {
+        let holds = self.frame.get() + self.unsent.get();
+        let slow = needed && holds > SMALL && self.moved.get() < SMALL;
+        self.moved.set(0);
+        self.slow_sweeps.set(if slow { self.slow_sweeps.get() + 1 } else { 0 });
+        self.slow_sweeps.get()
     }
 
     fn wake(&self) {
@@ -99,6 +156,7 @@ pub(crate) async fn serve(stream: TcpStream, table: Arc<Table>, sender: Rc<Sende
     let (peer, requests) = Peer::new(stream.peer_addr()?, stream.local_addr()?);
     let (socket, write_half) = stream.into_split();
     let shared = Rc::new(Shared {
+        peer: peer.address(),
         table,
         socket: write_half,
         outgoing: RefCell::default(),
@@ -106,6 +164,11 @@ pub(crate) async fn serve(stream: TcpStream, table: Arc<Table>, sender: Rc<Sende
         acknowledged: RefCell::default(),
         queued: Cell::new(false),
         quiet_sweeps: Cell::new(0),
+        slow_sweeps: Cell::new(0),
+        moved: Cell::new(0),
+        frame: Cell::new(0),
+        granted: Cell::new(0),
+        unsent: Cell::new(0),
         stalled: Cell::new(false),
         full: Cell::new(false),
         broken: Cell::new(false),
@@ -120,6 +183,8 @@ pub(crate) async fn serve(stream: TcpStream, table: Arc<Table>, sender: Rc<Sende
         incoming: BytesMut::new(),
         room: READ_MIN,
         parked: FuturesUnordered::new(),
+        parked_bytes: 0,
+        in_line: false,
         shared: shared.clone(),
         sender,
     };
@@ -139,6 +204,10 @@ struct Connection {
     incoming: BytesMut,
     room: usize,
     parked: FuturesUnordered<Parked>,
+    /// The bodies of `parked`, as counted in the budget.
+    parked_bytes: usize,
+    /// Waits until there is memory for the frame that is arriving.
+    in_line: bool,
     shared: Rc<Shared>,
     sender: Rc<Sender>,
 }
@@ -147,7 +216,7 @@ impl Connection {
     /// Ready when the connection is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.shared.task.set(Some(cx.waker().clone()));
-        if self.shared.broken.get() || self.shared.close_asked.get() {
+        if self.shared.is_over() {
             return Poll::Ready(Ok(()));
         }
         if self.shared.stalled.get() {
@@ -159,8 +228,19 @@ impl Connection {
             self.sender.queue(&self.shared);
         }
         let read = self.poll_read(cx);
-        while let Poll::Ready(Some((opaque, response))) = self.parked.poll_next_unpin(cx) {
+        loop {
+            if self.owes_much() {
+                self.shared.full.set(true);
+                break;
+            }
+            let Poll::Ready(Some((opaque, response, bytes))) = self.parked.poll_next_unpin(cx) else { break };
+            self.parked_bytes -= bytes;
+            self.sender.budget.give_back(bytes);
             self.reply(opaque, response);
+            if self.shared.full.get() {
+                // It may have waited for just this.
+                cx.waker().wake_by_ref();
+            }
         }
         if read.is_ready() {
             // What the peer is owed still leaves.
@@ -174,19 +254,22 @@ impl Connection {
         let socket: &TcpStream = self.shared.socket.as_ref();
         loop {
             ready!(socket.poll_write_ready(cx))?;
-            if self.shared.outgoing.borrow_mut().write_to(socket)? {
+            if self.shared.write(&self.sender.budget)? {
                 self.shared.stalled.set(false);
                 return Poll::Ready(Ok(()));
             }
         }
     }
 
-    /// Reads and handles until nothing more has arrived, or the connection has too much to send (pending), or the peer
-    /// has closed or sends nonsense (ready).
+    /// Reads and handles until nothing more has arrived, or the connection has too much under way (pending), or the
+    /// peer has closed or sends nonsense (ready).
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What it had not the room for the last time.
+        if !self.incoming.is_empty() && !self.handle_arrived()? {
+            return Poll::Pending;
+        }
         for _ in 0..READS_A_TURN {
-            if self.shared.outgoing.borrow().len() + self.shared.acknowledging.borrow().len() > OUTGOING_MAX {
-                self.shared.full.set(true);
+            if self.is_full() {
                 return Poll::Pending;
             }
             self.incoming.reserve(self.room);
@@ -198,30 +281,95 @@ impl Connection {
             if count == space {
                 self.room = (self.room * 2).min(READ_MAX);
             }
-            self.shared.quiet_sweeps.set(0);
-            while let Some(command) = Command::decode(&mut self.incoming).map_err(io::Error::other)? {
-                self.handle(command);
+            self.shared.moved.set(self.shared.moved.get() + count);
+            if !self.handle_arrived()? {
+                return Poll::Pending;
             }
-            self.sender.queue(&self.shared);
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
+    /// Handles the whole frames that have arrived. False when the connection must wait before it goes on.
+    fn handle_arrived(&mut self) -> io::Result<bool> {
+        if self.in_line {
+            let granted = self.shared.granted.take();
+            if granted == 0 {
+                return Ok(false);
+            }
+            self.in_line = false;
+            self.shared.frame.set(granted);
+        }
+        // Also a request that nothing answers wants to be written out.
+        self.sender.queue(&self.shared);
+        loop {
+            if self.is_full() {
+                return Ok(false);
+            }
+            match Command::decode(&mut self.incoming).map_err(io::Error::other)? {
+                Some(command) => {
+                    let frame = self.shared.frame.take();
+                    self.shared.quiet_sweeps.set(0);
+                    self.handle(command);
+                    self.sender.budget.give_back(frame);
+                }
+                None => return Ok(self.has_memory_for_frame()),
+            }
+        }
+    }
+
+    /// True when it has so much under way for the peer that it takes no more requests until that is less.
+    fn is_full(&self) -> bool {
+        let bytes_max = if self.sender.budget.is_short() { SMALL } else { PARKED_BYTES_MAX };
+        let full = self.owes_much() || self.parked_bytes > bytes_max || self.parked.len() >= self.sender.waiting_max;
+        self.shared.full.set(full);
+        full
+    }
+
+    /// True when so much is to be sent that nothing may be added.
+    fn owes_much(&self) -> bool {
+        let owed = self.shared.outgoing.borrow().len() + self.shared.acknowledging.borrow().len();
+        owed > if self.sender.budget.is_short() { SMALL } else { OUTGOING_MAX }
+    }
+
+    /// False when the frame that is arriving is large, and has to wait until others hold less.
+    fn has_memory_for_frame(&mut self) -> bool {
+        let Some(length) = self.incoming.first_chunk::<4>() else { return true };
+        let length = u32::from_be_bytes(*length) as usize;
+        if length <= SMALL || self.shared.frame.get() > 0 {
+            return true;
+        }
+        if self.sender.budget.take(length, &self.shared) {
+            self.shared.frame.set(length);
+        } else {
+            self.in_line = true;
+        }
+        !self.in_line
+    }
+
     /// Polls the handler once; parks it if it waits.
-    fn handle(&mut self, command: Command) {
+    fn handle(&mut self, mut command: Command) {
         if command.is_response() {
             return;
+        }
+        let bytes = command.body.len();
+        if bytes == 0 {
+            // An empty piece of what was read keeps all of that in memory, for as long as its request waits.
+            command.body = Bytes::new();
         }
         let opaque = (!command.is_oneway()).then_some(command.opaque);
         let handling = match catch_unwind(AssertUnwindSafe(|| self.shared.table.handle(&self.peer, command))) {
             Ok(handling) => handling,
             Err(_) => return self.reply(opaque, panicked()),
         };
-        let mut parked = Parked { opaque, handling };
+        let mut parked = Parked { opaque, handling, bytes };
         match Pin::new(&mut parked).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready((opaque, response)) => self.reply(opaque, response),
-            Poll::Pending => self.parked.push(parked),
+            Poll::Ready((opaque, response, _)) => self.reply(opaque, response),
+            Poll::Pending => {
+                self.parked_bytes += bytes;
+                self.sender.budget.add(bytes);
+                self.parked.push(parked);
+            }
         }
     }
 
@@ -239,19 +387,31 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let shared = &self.shared;
+        // The line passes over a connection that is over.
+        shared.close_asked.set(true);
+        let held = shared.frame.take() + shared.granted.take() + shared.unsent.take() + self.parked_bytes;
+        self.sender.budget.give_back(held);
+    }
+}
+
 /// A handler that waits, and the request that it answers.
 struct Parked {
     opaque: Option<i32>,
     handling: Handling,
+    /// The size of its request's body.
+    bytes: usize,
 }
 
 impl Future for Parked {
-    type Output = (Option<i32>, Response);
+    type Output = (Option<i32>, Response, usize);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let polled = catch_unwind(AssertUnwindSafe(|| self.handling.as_mut().poll(cx)));
         let response = ready!(polled.unwrap_or_else(|_| Poll::Ready(panicked())));
-        Poll::Ready((self.opaque, response))
+        Poll::Ready((self.opaque, response, self.bytes))
     }
 }
 

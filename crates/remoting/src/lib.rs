@@ -3,6 +3,7 @@
 //! Nothing here knows what a request means. [`router`] maps codes to handlers, [`server`] runs them where their
 //! connection lives, [`client`] asks others.
 
+mod budget;
 pub mod client;
 mod connection;
 mod outgoing;
@@ -15,4 +16,4 @@ pub use client::Client;
 pub use peer::Peer;
 pub use reply::{Answer, Body, Reject};
 pub use router::{Call, Router};
-pub use server::Server;
+pub use server::{Limits, Server};

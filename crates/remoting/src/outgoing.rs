@@ -33,6 +33,12 @@ impl Outgoing {
         self.size
     }
 
+    /// How many of them are in memory: pieces of files are not.
+    pub(crate) fn in_memory(&self) -> usize {
+        let parts = self.parts.iter().map(|part| if let Part::Bytes(bytes) = part { bytes.len() } else { 0 });
+        parts.sum::<usize>() + self.tail.len()
+    }
+
     pub(crate) fn push(&mut self, response: Response, opaque: i32) {
         let before = self.tail.len();
         let body_size = response.body.len();

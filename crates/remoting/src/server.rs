@@ -9,24 +9,73 @@
 //! 4. whoever waited for what phase 2 brought is polled in the next turn
 //!
 //! Phases 2 and 3 are the thread's `Sender`: a task that yields once, so that it runs behind all that were ready.
+//!
+//! Every ten seconds a sweep ends connections that have died or hold up others, see [`Limits`].
 
+use crate::budget::Budget;
 use crate::connection::{self, Shared};
 use crate::reply::Reject;
 use crate::router::{Router, Table};
+use parking_lot::Mutex;
+use protocol::command::{BadFrame, FRAME_SIZE_MAX};
+use rustix::process::{Resource, getrlimit};
 use std::cell::RefCell;
-use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::collections::HashSet;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
+use tokio::time::MissedTickBehavior;
 
-/// A connection on which nothing arrives for `SWEEP` × `QUIET_SWEEPS_MAX` = 120 s is closed (`serverChannelMaxIdleTimeSeconds`).
-const SWEEP: Duration = Duration::from_secs(10);
-const QUIET_SWEEPS_MAX: u32 = 12;
+/// In a connection's idle time are so many sweeps.
+const SWEEPS: u32 = 12;
+
+/// So many sweeps long a connection may hold memory that others wait for, and move next to nothing.
+const SLOW_SWEEPS_MAX: u32 = 2;
+
+/// After so many sweeps, what was logged once is logged again.
+const TOLD_SWEEPS: u32 = 30 * SWEEPS;
+
+/// So many peers are named in the log until then, at most.
+const TOLD_MAX: usize = 100;
+
+/// So many file descriptors, or a quarter of those there are, connections leave to the process's files.
+const FILES_RESERVED: u64 = 1024;
+
+/// For so long the log says no more about refused connections; the first that is taken behind it is worth a line.
+const FULL_OVER: Duration = Duration::from_secs(10);
+
+/// How long accepting rests when the system has no more descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a server lets connections have.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// A connection on which for so long no whole request arrives and nothing of a reply leaves is closed: it is idle,
+    /// or its other end is gone without a word, or sends a frame that never ends, or reads nothing.
+    #[doc(alias = "serverChannelMaxIdleTimeSeconds")]
+    pub idle: Duration,
+    /// Bytes that all connections may hold together: large frames that are arriving, bodies of requests that wait,
+    /// replies that are not taken. With more, large frames wait in line, and who holds much is not read from; a
+    /// connection that keeps others waiting and for 20 s (a sixth of `idle`) neither sends nor takes 64 KiB is closed.
+    pub in_progress: usize,
+    /// A connection on which so many requests wait, held pulls above all, is not read from until one is answered.
+    pub waiting: usize,
+}
+
+impl Default for Limits {
+    /// 120 s, as Apache's servers; 256 MiB; 65,535 requests, as Java's clients have no more under way
+    /// (`com.rocketmq.remoting.clientAsyncSemaphoreValue`).
+    fn default() -> Limits {
+        Limits { idle: Duration::from_secs(120), in_progress: 256 * 1024 * 1024, waiting: 65_535 }
+    }
+}
 
 /// How long a stopping thread gives its connections to end.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
@@ -48,8 +97,14 @@ pub struct Server {
 impl Server {
     /// Starts `threads` data threads, at least one.
     pub fn start(threads: usize) -> io::Result<Server> {
+        Server::start_with(threads, Limits::default())
+    }
+
+    /// Starts `threads` data threads, at least one, with other limits than usual.
+    pub fn start_with(threads: usize, limits: Limits) -> io::Result<Server> {
         let (orders, mut receivers): (Vec<_>, Vec<_>) = (0..threads.max(1)).map(|_| mpsc::unbounded_channel()).unzip();
-        let deal = Arc::new(Deal { orders: orders.clone(), next: AtomicUsize::new(0) });
+        let limits = Limits { in_progress: (limits.in_progress / orders.len()).max(2 * FRAME_SIZE_MAX), ..limits };
+        let deal = Arc::new(Deal { orders: orders.clone(), next: AtomicUsize::new(0), limits, told: Mutex::default() });
         let mut handles = Vec::new();
         for (number, receiver) in receivers.drain(..).enumerate() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -90,35 +145,79 @@ impl Drop for Server {
     }
 }
 
-/// Gives each new connection to the next thread.
+/// What the threads share. Gives each new connection to the next thread.
 struct Deal {
     orders: Vec<Orders>,
     next: AtomicUsize,
+    /// Of one thread.
+    limits: Limits,
+    told: Mutex<Told>,
+}
+
+/// Whose misbehaviour is in the log already: a peer must not be able to fill it.
+#[derive(Default)]
+struct Told {
+    peers: HashSet<IpAddr>,
+    sweeps: u32,
+}
+
+impl Deal {
+    /// True the first time, for each peer.
+    fn tell(&self, peer: IpAddr) -> bool {
+        let mut told = self.told.lock();
+        told.peers.len() < TOLD_MAX && told.peers.insert(peer.to_canonical())
+    }
+
+    fn forget_told(&self) {
+        let mut told = self.told.lock();
+        told.sweeps += 1;
+        if told.sweeps as usize >= TOLD_SWEEPS as usize * self.orders.len() {
+            *told = Told::default();
+        }
+    }
+
+    /// A connection has ended with `error`: a frame that is none is worth a line in the log.
+    fn ended(&self, peer: Option<SocketAddr>, error: &io::Error) {
+        let nonsense = error.get_ref().is_some_and(|source| source.is::<BadFrame>());
+        match peer {
+            Some(peer) if nonsense && self.tell(peer.ip()) => tracing::warn!(
+                %peer, %error, "connection closed: this is not RocketMQ's protocol; more of that from this address is not \
+                logged for an hour"
+            ),
+            _ => tracing::debug!(?peer, %error, "connection closed"),
+        }
+    }
 }
 
 async fn run(mut orders: mpsc::UnboundedReceiver<Order>, deal: Arc<Deal>) {
-    let sender = Rc::new(Sender::default());
+    let sender = Rc::new(Sender::new(deal.limits));
     tokio::task::spawn_local(sender.clone().run());
-    let mut sweeps = tokio::time::interval(SWEEP);
+    let mut sweeps = tokio::time::interval(deal.limits.idle / SWEEPS);
+    // A thread that was held up, by a slow disk say, must not take its own silence for that of its peers.
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let order = tokio::select! {
             order = orders.recv() => order,
-            _ = sweeps.tick() => { sender.sweep(); continue }
+            _ = sweeps.tick() => {
+                sender.sweep(&deal);
+                deal.forget_told();
+                continue;
+            }
         };
         match order {
             Some(Order::Listen(listener, table)) => {
                 tokio::task::spawn_local(accept(listener, table, deal.clone()));
             }
             Some(Order::Serve(stream, table)) => {
-                let sender = sender.clone();
+                let (sender, deal) = (sender.clone(), deal.clone());
                 tokio::task::spawn_local(async move {
                     let address = stream.peer_addr().ok();
                     let stream = match tokio::net::TcpStream::from_std(stream) {
                         Ok(stream) => stream,
-                        Err(error) => return tracing::warn!(?address, %error, "connection lost before it was served"),
+                        Err(error) => return tracing::debug!(?address, %error, "connection lost before it was served"),
                     };
                     if let Err(error) = connection::serve(stream, table, sender).await {
-                        tracing::debug!(?address, %error, "connection closed");
+                        deal.ended(address, &error);
                     }
                 });
             }
@@ -132,22 +231,45 @@ async fn accept(listener: TcpListener, table: Arc<Table>, deal: Arc<Deal>) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "can't accept connections"),
     };
+    // What a full process says once, until it is not full any more.
+    let mut full_since = None;
     loop {
-        match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => {
+        match listener.accept().await.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
+            Ok((stream, peer)) => {
+                // The system hands out the lowest number that is free: so many files and connections are open.
+                let open = stream.as_raw_fd() as u64;
+                let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+                if open + FILES_RESERVED.min(limit / 4) >= limit {
+                    drop(stream);
+                    if full_since.is_none() {
+                        tracing::warn!(
+                            %peer, open, limit, "connections are refused: the limit on open files is near, and the rest \
+                            is for the process's own; raise it (ulimit -n, LimitNOFILE)"
+                        );
+                    }
+                    full_since.get_or_insert_with(Instant::now);
+                    continue;
+                }
+                if let Some(since) = full_since.take_if(|since| since.elapsed() > FULL_OVER) {
+                    tracing::warn!(for_the_last = ?since.elapsed(), "connections are taken again");
+                }
                 let thread = deal.next.fetch_add(1, Ordering::Relaxed) % deal.orders.len();
                 let _ = deal.orders[thread].send(Order::Serve(stream, table.clone()));
             }
+            // Who wanted to connect has gone again.
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
             Err(error) => {
-                tracing::warn!(%error, "can't accept a connection; is the limit on open files (ulimit -n) reached?");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                if full_since.is_none() {
+                    tracing::warn!(%error, "can't accept connections; is the limit on open files (ulimit -n) reached?");
+                }
+                full_since.get_or_insert_with(Instant::now);
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
 /// Phases 2 and 3 of a thread's turn.
-#[derive(Default)]
 pub(crate) struct Sender {
     /// Connections that handled something since the last turn.
     queue: RefCell<Vec<Rc<Shared>>>,
@@ -155,9 +277,23 @@ pub(crate) struct Sender {
     spare: RefCell<Vec<Rc<Shared>>>,
     asked: Notify,
     connections: RefCell<Vec<Weak<Shared>>>,
+    pub(crate) budget: Budget,
+    /// [`Limits::waiting`].
+    pub(crate) waiting_max: usize,
 }
 
 impl Sender {
+    fn new(limits: Limits) -> Sender {
+        Sender {
+            queue: RefCell::default(),
+            spare: RefCell::default(),
+            asked: Notify::new(),
+            connections: RefCell::default(),
+            budget: Budget::new(limits.in_progress),
+            waiting_max: limits.waiting,
+        }
+    }
+
     /// Takes part in sweeps and in the end.
     pub(crate) fn join(&self, connection: &Rc<Shared>) {
         self.connections.borrow_mut().push(Rc::downgrade(connection));
@@ -197,18 +333,26 @@ impl Sender {
         for connection in queue.drain(..) {
             connection.queued.set(false);
             let written = written.iter().find(|(table, _)| Arc::ptr_eq(table, &connection.table));
-            connection.send(written.map_or(&Ok(()), |(_, written)| written));
+            connection.send(written.map_or(&Ok(()), |(_, written)| written), &self.budget);
         }
         self.spare.replace(queue);
     }
 
-    /// Closes connections on which nothing has arrived for long, forgets those that are gone.
-    fn sweep(&self) {
+    /// Closes connections that are dead or hold up others, forgets those that are gone.
+    fn sweep(&self, deal: &Deal) {
+        let needed = self.budget.has_line();
         self.connections.borrow_mut().retain(|connection| {
             let Some(connection) = connection.upgrade() else { return false };
             let quiet = connection.quiet_sweeps.get() + 1;
             connection.quiet_sweeps.set(quiet);
-            if quiet > QUIET_SWEEPS_MAX {
+            let slow = connection.slow_sweeps(needed) > SLOW_SWEEPS_MAX;
+            if slow && deal.tell(connection.peer.ip()) {
+                tracing::warn!(
+                    peer = %connection.peer, "connection closed: it holds memory that others wait for, and neither sends its \
+                    request nor reads its replies"
+                );
+            }
+            if slow || quiet > SWEEPS {
                 connection.close();
             }
             true

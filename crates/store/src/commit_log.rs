@@ -5,24 +5,29 @@
 //! 3. the flush thread brings what is written to disk                 (`flush`)
 //! 4. what is written (ASYNC) or on disk (SYNC) becomes readable      (`dispatch`)
 //!
-//! Four positions follow one another: published ≤ written ≤ appended, flushed ≤ written.
+//! Four positions follow one another: published ≤ written ≤ appended, flushed ≤ written. None of them ever goes back: what
+//! happens when the disk does not take part stands in `failure`.
+//!
+//! A put is a copy in memory. `write_out` makes system calls on the thread that calls it, and waits there while the kernel
+//! throttles writers because too much waits for the disk; bringing to disk is left to the flush thread.
 //!
 //! Locks of the store, in the order in which they may be taken:
-//! `flushing`, `writer`, `appender`, `unpublished`, `touched`, a queue's `drain`, `index`, `index items`, a queue's `state`, `dirty queues`,
-//! `flush waiters`, `checkpoint`; then those of segments.
+//! `cleaning`, `limited`, `flushing`, `writer`, `touched`, `appender`, `unpublished`, a queue's `drain`, `index`, `index items`, a queue's
+//! `state`, `dirty queues`, `flush waiters`, `checkpoint`; then those of segments, `spaces`, `failures`.
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use protocol::message::CommitLogOffset;
 use protocol::record::MAGIC_BLANK;
 
 use crate::config::FlushDiskType;
 use crate::dispatch::Pending;
+use crate::failure::{Failure, Failures};
 use crate::segment::{Segment, Segments};
 use crate::{Inner, Store};
 
@@ -32,63 +37,6 @@ const STAGED_MAX: usize = 1 << 20;
 const BUFFER_KEPT_MAX: usize = 4 << 20;
 /// Bytes of the mark that ends a file.
 pub(crate) const BLANK_LEN: usize = 8;
-
-/// Why a store takes no more messages. It goes on reading.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Failure {
-    /// The disk is full.
-    #[error("the disk of {path} is full; make room and restart the store", path = .path.display())]
-    DiskFull {
-        /// File that could not grow.
-        path: PathBuf,
-    },
-    /// The log could not be written.
-    #[error("writing {path} failed ({error}); check the disk and restart the store", path = .path.display())]
-    Write {
-        /// File that could not be written.
-        path: PathBuf,
-        /// What the operating system said.
-        error: Arc<io::Error>,
-    },
-    /// The log could not be brought to disk. What the disk holds of it is unknown until it is read again.
-    #[error("flushing {path} to disk failed ({error}); check the disk and restart the store", path = .path.display())]
-    Flush {
-        /// File that could not be flushed.
-        path: PathBuf,
-        /// What the operating system said.
-        error: Arc<io::Error>,
-    },
-    /// Consume queues or index could not be written. The messages themselves are safe in the log.
-    #[error("writing {path} failed ({error}); no message is lost; check the disk and restart the store", path = .path.display())]
-    Dispatch {
-        /// File or directory that could not be written.
-        path: PathBuf,
-        /// What the operating system said.
-        error: Arc<io::Error>,
-    },
-}
-
-impl Failure {
-    fn writing(path: PathBuf, error: io::Error) -> Failure {
-        if error.kind() == io::ErrorKind::StorageFull {
-            Failure::DiskFull { path }
-        } else {
-            Failure::Write { path, error: Arc::new(error) }
-        }
-    }
-}
-
-impl From<Failure> for io::Error {
-    fn from(failure: Failure) -> io::Error {
-        let kind = match &failure {
-            Failure::DiskFull { .. } => io::ErrorKind::StorageFull,
-            Failure::Write { error, .. } | Failure::Flush { error, .. } | Failure::Dispatch { error, .. } => {
-                error.kind()
-            }
-        };
-        io::Error::new(kind, failure)
-    }
-}
 
 /// Bytes that belong into one file.
 #[derive(Debug, Default)]
@@ -149,11 +97,13 @@ impl Appender {
     }
 }
 
-/// The buffers that `appender` does not have right now.
+/// What was taken from `appender` and is not yet written; empty between two writes, unless one failed.
 #[derive(Debug, Default)]
 struct Writer {
-    bytes: Vec<u8>,
+    finished: Vec<Chunk>,
+    chunk: Chunk,
     pending: Pending,
+    end: i64,
 }
 
 /// The log: its files, its positions, and what is on the way to them.
@@ -170,9 +120,7 @@ pub(crate) struct CommitLog {
     published: AtomicI64,
     /// Where the log ended when it was opened. Records from here on were encoded by this process, and are known good.
     pub opened_at: i64,
-    write_failure: OnceLock<Failure>,
-    flush_failure: OnceLock<Failure>,
-    dispatch_failure: OnceLock<Failure>,
+    pub failures: Failures,
 }
 
 impl CommitLog {
@@ -196,21 +144,29 @@ impl CommitLog {
             flushed: AtomicI64::new(end),
             published: AtomicI64::new(end),
             opened_at: end,
-            write_failure: OnceLock::new(),
-            flush_failure: OnceLock::new(),
-            dispatch_failure: OnceLock::new(),
+            failures: Failures::default(),
         }
     }
 
-    /// Gives the appender to a put. Refused once the store takes no more messages.
+    /// Gives the appender to a put. Refused while the store takes no messages.
     pub(crate) fn append<T>(&self, put: impl FnOnce(&mut Appender) -> T) -> Result<(T, bool), Failure> {
         let mut appender = self.appender.lock();
-        if let Some(failure) = self.failure() {
-            return Err(failure.clone());
+        if let Some(failure) = self.failures.refusal() {
+            return Err(failure);
         }
         let put = put(&mut appender);
         self.appended.store(appender.position(), Ordering::Release);
         Ok((put, appender.staged() > STAGED_MAX))
+    }
+
+    /// Does something between two puts, and says where the next record goes.
+    pub(crate) fn at_end<T>(&self, act: impl FnOnce() -> T) -> (i64, T) {
+        let appender = self.appender.lock();
+        (appender.position(), act())
+    }
+
+    pub(crate) fn appended(&self) -> i64 {
+        self.appended.load(Ordering::Acquire)
     }
 
     pub(crate) fn written(&self) -> i64 {
@@ -239,37 +195,13 @@ impl CommitLog {
         self.segments.first().map_or(self.opened_at, |first| first.base)
     }
 
-    /// Why the store takes no more messages, if it does not.
-    pub(crate) fn failure(&self) -> Option<&Failure> {
-        self.write_failure.get().or(self.flush_failure.get()).or(self.dispatch_failure.get())
-    }
-
-    /// Why bytes beyond `written` will never be written.
-    pub(crate) fn write_failure(&self) -> Option<&Failure> {
-        self.write_failure.get()
-    }
-
-    /// Why bytes beyond `flushed` will never be on disk.
-    pub(crate) fn flush_failure(&self) -> Option<&Failure> {
-        self.flush_failure.get()
-    }
-
-    pub(crate) fn fail_flush(&self, path: PathBuf, error: io::Error) -> Failure {
-        let failure = Failure::Flush { path, error: Arc::new(error) };
-        tracing::error!("the store takes no more messages: {failure}");
-        self.flush_failure.get_or_init(|| failure).clone()
-    }
-
-    pub(crate) fn fail_dispatch(&self, path: PathBuf, error: io::Error) {
-        let failure = Failure::Dispatch { path, error: Arc::new(error) };
-        if self.dispatch_failure.get().is_none() {
-            tracing::error!("the store takes no more messages: {failure}");
-        }
-        self.dispatch_failure.get_or_init(|| failure);
+    /// Is the record at `at` what this process wrote, so that it need not be compared with its checksums?
+    pub(crate) fn is_known_good(&self, at: i64) -> bool {
+        at >= self.opened_at && self.failures.flush().is_none()
     }
 
     /// Writes one chunk into its file, which is created if the chunk begins it.
-    fn write_chunk(&self, chunk: &Chunk) -> Result<(), Failure> {
+    fn write_chunk(&self, chunk: &Chunk) -> Result<(), (PathBuf, io::Error)> {
         if chunk.bytes.is_empty() {
             return Ok(());
         }
@@ -278,11 +210,11 @@ impl CommitLog {
             None => {
                 let base = chunk.at - chunk.at % self.file_size as i64;
                 let path = self.segments.dir().join(format!("{base:020}"));
-                self.segments.add(base).map_err(|error| Failure::writing(path, error))?
+                self.segments.add(base).map_err(|error| (path, error))?
             }
         };
         let at = (chunk.at - segment.base) as u64;
-        segment.write(&chunk.bytes, at).map_err(|error| Failure::writing(segment.path.clone(), error))
+        segment.write(&chunk.bytes, at).map_err(|error| (segment.path.clone(), error))
     }
 }
 
@@ -291,6 +223,9 @@ impl Store {
     ///
     /// When it returns, these messages survive a killed process, and in `ASYNC_FLUSH` can be read. Call it once for all
     /// messages put in one turn of a loop. Calls at the same time share one write.
+    ///
+    /// When it fails, none of them must be acknowledged. They stay staged and may be stored later, see
+    /// [`Store::failure`]; until then calls fail.
     pub fn write_out(&self) -> io::Result<()> {
         Ok(self.inner.write_out()?)
     }
@@ -299,7 +234,10 @@ impl Store {
 impl Inner {
     pub(crate) fn write_out(&self) -> Result<(), Failure> {
         let log = &self.log;
-        let goal = log.appended.load(Ordering::Acquire);
+        if let Some(failure) = log.failures.flush() {
+            return Err(failure.clone());
+        }
+        let goal = log.appended();
         if log.written() >= goal {
             return Ok(());
         }
@@ -307,31 +245,49 @@ impl Inner {
         if log.written() >= goal {
             return Ok(()); // another call wrote it
         }
-        if let Some(failure) = log.write_failure.get() {
-            return Err(failure.clone());
+        if let Some(failure) = log.failures.write() {
+            return Err(failure); // `write_again` goes first
         }
-        let Writer { bytes, pending } = &mut *writer;
-        let (end, finished, chunk) = {
+        let Writer { finished, chunk, pending, end } = &mut *writer;
+        {
             let mut appender = log.appender.lock();
-            let end = appender.position();
-            let at = std::mem::replace(&mut appender.chunk.at, end);
-            let bytes = std::mem::replace(&mut appender.chunk.bytes, std::mem::take(bytes));
+            *end = appender.position();
+            chunk.at = std::mem::replace(&mut appender.chunk.at, *end);
+            std::mem::swap(&mut appender.chunk.bytes, &mut chunk.bytes);
+            std::mem::swap(&mut appender.finished, finished);
             std::mem::swap(&mut appender.pending, pending);
             appender.finished_len = 0;
-            (end, std::mem::take(&mut appender.finished), Chunk { at, bytes })
-        };
-        for chunk in finished.iter().chain([&chunk]) {
-            if let Err(failure) = log.write_chunk(chunk) {
-                tracing::error!("the store takes no more messages: {failure}");
-                let failure = log.write_failure.get_or_init(|| failure).clone();
-                drop(writer);
-                self.wake_hopeless();
-                return Err(failure);
-            }
         }
-        *bytes = chunk.bytes;
-        bytes.clear();
-        bytes.shrink_to(BUFFER_KEPT_MAX);
+        self.write_taken(writer)
+    }
+
+    /// After a failed write: tries it again, and what was put meanwhile.
+    pub(crate) fn write_again(&self) -> Result<(), Failure> {
+        let writer = self.log.writer.lock();
+        if self.log.failures.flush().is_none() && self.log.failures.write().is_some() {
+            self.write_taken(writer)?;
+        } else {
+            drop(writer);
+        }
+        self.write_out()
+    }
+
+    /// Writes what the writer has. If that fails the writer keeps all of it: to write bytes twice does no harm.
+    fn write_taken(&self, mut writer: MutexGuard<'_, Writer>) -> Result<(), Failure> {
+        let log = &self.log;
+        let Writer { finished, chunk, pending, end } = &mut *writer;
+        let end = *end;
+        let tried = finished.iter().chain([&*chunk]).try_for_each(|chunk| log.write_chunk(chunk));
+        if let Err((path, error)) = tried {
+            let failure = self.write_failed(&path, error);
+            drop(writer);
+            self.flusher.wake_all();
+            return Err(failure);
+        }
+        finished.clear();
+        chunk.bytes.clear();
+        chunk.bytes.shrink_to(BUFFER_KEPT_MAX);
+        let len = end - log.written();
         let mut woken = Vec::new();
         match self.config.flush {
             FlushDiskType::Async => {
@@ -344,10 +300,16 @@ impl Inner {
                 log.written.store(end, Ordering::SeqCst);
             }
         }
+        if log.failures.write().is_some() {
+            log.failures.set_write(None);
+        }
         drop(writer);
         woken.into_iter().for_each(Waker::wake);
         self.flusher.bell.ring();
         self.relieve_dispatch();
+        if self.spaces.is_used_up(len) {
+            self.look_at_space();
+        }
         Ok(())
     }
 

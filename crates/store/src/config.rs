@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::disk::Disk;
 
 /// When a stored message counts as stored.
@@ -57,6 +58,16 @@ pub struct StoreConfig {
     /// Commit log files that were last written longer ago are deleted.
     /// Key: `fileReservedTime`. Takes effect: at restart.
     pub file_reserved: Duration,
+    /// With fewer free bytes on a disk of the store no messages are taken; with a quarter more they are taken again.
+    /// `None`: a tenth of the disk, but at most 256 MiB.
+    /// Key: `diskFreeSpaceMin` (not Apache's; 0 is `None`). Takes effect: at restart.
+    pub disk_free_min: Option<u64>,
+    /// While a larger part than this of a disk of the store is used (0 to 1), no messages are taken. `None`: any may be.
+    /// Key: `diskSpaceWarningLevelRatio`. Takes effect: at restart.
+    pub disk_used_max: Option<f64>,
+    /// With `disk_used_max`: messages are taken again when this part of the disk is used, or less.
+    /// Key: `diskSpaceCleanForciblyRatio`. Takes effect: at restart.
+    pub disk_used_enough: f64,
     /// Are bodies compared with their checksums when the store opens after a crash?
     /// Key: `checkCRCOnRecover`. Takes effect: at restart.
     pub check_crc_on_recover: bool,
@@ -65,6 +76,8 @@ pub struct StoreConfig {
     pub scrub_rate: u64,
     /// The way to the files. No key: for tests.
     pub disk: Disk,
+    /// What messages are stamped by. No key: for tests.
+    pub clock: Clock,
 }
 
 impl StoreConfig {
@@ -85,9 +98,13 @@ impl StoreConfig {
                 .map(Duration::from_secs)
                 .to_vec(),
             file_reserved: Duration::from_secs(72 * 3600),
+            disk_free_min: None,
+            disk_used_max: None,
+            disk_used_enough: 0.85,
             check_crc_on_recover: true,
             scrub_rate: 8 << 20,
             disk: Disk::default(),
+            clock: Clock::default(),
         }
     }
 

@@ -11,12 +11,12 @@
 //!
 //! A place without a message (before a queue's first, or where the log is damaged) holds an entry of size 0x7FFFFFFF.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::task::Waker;
 
 use parking_lot::{Mutex, RwLock};
@@ -78,6 +78,8 @@ pub struct Queue {
     next: AtomicI64,
     entries_per_file: i64,
     files: Segments,
+    /// Takes no more messages. Touched only under the log's `appender`.
+    refuses: AtomicBool,
     /// Held by who brings entries into the files.
     drain: Mutex<()>,
     state: Mutex<State>,
@@ -93,7 +95,8 @@ struct State {
     /// Listed as having something to drain.
     dirty: bool,
     deleted: bool,
-    waiters: Vec<Waiter>,
+    /// By offset and a number that tells waiters for one offset apart. There may be very many.
+    waiters: BTreeMap<(i64, u64), Waker>,
     waiter_next: u64,
 }
 
@@ -104,12 +107,6 @@ pub(crate) struct Published {
     pub added: usize,
     /// The queue had nothing to drain before.
     pub to_drain: bool,
-}
-
-struct Waiter {
-    id: u64,
-    offset: i64,
-    waker: Waker,
 }
 
 impl fmt::Debug for Queue {
@@ -127,6 +124,7 @@ impl Queue {
             next: AtomicI64::new(0),
             entries_per_file,
             files,
+            refuses: AtomicBool::new(false),
             drain: Mutex::new(()),
             state: Mutex::default(),
         }
@@ -161,6 +159,16 @@ impl Queue {
         let offset = self.next.load(Ordering::Relaxed);
         self.next.store(offset + 1, Ordering::Relaxed);
         offset
+    }
+
+    /// Does it take no more messages? Only under the log's `appender`.
+    pub(crate) fn refuses(&self) -> bool {
+        self.refuses.load(Ordering::Relaxed)
+    }
+
+    /// From now on it takes no more messages, or takes them again.
+    pub(crate) fn refuse(&self, refuses: bool) {
+        self.refuses.store(refuses, Ordering::Relaxed);
     }
 
     /// Both bounds at one moment.
@@ -208,7 +216,9 @@ impl Queue {
             let (segment, at) = self.place(next).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
             let in_file = (end - next).min(self.entries_per_file - (at / ENTRY_LEN as u64) as i64);
             bytes.resize(in_file as usize * ENTRY_LEN, 0);
-            segment.read(&mut bytes, at)?;
+            segment.read(&mut bytes, at).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}, byte {at}: {error}", segment.path.display()))
+            })?;
             entries.extend(bytes.as_chunks::<ENTRY_LEN>().0.iter().map(Entry::decode));
             next += in_file;
         }
@@ -238,7 +248,8 @@ impl Queue {
         state.max += 1;
         if !state.waiters.is_empty() {
             let max = state.max;
-            woken.extend(state.waiters.extract_if(.., |waiter| waiter.offset < max).map(|waiter| waiter.waker));
+            let rest = state.waiters.split_off(&(max, 0));
+            woken.extend(std::mem::replace(&mut state.waiters, rest).into_values());
         }
         Published { added: state.tail.len() - tail_len, to_drain: !std::mem::replace(&mut state.dirty, true) }
     }
@@ -294,6 +305,12 @@ impl Queue {
         state.tail.shrink_to(256);
         state.written += count as i64;
         Ok(count)
+    }
+
+    /// After a drain that failed: is there something left to drain? If so it is listed again.
+    pub(crate) fn is_still_dirty(&self) -> bool {
+        let mut state = self.state.lock();
+        !state.tail.is_empty() && !std::mem::replace(&mut state.dirty, true)
     }
 
     /// A first file that does not begin with the queue's first message says so with entries of no message.
@@ -353,6 +370,19 @@ impl Queue {
         Ok(Entry::decode(&bytes))
     }
 
+    /// Where in the log the newest message is, be it expired or not.
+    pub(crate) fn newest_place(&self) -> io::Result<Option<i64>> {
+        let state = self.state.lock();
+        match (state.tail.back(), state.written) {
+            (Some(entry), _) => Ok(Some(entry.at)),
+            (None, 0) => Ok(None),
+            (None, written) => {
+                drop(state);
+                Ok(self.written_entries(written - 1, written)?.first().map(|entry| entry.at))
+            }
+        }
+    }
+
     /// Moves the oldest readable offset to the first message that is not before `log_min`.
     pub(crate) fn raise_min(&self, log_min: i64) -> io::Result<()> {
         let (min, max) = self.bounds();
@@ -371,9 +401,18 @@ impl Queue {
         Ok(())
     }
 
-    /// Deletes files all of whose messages are gone, but never the last. Says how many.
+    /// Moves the oldest readable offset to `first`; never back.
+    pub(crate) fn raise_min_to(&self, first: i64) {
+        let mut state = self.state.lock();
+        state.min = state.min.max(first.min(state.max));
+    }
+
+    /// Deletes files all of whose messages are gone, but never the last: it says where the queue goes on.
     pub(crate) fn delete_files_before_min(&self) -> io::Result<usize> {
-        let min = self.bounds().0;
+        let (min, _) = self.bounds();
+        if self.files.first().is_none_or(|first| first.end() / ENTRY_LEN as i64 > min) {
+            return Ok(0);
+        }
         let files = self.files.all();
         let mut deleted = 0;
         for segment in files.iter().take(files.len().saturating_sub(1)) {
@@ -404,7 +443,7 @@ impl Queue {
         {
             let mut state = self.state.lock();
             state.deleted = true;
-            woken.extend(state.waiters.drain(..).map(|waiter| waiter.waker));
+            woken.extend(std::mem::take(&mut state.waiters).into_values());
         }
         let _no_one_writes = self.drain.lock();
         for segment in self.files.all() {
@@ -419,20 +458,16 @@ impl Queue {
         if state.max > offset || state.deleted {
             return None;
         }
-        if let Some(waiter) = state.waiters.iter_mut().find(|waiter| Some(waiter.id) == known) {
-            waiter.waker.clone_from(waker);
-            return known;
-        }
-        let id = state.waiter_next;
-        state.waiter_next += 1;
-        state.waiters.push(Waiter { id, offset, waker: waker.clone() });
+        let id = known.unwrap_or_else(|| {
+            state.waiter_next += 1;
+            state.waiter_next
+        });
+        state.waiters.insert((offset, id), waker.clone());
         Some(id)
     }
 
-    pub(crate) fn stop_waiting(&self, id: u64) {
-        let mut state = self.state.lock();
-        state.waiters.retain(|waiter| waiter.id != id);
-        state.waiters.shrink_to(16);
+    pub(crate) fn stop_waiting(&self, offset: i64, id: u64) {
+        self.state.lock().waiters.remove(&(offset, id));
     }
 }
 
@@ -529,8 +564,19 @@ impl Queues {
         names
     }
 
-    pub(crate) fn remove(&self, topic: &str) -> Vec<Arc<Queue>> {
-        self.topics.write().remove(topic).unwrap_or_default()
+    /// The queues of a topic.
+    pub(crate) fn of(&self, topic: &str) -> Vec<Arc<Queue>> {
+        self.topics.read().get(topic).cloned().unwrap_or_default()
+    }
+
+    /// Forgets these queues of a topic.
+    pub(crate) fn remove(&self, topic: &str, gone: &[Arc<Queue>]) {
+        let mut topics = self.topics.write();
+        let Some(queues) = topics.get_mut(topic) else { return };
+        queues.retain(|queue| !gone.iter().any(|gone| Arc::ptr_eq(queue, gone)));
+        if queues.is_empty() {
+            topics.remove(topic);
+        }
     }
 
     /// How the files of queues are used.

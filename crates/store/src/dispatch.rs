@@ -10,19 +10,21 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use protocol::message::{CommitLogOffset, JavaHash, KEY_SEPARATOR, Properties, QueueOffset, SysFlag, TransactionType};
 
 use crate::config::StoreConfig;
 use crate::consume_queue::{Entry, Queue};
+use crate::failure::{Failure, is_full};
 use crate::flush::Bell;
+use crate::index::Index;
 use crate::segment::Segment;
 use crate::{Inner, Store};
 
@@ -32,11 +34,13 @@ pub(crate) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 const DRAIN_EVERY: Duration = Duration::from_millis(100);
 /// How long written entries may wait to be brought to disk together.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// How long it waits when files cannot be written.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// With more files than this, the whole file system is brought to disk instead.
 const SYNC_ONE_BY_ONE_MAX: usize = 64;
 /// More entries in memory than this are drained at once (about 24 bytes each).
 const BACKLOG_MAX: usize = 200_000;
-/// With more than this, whoever writes messages drains, too.
+/// With more than this, whoever writes messages drains, too; if that cannot be, messages are refused.
 const BACKLOG_LIMIT: usize = 2_000_000;
 
 /// What consume queue and index keep of a message, derived from its properties alone.
@@ -202,10 +206,17 @@ pub(crate) struct Dispatcher {
     drained_timestamp: AtomicI64,
     touched: Mutex<Vec<Arc<Segment>>>,
     unsynced: AtomicBool,
+    /// `SYNC_FLUSH`: messages that are not yet published.
+    unpublished_len: AtomicUsize,
+    /// The last drain could not write everything.
+    behind: AtomicBool,
+    /// What was drained may not be on disk, and nobody can tell: the checkpoint stays.
+    distrusted: AtomicBool,
 }
 
 impl Dispatcher {
     pub(crate) fn publish_later(&self, pending: Pending, end: i64) {
+        self.unpublished_len.fetch_add(pending.list.len(), Ordering::Relaxed);
         self.unpublished.lock().push_back((pending, end));
     }
 
@@ -222,6 +233,24 @@ impl Dispatcher {
         let items = std::mem::take(&mut *self.index_items.lock());
         self.backlog.fetch_sub(items.len(), Ordering::Relaxed);
         items
+    }
+
+    /// No queue is written into its files while this is held.
+    pub(crate) fn hold_drain(&self) -> MutexGuard<'_, Vec<Arc<Segment>>> {
+        self.touched.lock()
+    }
+
+    /// Messages that wait for the disk.
+    pub(crate) fn unpublished_len(&self) -> usize {
+        self.unpublished_len.load(Ordering::Relaxed)
+    }
+
+    /// Gives back what did not find its way into the index.
+    pub(crate) fn put_back_index_items(&self, mut items: Vec<IndexItem>) {
+        self.backlog.fetch_add(items.len(), Ordering::Relaxed);
+        let mut later = self.index_items.lock();
+        items.append(&mut later);
+        *later = items;
     }
 
     fn has_work(&self) -> bool {
@@ -256,7 +285,10 @@ impl Inner {
                 }
             };
             match next {
-                Some((mut pending, end)) => self.publish(&mut pending, end, woken),
+                Some((mut pending, end)) => {
+                    self.dispatcher.unpublished_len.fetch_sub(pending.list.len(), Ordering::Relaxed);
+                    self.publish(&mut pending, end, woken);
+                }
                 None => return,
             }
         }
@@ -296,8 +328,8 @@ impl Inner {
 
     /// A writer that is far faster than the dispatch thread helps it, so that memory stays bounded.
     pub(crate) fn relieve_dispatch(&self) {
-        if self.dispatcher.backlog.load(Ordering::Relaxed) > BACKLOG_LIMIT && self.log.failure().is_none() {
-            self.drain();
+        if self.dispatcher.backlog.load(Ordering::Relaxed) > BACKLOG_LIMIT && self.log.failures.refusal().is_none() {
+            let _ = self.drain();
         }
     }
 
@@ -314,7 +346,9 @@ impl Inner {
             }
             if dispatcher.has_work() {
                 dispatcher.bell.wait_for_urgent(DRAIN_EVERY, || dispatcher.is_urgent());
-                self.drain();
+                if self.drain().is_err() {
+                    dispatcher.bell.wait_for(AGAIN_AFTER, || false);
+                }
             }
             if dispatcher.unsynced.load(Ordering::SeqCst) && Instant::now() >= sync_at {
                 let began = Instant::now();
@@ -325,8 +359,8 @@ impl Inner {
         }
     }
 
-    /// Writes all entries in memory into their files. If that fails the store takes no more messages, and reads on.
-    pub(crate) fn drain(&self) {
+    /// Writes all entries in memory into their files. What cannot be written stays in memory for the next time.
+    pub(crate) fn drain(&self) -> Result<(), Failure> {
         let dispatcher = &self.dispatcher;
         let mut touched = dispatcher.touched.lock();
         let published = self.log.published();
@@ -336,52 +370,124 @@ impl Inner {
         for queue in dirty {
             match queue.drain(&mut touched) {
                 Ok(count) => _ = dispatcher.backlog.fetch_sub(count, Ordering::SeqCst),
-                Err(error) => failed = Some(error),
+                Err(error) => {
+                    failed = Some(error);
+                    if queue.is_still_dirty() {
+                        dispatcher.dirty.lock().push(queue);
+                    }
+                }
             }
         }
         if let Some(index) = &self.index {
             let mut index = index.lock();
-            let written = index.add(dispatcher.take_index_items()).and_then(|()| index.write(&mut touched));
+            // What is entered already is written first: if that cannot be, no more is entered.
+            let written = index.write(&mut touched).and_then(|()| {
+                self.enter_in_index(&mut index)?;
+                index.write(&mut touched)
+            });
             if let Err(error) = written {
                 failed = Some((self.config.index_dir(), error));
             }
         }
         touched.sort_by_key(|segment| Arc::as_ptr(segment) as usize);
         touched.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        dispatcher.unsynced.store(true, Ordering::SeqCst);
         match failed {
-            Some((path, error)) => self.log.fail_dispatch(path, error),
-            None if self.log.failure().is_none() => {
+            Some((path, error)) => Err(self.drain_failed(path, error)),
+            None => {
                 dispatcher.drained.store(published, Ordering::SeqCst);
                 dispatcher.drained_timestamp.store(timestamp, Ordering::SeqCst);
+                if dispatcher.behind.swap(false, Ordering::SeqCst) {
+                    tracing::info!("consume queues and index are written again");
+                    self.log.failures.set_dispatch(None);
+                }
+                Ok(())
             }
-            None => {}
         }
-        dispatcher.unsynced.store(true, Ordering::SeqCst);
+    }
+
+    /// The next drain tries again. Messages are taken meanwhile, as long as there is room for their entries in memory.
+    fn drain_failed(&self, path: PathBuf, error: io::Error) -> Failure {
+        let dispatcher = &self.dispatcher;
+        if !dispatcher.behind.swap(true, Ordering::SeqCst) {
+            tracing::error!(
+                "writing {} failed ({error}); no message is lost, and it is tried again every second: check the disk, quotas \
+                 and permissions",
+                path.display()
+            );
+        }
+        if !is_full(&error) {
+            // A disk that loses one write may have lost others.
+            self.distrust(&path, &error);
+        }
+        let failure = Failure::Dispatch { path, error: Arc::new(error) };
+        if dispatcher.backlog.load(Ordering::Relaxed) > BACKLOG_LIMIT {
+            self.log.failures.set_dispatch(Some(failure.clone()));
+        }
+        self.look_at_space();
+        failure
+    }
+
+    /// Leaves the checkpoint where it is: what of queues and index is on disk behind it is unknown. The next start makes
+    /// them again from there.
+    fn distrust(&self, path: &Path, error: &io::Error) {
+        if !self.dispatcher.distrusted.swap(true, Ordering::SeqCst) {
+            tracing::error!(
+                "{} may not be on disk ({error}); no message is lost, and the next start makes it again from the commit log: \
+                 check the disk",
+                path.display()
+            );
+        }
+    }
+
+    /// Moves what waits in memory into the index, which is still in memory, too, for the most part.
+    pub(crate) fn enter_in_index(&self, index: &mut Index) -> io::Result<()> {
+        let mut items = self.dispatcher.take_index_items();
+        let entered = index.add(&mut items);
+        if !items.is_empty() {
+            self.dispatcher.put_back_index_items(items);
+        }
+        entered
     }
 
     /// Brings what was drained to disk and raises the checkpoint.
     pub(crate) fn sync_dispatched(&self) {
-        if let Err((path, error)) = self.try_sync_dispatched() {
-            self.log.fail_dispatch(path, error);
+        if let Err(error) = self.try_sync_dispatched() {
+            // Told once per cause where it is found; it is tried again.
+            tracing::debug!(%error, "the checkpoint stays where it is");
+            self.dispatcher.unsynced.store(!self.is_distrusted(), Ordering::SeqCst);
         }
     }
 
-    pub(crate) fn try_sync_dispatched(&self) -> Result<(), (PathBuf, io::Error)> {
+    fn is_distrusted(&self) -> bool {
+        self.dispatcher.distrusted.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn try_sync_dispatched(&self) -> io::Result<()> {
         let dispatcher = &self.dispatcher;
         dispatcher.unsynced.store(false, Ordering::SeqCst);
         let drained = dispatcher.drained.load(Ordering::SeqCst);
         let timestamp = dispatcher.drained_timestamp.load(Ordering::SeqCst);
-        let touched = std::mem::take(&mut *dispatcher.touched.lock());
+        let (touched, index_timestamp) = {
+            let mut touched = dispatcher.touched.lock();
+            let index_timestamp = self.index.as_ref().map_or(0, |index| index.lock().full_files_timestamp());
+            (std::mem::take(&mut *touched), index_timestamp)
+        };
         let many = touched.len() > SYNC_ONE_BY_ONE_MAX;
         for segment in touched {
             match if many { segment.sync_file_system() } else { segment.sync() } {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err((segment.path.clone(), error)),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => self.distrust(&segment.path, &error),
                 Err(_) => {} // deleted since: nothing to bring to disk
                 Ok(()) if many => break,
                 Ok(()) => {}
             }
         }
-        let index_timestamp = self.index.as_ref().map_or(0, |index| index.lock().full_files_timestamp());
+        if let Some(failure) = self.log.failures.flush() {
+            return Err(failure.clone().into()); // what is known to be on disk is what the last checkpoint says
+        }
+        if self.is_distrusted() {
+            return Err(io::Error::other("consume queues or index may not be on disk; the log says more"));
+        }
         let mut saved = self.checkpoint.lock();
         let (file, checkpoint) = &mut *saved;
         let flushed = self.log.flushed();
@@ -389,10 +495,10 @@ impl Inner {
         checkpoint.queue_timestamp = timestamp;
         checkpoint.log_timestamp = self.flusher.flushed_timestamp().max(checkpoint.log_timestamp);
         checkpoint.index_timestamp = checkpoint.index_timestamp.max(index_timestamp);
-        if self.log.failure().is_some() {
-            return Ok(()); // what is known to be on disk is what the last checkpoint says
-        }
-        file.save(checkpoint).map_err(|error| (self.config.root.join("checkpoint"), error))
+        file.save(checkpoint).map_err(|error| {
+            let path = self.config.root.join("checkpoint");
+            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        })
     }
 
     /// Store timestamp of the last readable record.
@@ -432,7 +538,7 @@ impl Future for Arrived {
 impl Drop for Arrived {
     fn drop(&mut self) {
         if let Some(id) = self.waiter {
-            self.queue.stop_waiting(id);
+            self.queue.stop_waiting(self.offset.0, id);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! for it is woken. What is written meanwhile is the next round: no timer, no lingering.
 //! `ASYNC_FLUSH`: an `fdatasync` every `flush_interval` in which something was written.
 //!
-//! A failed `fdatasync` is not tried again: the kernel may have dropped the pages. The store takes no more messages.
+//! A failed `fdatasync` is not tried again: see `failure`. A slow one makes nobody wait but those who asked for it.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -18,9 +18,14 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use protocol::message::CommitLogOffset;
 
-use crate::commit_log::Failure;
 use crate::config::FlushDiskType;
+use crate::failure::Failure;
+use crate::put::PutError;
 use crate::{Inner, Store};
+
+/// With `SYNC_FLUSH`: bytes, and messages, that may wait for the disk. Their senders wait, too, each with its request.
+const UNFLUSHED_MAX: i64 = 64 << 20;
+const UNFLUSHED_MESSAGES_MAX: usize = 100_000;
 
 /// Wakes one thread that waits for work. Ringing costs a load if the thread is awake.
 #[derive(Debug, Default)]
@@ -108,6 +113,16 @@ pub(crate) struct Flusher {
     flushed_timestamp: AtomicI64,
     /// Held by who flushes: what is flushed is published in order.
     flushing: Mutex<()>,
+    sync: Mutex<Sync>,
+}
+
+/// How quick the disk is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sync {
+    /// Since when it brings something to disk.
+    since: Option<Instant>,
+    /// How long that took the last time.
+    last: Duration,
 }
 
 impl Flusher {
@@ -121,7 +136,8 @@ impl Flusher {
         self.flushed_timestamp.load(Ordering::Relaxed)
     }
 
-    fn wake_all(&self) {
+    /// Wakes all who wait, to look what has become of their bytes.
+    pub(crate) fn wake_all(&self) {
         let waiters = std::mem::take(&mut *self.waiters.lock());
         waiters.into_values().for_each(Waker::wake);
     }
@@ -149,7 +165,7 @@ impl Inner {
                 bell.wait_for_urgent(self.config.flush_interval, || false);
             }
             if self.flush().is_err() {
-                self.wake_hopeless();
+                self.flusher.wake_all();
                 return;
             }
         }
@@ -159,27 +175,44 @@ impl Inner {
         self.log.written() > self.log.flushed()
     }
 
-    /// Wakes those whose bytes will never be on disk.
-    pub(crate) fn wake_hopeless(&self) {
-        if self.log.write_failure().is_some() || self.log.flush_failure().is_some() {
-            self.flusher.wake_all();
+    /// Refuses a message while too much waits for the disk.
+    pub(crate) fn check_backlog(&self) -> Result<(), PutError> {
+        if self.config.flush == FlushDiskType::Async {
+            return Ok(()); // the kernel makes writers wait when too much of its memory does
         }
+        let bytes = self.log.appended() - self.log.flushed();
+        let messages = self.dispatcher.unpublished_len();
+        if bytes <= UNFLUSHED_MAX && messages <= UNFLUSHED_MESSAGES_MAX {
+            return Ok(());
+        }
+        let Sync { since, last } = *self.flusher.sync.lock();
+        let took = since.map_or(last, |since| last.max(since.elapsed()));
+        Err(PutError::Busy { path: self.log.segments.dir().to_owned(), waiting: bytes as u64, messages, took })
     }
 
     /// Brings to disk what is written by now.
     pub(crate) fn flush(&self) -> Result<(), Failure> {
         let one_at_a_time = self.flusher.flushing.lock();
-        if let Some(failure) = self.log.flush_failure() {
+        if let Some(failure) = self.log.failures.flush() {
             return Err(failure.clone());
         }
         let (flushed, written) = (self.log.flushed(), self.log.written());
         if flushed < written {
             let timestamp = self.published_timestamp();
+            let began = Instant::now();
+            self.flusher.sync.lock().since = Some(began);
             for segment in self.log.segments.all() {
-                if segment.end() > flushed && segment.base < written {
-                    segment.sync().map_err(|error| self.log.fail_flush(segment.path.clone(), error))?;
+                if segment.end() <= flushed || segment.base >= written {
+                    continue;
+                }
+                if let Err(error) = segment.sync()
+                    && self.log.segments.has(&segment)
+                {
+                    let failure = Failure::Flush { path: segment.path.clone(), error: Arc::new(error) };
+                    return Err(self.log.failures.set_flush(failure));
                 }
             }
+            *self.flusher.sync.lock() = Sync { since: None, last: began.elapsed() };
             self.log.set_flushed(written);
             let mut woken = Vec::new();
             if self.config.flush == FlushDiskType::Sync {
@@ -199,11 +232,11 @@ impl Inner {
 impl Store {
     /// Resolves when the log is on disk up to `end`; in `ASYNC_FLUSH` at once.
     ///
-    /// Someone must call [`Store::write_out`] after the put. Fails when the bytes cannot be brought to disk any more:
-    /// then the message must not be acknowledged.
+    /// Someone must call [`Store::write_out`] after the put. Fails when the bytes cannot be written now, or not be brought
+    /// to disk: then the message must not be acknowledged.
     pub fn flushed(&self, end: CommitLogOffset) -> Flushed {
-        let inner = (self.inner.config.flush == FlushDiskType::Sync || self.inner.log.failure().is_some())
-            .then(|| self.inner.clone());
+        let inner =
+            (self.inner.config.flush == FlushDiskType::Sync || self.failure().is_some()).then(|| self.inner.clone());
         Flushed { inner, end, waiter: None }
     }
 }
@@ -258,14 +291,14 @@ impl Drop for Flushed {
 impl Inner {
     fn is_flushed(&self, end: CommitLogOffset) -> Option<Result<(), FlushError>> {
         let log = &self.log;
-        let fail = |cause: &Failure| Some(Err(FlushError { cause: cause.clone() }));
+        let fail = |cause: Failure| Some(Err(FlushError { cause }));
         if log.flushed() >= end.0 {
             return Some(Ok(()));
         }
-        if let Some(cause) = log.flush_failure() {
-            return fail(cause);
+        if let Some(cause) = log.failures.flush() {
+            return fail(cause.clone());
         }
-        match log.write_failure() {
+        match log.failures.write() {
             Some(cause) if log.written() < end.0 => fail(cause),
             _ if self.config.flush == FlushDiskType::Async => Some(Ok(())),
             _ => None,

@@ -176,7 +176,8 @@ impl Store {
         self.inner.get_message(&queue, from.0, max_count, max_bytes, filter)
     }
 
-    /// The record at `at`, checked. `None` if the log begins behind it, or ends before it.
+    /// The record at `at`, checked. `None` if the log begins behind it or ends before it, or if its topic was deleted since
+    /// or keeps it no longer.
     #[doc(alias = "lookMessageByOffset")]
     pub fn read(&self, at: CommitLogOffset) -> Result<Option<Bytes>, ReadError> {
         self.inner.read(at)
@@ -300,13 +301,13 @@ impl Inner {
                 damage = Some(self.damage(queue, first.offset, first.entry.at, "its file is gone".to_owned()));
                 break;
             };
-            let old = first.entry.at < self.log.opened_at;
+            let old = !self.log.is_known_good(first.entry.at);
             let mut len = 0;
             let mut end = first.entry.at;
             let same_run = rest.iter().take_while(|wanted| {
                 let goes_on = wanted.entry.at == end
                     && end + i64::from(wanted.entry.size) <= segment.end()
-                    && (wanted.entry.at < self.log.opened_at) == old;
+                    && self.log.is_known_good(wanted.entry.at) != old;
                 if goes_on {
                     end += i64::from(wanted.entry.size);
                     len += wanted.entry.size as usize;
@@ -397,7 +398,9 @@ impl Inner {
             return Ok(None);
         }
         let Some((segment, position)) = self.place(at) else { return Ok(None) };
-        read_record(&segment, position, at.0).map(Some)
+        let bytes = read_record(&segment, position, at.0)?;
+        let kept = Record::parse(&bytes).is_ok_and(|record| self.is_kept(&record));
+        Ok(kept.then_some(bytes))
     }
 }
 

@@ -319,6 +319,9 @@ pub(crate) struct Index {
     slot_count: u32,
     entry_count: u32,
     files: Vec<IndexFile>,
+    /// Full files that nobody was told of yet who could bring them to disk, and when the last entry of these was stored.
+    full: Vec<Arc<Segment>>,
+    full_timestamp: i64,
     full_files_timestamp: i64,
 }
 
@@ -338,10 +341,20 @@ impl Index {
     /// Finds the files of `dir`.
     pub(crate) fn load(disk: Disk, dir: PathBuf, slot_count: u32, entry_count: u32) -> Result<Index, ListError> {
         let size = Index::file_size(slot_count, entry_count);
-        let mut index = Index { disk, dir, slot_count, entry_count, files: Vec::new(), full_files_timestamp: 0 };
+        let mut index = Index {
+            disk,
+            dir,
+            slot_count,
+            entry_count,
+            files: Vec::new(),
+            full: Vec::new(),
+            full_timestamp: 0,
+            full_files_timestamp: 0,
+        };
         let mut listed = files_of(&index.dir)?;
         listed.sort_by(|one, other| one.name.cmp(&other.name));
-        if let Some(empty) = listed.pop_if(|last| last.size == 0) {
+        // Begun, and not gone on with: by a crash, or because the disk was full.
+        for empty in listed.extract_if(.., |file| file.size == 0) {
             index.disk.delete(&empty.path).map_err(|error| ListError::Io { path: empty.path, error })?;
         }
         for Listed { path, name, size: found } in listed {
@@ -381,7 +394,7 @@ impl Index {
         self.files.last().filter(|file| file.header.count > 1).map(|file| file.header.end_at)
     }
 
-    /// Store timestamp up to which full files are on disk.
+    /// Store timestamp up to which full files are on disk, once all files are that `write` named so far.
     pub(crate) fn full_files_timestamp(&self) -> i64 {
         self.full_files_timestamp
     }
@@ -421,9 +434,16 @@ impl Index {
         Ok(resume.unwrap_or(0))
     }
 
-    /// Enters keys, in memory.
-    pub(crate) fn add(&mut self, items: Vec<IndexItem>) -> io::Result<()> {
-        for item in &items {
+    /// Enters keys, in memory. Takes them off `items`, as far as that is possible.
+    pub(crate) fn add(&mut self, items: &mut Vec<IndexItem>) -> io::Result<()> {
+        let mut entered = 0;
+        let added = self.add_counted(items, &mut entered);
+        items.drain(..entered);
+        added
+    }
+
+    fn add_counted(&mut self, items: &[IndexItem], entered: &mut usize) -> io::Result<()> {
+        for item in items {
             let full = match self.files.last() {
                 Some(file) => file.count() >= self.entry_count,
                 None => true,
@@ -434,23 +454,24 @@ impl Index {
             if let Some(file) = self.files.last_mut() {
                 file.add(item)?;
             }
+            *entered += 1;
         }
         Ok(())
     }
 
-    /// Brings a full file to disk and begins the next, named by the local time.
+    /// Completes a full file and begins the next, named by the local time.
     fn begin_file(&mut self) -> io::Result<()> {
         let mut last_name = 0;
         let mut inherited = Header { count: 1, ..Header::default() };
         if let Some(full) = self.files.last_mut() {
             full.write()?;
             full.write_slots()?;
-            full.segment.sync()?;
             full.slots = None;
             last_name = full.segment.base;
             inherited.end_timestamp = full.header.end_timestamp;
             inherited.end_at = full.header.end_at;
-            self.full_files_timestamp = full.header.end_timestamp;
+            self.full.push(full.segment.clone());
+            self.full_timestamp = full.header.end_timestamp;
         }
         let now = jiff::Zoned::now().strftime("%Y%m%d%H%M%S%3f").to_string();
         let name = now.parse::<i64>().unwrap_or(0).max(last_name + 1);
@@ -464,8 +485,10 @@ impl Index {
         Ok(())
     }
 
-    /// Writes what was entered. Slots stay in memory.
+    /// Writes what was entered, and names the files that have to be brought to disk. Slots stay in memory.
     pub(crate) fn write(&mut self, touched: &mut Vec<Arc<Segment>>) -> io::Result<()> {
+        touched.append(&mut self.full);
+        self.full_files_timestamp = self.full_timestamp;
         if let Some(file) = self.files.last_mut()
             && file.write()?
         {
@@ -476,6 +499,10 @@ impl Index {
 
     /// Leaves the files complete and on disk.
     pub(crate) fn close(&mut self) -> io::Result<()> {
+        for full in self.full.drain(..) {
+            full.sync()?;
+        }
+        self.full_files_timestamp = self.full_timestamp;
         if let Some(file) = self.files.last_mut() {
             let changed = file.write()? | file.slots.as_ref().is_some_and(|slots| slots.changed.contains(&true));
             file.write_slots()?;

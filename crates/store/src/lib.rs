@@ -39,6 +39,8 @@ mod commit_log;
 
 mod flush;
 
+mod failure;
+
 mod dispatch;
 
 mod consume_queue;
@@ -52,6 +54,14 @@ mod recover;
 mod checkpoint;
 
 mod clean;
+
+mod retention;
+
+mod deleted;
+
+mod space;
+
+pub mod clock;
 
 pub mod disk;
 
@@ -74,31 +84,39 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
 use checkpoint::{Checkpoint, CheckpointFile};
+use clean::Cleaning;
+use clock::WatchedClock;
 use commit_log::CommitLog;
 use consume_queue::Queues;
+use deleted::Deletions;
 use dispatch::Dispatcher;
-use flush::Flusher;
+use flush::{Bell, Flusher};
 use index::Index;
 use lock::Lock;
+use retention::Limited;
 use scrub::Scrub;
+use space::Spaces;
 
-pub use clean::Cleaned;
-pub use commit_log::Failure;
+pub use clean::{Clean, Cleaned, Held, Needed};
 pub use config::{FlushDiskType, StoreConfig};
 pub use consume_queue::Queue;
 pub use dispatch::Arrived;
+pub use failure::Failure;
 pub use flush::{FlushError, Flushed};
 pub use get::{Damage, GetStatus, Got, Part, ReadError};
 pub use protocol::message::{CommitLogOffset, QueueOffset};
 pub use put::{PutError, PutMessage, Stored, StoredBatch, TOPIC_LENGTH_MAX};
 pub use query::{Boundary, QueryResult};
 pub use recover::OpenError;
+pub use retention::Retention;
 pub use scrub::Scrubbed;
 pub use segment::FileSlice;
+pub use space::{Space, SpaceState};
 
 /// An open store. Close it: one that is only dropped stops like a killed process, with what was not written lost.
 #[doc(alias = "DefaultMessageStore")]
@@ -114,12 +132,20 @@ pub struct Store {
 pub(crate) struct Inner {
     config: StoreConfig,
     log: CommitLog,
+    spaces: Spaces,
     queues: Queues,
     dispatcher: Dispatcher,
     index: Option<Mutex<Index>>,
     flusher: Flusher,
+    disk_bell: Bell,
     scrub: Scrub,
     checkpoint: Mutex<(CheckpointFile, Checkpoint)>,
+    deletions: Deletions,
+    /// Topics with limits of their own.
+    limited: Mutex<foldhash::HashMap<Box<str>, Limited>>,
+    cleaning: Mutex<Cleaning>,
+    clock: Mutex<WatchedClock>,
+    opened: (Instant, i64),
     closed: AtomicBool,
     lock: Mutex<Option<Lock>>,
 }
@@ -131,23 +157,35 @@ impl Store {
         let recovered = recover::recover(&config)?;
         let dispatcher = Dispatcher::default();
         dispatcher.start(recovered.log.written(), recovered.last_timestamp, recovered.touched);
+        let clock = watch_clock(&config, recovered.last_timestamp);
+        let longest_delay = config.delay_levels.iter().max().copied().unwrap_or_default();
+        let opened = (Instant::now(), clock.as_it_ran(longest_delay));
         let flusher = Flusher::default();
         flusher.start(recovered.last_timestamp);
         let inner = Arc::new(Inner {
+            spaces: Spaces::of(&config),
             config,
             log: recovered.log,
             queues: recovered.queues,
             dispatcher,
             index: recovered.index.map(Mutex::new),
             flusher,
+            disk_bell: Bell::default(),
             scrub: Scrub::default(),
             checkpoint: Mutex::new(recovered.checkpoint),
+            deletions: recovered.deletions,
+            limited: Mutex::default(),
+            cleaning: Mutex::default(),
+            clock: Mutex::new(clock),
+            opened,
             closed: AtomicBool::new(false),
             lock: Mutex::new(Some(recovered.lock)),
         });
         let store = Store { inner, threads: Mutex::default(), closing: Mutex::new(false) };
         store.spawn("store-flush", Inner::run_flush)?;
         store.spawn("store-dispatch", Inner::run_dispatch)?;
+        store.inner.look_at_space();
+        store.spawn("store-disk", Inner::run_disk)?;
         store.spawn("store-scrub", Inner::run_scrub)?;
         Ok(Arc::new(store))
     }
@@ -197,9 +235,29 @@ impl Store {
         self.inner.queues.topics()
     }
 
-    /// Why the store takes no more messages, if something failed.
-    pub fn failure(&self) -> Option<Failure> {
-        self.inner.log.failure().cloned()
+    /// When the last readable message was stored, in ms since 1970; 0 if there is none.
+    pub fn last_store_timestamp(&self) -> i64 {
+        self.inner.published_timestamp()
+    }
+
+    /// Looks whether the system's clock was set, and says so in the log. Call it every second or so.
+    pub fn look_at_clock(&self) {
+        self.inner.clock.lock().look();
+    }
+
+    /// The time by which to judge what is kept for `kept_for`: a file last written, or a message stored, longer than
+    /// that before is old, whatever the system's clock was set to in between.
+    ///
+    /// It is the clock's time, less what the clock was set forward within the last `kept_for`. When the machine was
+    /// started since the last message, all the time in between counts as such a step: nobody knows better.
+    pub fn cautious_now(&self, kept_for: Duration) -> SystemTime {
+        self.inner.clock.lock().cautious_now(kept_for)
+    }
+
+    /// When the store was opened, and what the wall clock, in ms since 1970, would have said then had nobody set it since
+    /// delayed messages were stored that were found.
+    pub fn opened(&self) -> (Instant, i64) {
+        self.inner.opened
     }
 
     /// Brings everything to disk, leaves all files complete, and ends. Puts are refused from here on, reads go on.
@@ -221,6 +279,7 @@ impl Store {
     fn stop_threads(&self) {
         self.inner.flusher.bell.stop();
         self.inner.dispatcher.bell.stop();
+        self.inner.disk_bell.stop();
         self.inner.scrub.bell.stop();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
@@ -228,6 +287,19 @@ impl Store {
             }
         }
     }
+}
+
+fn watch_clock(config: &StoreConfig, last_timestamp: i64) -> WatchedClock {
+    let ahead = last_timestamp - config.clock.now_millis();
+    if ahead > 1000 {
+        tracing::warn!(
+            "the last message in {} was stored {} s later than it is by the system's clock; messages carry that time, \
+             until the clock has passed it",
+            config.root.display(),
+            ahead as f64 / 1000.0
+        );
+    }
+    WatchedClock::open(&config.clock, &config.disk, config.root.join("config/clock.json"), last_timestamp)
 }
 
 impl Drop for Store {
@@ -243,20 +315,16 @@ impl Inner {
         self.closed.load(Ordering::Relaxed)
     }
 
+    /// Does all that can still be done; the first thing that could not is the error.
     fn bring_home(&self, stop_threads: impl FnOnce()) -> io::Result<()> {
-        let written = self.write_out();
+        let written = self.write_again();
         stop_threads();
-        written?;
-        self.flush()?;
-        self.drain();
-        if let Some(index) = &self.index {
-            index.lock().close()?;
-        }
-        self.try_sync_dispatched()
-            .map_err(|(path, error)| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-        match self.log.failure() {
-            Some(failure) => Err(failure.clone().into()),
-            None => self.config.disk.delete(&self.config.abort_file()),
-        }
+        let flushed = self.flush();
+        let drained = self.drain();
+        let indexed = self.index.as_ref().map_or(Ok(()), |index| index.lock().close());
+        let synced = self.try_sync_dispatched();
+        written.and(flushed).and(drained)?;
+        indexed.and(synced)?;
+        self.config.disk.delete(&self.config.abort_file())
     }
 }

@@ -1,26 +1,26 @@
-//! One store directory, one process: the file `lock`.
+//! One store directory, one process.
 //!
-//! The lock is the classic POSIX record lock that Java's `FileChannel.tryLock(0, 1, false)` takes, so this store and
-//! Apache's refuse each other. Such a lock belongs to the process, not to the file handle: it does not stop a second
-//! open in the same process, and closing any handle of the file drops it. Hence the list of directories that this
-//! process has open, asked before the file is touched.
+//! The file `lock` in the root carries the classic POSIX record lock that Java's `FileChannel.tryLock(0, 1, false)`
+//! takes, so this store and Apache's refuse each other. That lock belongs to the process, not to the file handle, and
+//! closing any handle of the file drops it. So directories are locked as such first (`flock`): this stops a second open
+//! in the same process, before it touches the file; and the commit log's is locked, too, as another root may name it.
+//! By which path a directory is reached makes no difference.
+//!
+//! The kernel takes all locks back when the process ends, however it ends.
 
-use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
-use parking_lot::Mutex;
-use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::fs::{FlockOperation, fcntl_lock, flock};
+use rustix::io::Errno;
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
-
-/// Directories that this process has open.
-static OPEN_HERE: Mutex<Option<HashSet<PathBuf>>> = Mutex::new(None);
 
 /// Held while the store is open.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    root: PathBuf,
+    directories: Vec<File>,
     file: Option<File>,
 }
 
@@ -37,37 +37,44 @@ pub(crate) enum LockError {
 impl Lock {
     /// Locks `root`, which exists.
     pub(crate) fn take(root: &Path) -> Result<Lock, LockError> {
-        let root = root.canonicalize().map_err(LockError::Io)?;
-        if !OPEN_HERE.lock().get_or_insert_default().insert(root.clone()) {
-            return Err(LockError::Held { by: Some(own_pid()) });
-        }
-        // From here on `lock` takes the directory off the list again, whatever happens.
-        let mut lock = Lock { root, file: None };
+        let mut lock = Lock { directories: Vec::new(), file: None };
+        lock.take_directory(root)?;
+        let path = root.join("lock");
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .open(lock.root.join("lock"))
-            .map_err(LockError::Io)?;
+            .open(path)
+            .map_err(|error| LockError::Io(helped(error)))?;
         if let Err(error) = fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
             return Err(match error {
-                rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS => LockError::Held { by: holder(&file) },
-                other => LockError::Io(other.into()),
+                Errno::AGAIN | Errno::ACCESS => LockError::Held { by: holder(&file) },
+                other => LockError::Io(helped(other.into())),
             });
         }
-        file.write_all(b"lock").map_err(LockError::Io)?;
+        file.write_all(b"lock").map_err(|error| LockError::Io(helped(error)))?;
         lock.file = Some(file);
         Ok(lock)
+    }
+
+    /// Locks another directory that exists.
+    pub(crate) fn take_directory(&mut self, path: &Path) -> Result<(), LockError> {
+        let directory = File::open(path).map_err(|error| LockError::Io(helped(error)))?;
+        // A file system may be unable to lock a directory, as NFS is. The file `lock` is the guard then.
+        if let Err(Errno::WOULDBLOCK) = flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            return Err(LockError::Held { by: directory_holder(&directory) });
+        }
+        self.directories.push(directory);
+        Ok(())
     }
 }
 
 /// Who has `root` open, without taking or making anything: the process, by its id if that can be told.
 pub(crate) fn holder_of(root: &Path) -> io::Result<Option<Option<i32>>> {
-    let root = root.canonicalize()?;
-    // Also because closing any handle of the file would drop this process's own lock.
-    if OPEN_HERE.lock().get_or_insert_default().contains(&root) {
-        return Ok(Some(Some(own_pid())));
+    // First, also because closing any handle of the file `lock` would drop this process's own lock.
+    if let Some(pid) = directory_holder(&File::open(root)?) {
+        return Ok(Some(Some(pid)));
     }
     let file = match OpenOptions::new().read(true).open(root.join("lock")) {
         Ok(file) => file,
@@ -79,21 +86,35 @@ pub(crate) fn holder_of(root: &Path) -> io::Result<Option<Option<i32>>> {
     Ok(held.map(|held| held.pid.map(|pid| pid.as_raw_nonzero().get())))
 }
 
-impl Drop for Lock {
-    fn drop(&mut self) {
-        self.file = None;
-        if let Some(open) = OPEN_HERE.lock().as_mut() {
-            open.remove(&self.root);
-        }
-    }
-}
-
-fn own_pid() -> i32 {
-    i32::try_from(std::process::id()).unwrap_or(0)
-}
-
 fn holder(file: &File) -> Option<i32> {
     let wanted = Flock { start: 0, length: 1, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
     let held = fcntl_getlk(file, &wanted).ok()??;
     held.pid.map(|pid| pid.as_raw_nonzero().get())
+}
+
+/// Who has locked a directory, as far as the kernel tells.
+fn directory_holder(directory: &File) -> Option<i32> {
+    let metadata = directory.metadata().ok()?;
+    // `1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF`, the device in hexadecimal.
+    let device = (rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
+    let place = format!("{:02x}:{:02x}:{}", device.0, device.1, metadata.ino());
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let held = locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut holders = held.filter(|words| words.contains(&"FLOCK") && words.contains(&place.as_str()));
+    // A process in another container has no id here.
+    holders.find_map(|words| words.get(4)?.parse().ok()).filter(|pid| *pid > 0)
+}
+
+/// The error, and what helps.
+pub(crate) fn helped(error: io::Error) -> io::Error {
+    let help = match Errno::from_io_error(&error) {
+        Some(Errno::ROFS) => "a store needs a directory that it can write to",
+        Some(Errno::ACCESS | Errno::PERM) => "give it to the user of this process",
+        Some(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => {
+            "this file system can't lock files, so nothing would keep a second process out: put the store on a local \
+             disk, or, if it is NFS, run its lock service"
+        }
+        _ => return error,
+    };
+    io::Error::new(error.kind(), format!("{error}; {help}"))
 }

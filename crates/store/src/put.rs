@@ -8,15 +8,18 @@
 //! The bytes leave with the next `write_out`. Queues and index learn of the message when it may be read: see `dispatch`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use protocol::message::{CommitLogOffset, QueueOffset, SysFlag, TransactionType, crc31};
 use protocol::record::{BatchEntries, BatchEntry, PROPERTIES_LENGTH_MAX, RecordError, RecordFields};
 
-use crate::commit_log::{Appender, BLANK_LEN, Failure};
+use crate::commit_log::{Appender, BLANK_LEN};
 use crate::consume_queue::Queue;
 use crate::dispatch::{Dispatch, Keys};
+use crate::failure::Failure;
+use crate::space::Bytes;
 use crate::{Inner, Store};
 
 /// The longest topic in bytes; only names of retry and dead-letter topics come near it.
@@ -140,11 +143,33 @@ pub enum PutError {
         /// Topic of the batch.
         topic: String,
     },
-    /// The store takes no more messages.
+    /// The topic is being deleted at this moment.
+    #[error("topic `{topic}` is just being deleted; send it again if it should be there anew")]
+    TopicDeleted {
+        /// The topic.
+        topic: String,
+    },
+    /// The store takes no messages for now.
     #[error("the store takes no messages: {cause}")]
     NotWriteable {
         /// Why.
         cause: Failure,
+    },
+    /// With `SYNC_FLUSH`, more comes in than the disk keeps up with.
+    #[error(
+        "the disk of {path} is too slow for what comes in: {} in {messages} messages wait to be flushed, which last took \
+         {:.1} s; send less, or later, or give the store a faster disk",
+        Bytes(*waiting), took.as_secs_f32(), path = .path.display()
+    )]
+    Busy {
+        /// Directory of the commit log.
+        path: PathBuf,
+        /// Bytes that wait.
+        waiting: u64,
+        /// Messages that wait.
+        messages: usize,
+        /// How long the disk took for the last flush, or has been at this one.
+        took: Duration,
     },
     /// The store is closed.
     #[error("the store is closed")]
@@ -186,13 +211,19 @@ impl Inner {
         let entry = BatchEntry { flag: put.flag, body: put.body, properties: put.properties };
         let mut prepared = self.prepare(put, &queue, entry)?;
         self.check_len(put, prepared.len)?;
-        let now = now_ms();
+        self.check_backlog()?;
+        let now = self.config.clock.now_millis();
         let (stored, full) = self.log.append(|appender| {
+            if queue.refuses() {
+                return Err(PutError::TopicDeleted { topic: put.topic.to_owned() });
+            }
             appender.make_room(prepared.len);
-            append(appender, queue, &mut prepared, now)
+            Ok(append(appender, queue, &mut prepared, now))
         })?;
+        let stored = stored?;
         if full {
-            self.write_out()?;
+            // Should it fail, who brings the message home hears of it.
+            let _ = self.write_out();
         }
         Ok(stored)
     }
@@ -211,13 +242,19 @@ impl Inner {
             return Err(PutError::EmptyBatch { topic: put.topic.to_owned() });
         }
         self.check_len(put, len)?;
-        let now = now_ms();
+        self.check_backlog()?;
+        let now = self.config.clock.now_millis();
         let (stored, full) = self.log.append(|appender| {
+            if queue.refuses() {
+                return Err(PutError::TopicDeleted { topic: put.topic.to_owned() });
+            }
             appender.make_room(len);
-            batch.iter_mut().map(|prepared| append(appender, queue.clone(), prepared, now)).collect::<Vec<_>>()
+            Ok(batch.iter_mut().map(|prepared| append(appender, queue.clone(), prepared, now)).collect::<Vec<_>>())
         })?;
+        let stored = stored?;
         if full {
-            self.write_out()?;
+            // Should it fail, who brings the message home hears of it.
+            let _ = self.write_out();
         }
         match (stored.first(), stored.last()) {
             (Some(first), Some(last)) => Ok(StoredBatch {
@@ -333,9 +370,4 @@ pub(crate) fn is_storable_topic(topic: &str) -> bool {
         && topic != "."
         && topic != ".."
         && !topic.bytes().any(|byte| byte == b'/' || byte == 0)
-}
-
-/// The wall clock in ms since 1970.
-pub(crate) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

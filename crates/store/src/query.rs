@@ -68,9 +68,8 @@ impl Inner {
         let found = {
             let mut index = index.lock();
             // What waits in memory comes first.
-            let items = self.dispatcher.take_index_items();
-            if let Err(error) = index.add(items) {
-                self.log.fail_dispatch(self.config.index_dir(), error);
+            if let Err(error) = self.enter_in_index(&mut index) {
+                tracing::debug!(%error, "the index is behind"); // the next drain tells, and tries again
             }
             index.find(hash, QUERY_MAX.max(max), begin_ms, end_ms)
         };
@@ -97,7 +96,7 @@ impl Inner {
     }
 
     /// When the message of an entry was stored.
-    fn store_timestamp(&self, entry: &Entry) -> Option<i64> {
+    pub(crate) fn store_timestamp(&self, entry: &Entry) -> Option<i64> {
         const HEAD_LEN: usize = 76;
         if !entry.has_message() || entry.size < HEAD_LEN as i32 || entry.at < self.log.min() {
             return None;
@@ -109,7 +108,7 @@ impl Inner {
         Some(i64::from_be_bytes(head.get(at..at + 8)?.try_into().ok()?))
     }
 
-    fn search_offset(&self, queue: &Queue, timestamp_ms: i64, boundary: Boundary) -> i64 {
+    pub(crate) fn search_offset(&self, queue: &Queue, timestamp_ms: i64, boundary: Boundary) -> i64 {
         let (min, max) = queue.bounds();
         // A message whose time cannot be read counts as stored when the next one was.
         let stored = |offset: i64| -> Option<i64> {

@@ -22,10 +22,11 @@ use crate::checkpoint::{Checkpoint, CheckpointFile};
 use crate::commit_log::CommitLog;
 use crate::config::StoreConfig;
 use crate::consume_queue::{Entry, Queue, Queues};
+use crate::deleted::Deletions;
 use crate::dispatch::{IndexItem, Keys};
 use crate::get::read_record;
 use crate::index::Index;
-use crate::lock::{Lock, LockError};
+use crate::lock::{self, Lock, LockError};
 use crate::lost;
 use crate::put::{is_queued, is_storable_topic};
 use crate::segment::{Access, ListError, Listed, OpenFiles, Segment, Segments, directories_of};
@@ -46,10 +47,12 @@ const MAGIC_PREFIX: [u8; 3] = [0xDA, 0xA3, 0x20];
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Someone else has the directory open.
-    #[error("the store in {root} is open in process {pid}; stop that first, or use another storePathRootDir", root = .root.display(), pid = .pid.map_or("(unknown)".to_owned(), |pid| pid.to_string()))]
+    #[error("{directory} is open in process {pid}; stop that first, or use another {key}", directory = .directory.display(), pid = .pid.map_or("(unknown)".to_owned(), |pid| pid.to_string()))]
     Locked {
-        /// Directory of the store.
-        root: PathBuf,
+        /// Directory of the store, or of its commit log.
+        directory: PathBuf,
+        /// Key of the configuration that names it.
+        key: &'static str,
         /// Who has it open, if that can be told.
         pid: Option<i32>,
     },
@@ -108,6 +111,7 @@ pub(crate) struct Recovered {
     pub queues: Queues,
     pub index: Option<Index>,
     pub checkpoint: (CheckpointFile, Checkpoint),
+    pub deletions: Deletions,
     /// Files of queues and index that were written to.
     pub touched: Vec<Arc<Segment>>,
     pub last_timestamp: i64,
@@ -128,17 +132,13 @@ fn list_error(error: ListError, key: &'static str, configured: u64, expected: &'
 /// Opens what is in `config.root`.
 pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     check_config(config)?;
-    let (root, disk) = (&config.root, &config.disk);
-    disk.create_directory(root).map_err(io_error(root))?;
-    let lock = Lock::take(root).map_err(|error| match error {
-        LockError::Held { by } => OpenError::Locked { root: root.clone(), pid: by },
-        LockError::Io(error) => OpenError::Io { path: root.join("lock"), error },
-    })?;
-
+    let disk = &config.disk;
+    let lock = lock(config)?;
     let segments = load_log(config)?;
     refuse_batch_queues(config)?;
     let log_min = segments.first().map_or(0, |first| first.base);
     let queues = load_queues(config)?;
+    let deletions = Deletions::open(config);
     let mut index = load_index(config)?;
 
     // All there is fits: from here on files are changed.
@@ -154,6 +154,8 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         queue.load(cut).map_err(failed)?;
         queue.raise_min(log_min).map_err(failed)?;
     }
+
+    finish_deletions(&queues, &deletions, config)?;
 
     // Where does each of them go on?
     let last = last_record(&queues).map_err(io_error(&config.consume_queue_dir()))?;
@@ -182,6 +184,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let mut redo = Redo {
         config,
         queues: &queues,
+        deletions: &deletions,
         index: index.as_mut(),
         queues_from,
         index_from,
@@ -208,7 +211,24 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     }
     zero_behind(&segments, end)?;
     let log = CommitLog::new(segments, config.commit_log_file_size, end, last_timestamp);
-    Ok(Recovered { lock, log, queues, index, checkpoint: (checkpoint_file, checkpoint), touched, last_timestamp })
+    let checkpoint = (checkpoint_file, checkpoint);
+    Ok(Recovered { lock, log, queues, index, checkpoint, deletions, touched, last_timestamp })
+}
+
+fn lock(config: &StoreConfig) -> Result<Lock, OpenError> {
+    let (root, commit_log) = (&config.root, &config.commit_log_dir());
+    let create = |directory: &Path| {
+        config.disk.create_directory(directory).map_err(|error| io_error(directory)(lock::helped(error)))
+    };
+    let failed = |directory: &Path, key, error| match error {
+        LockError::Held { by } => OpenError::Locked { directory: directory.to_owned(), key, pid: by },
+        LockError::Io(error) => OpenError::Io { path: directory.to_owned(), error },
+    };
+    create(root)?;
+    let mut lock = Lock::take(root).map_err(|error| failed(root, "storePathRootDir", error))?;
+    create(commit_log)?;
+    lock.take_directory(commit_log).map_err(|error| failed(commit_log, "storePathCommitLog", error))?;
+    Ok(lock)
 }
 
 fn check_config(config: &StoreConfig) -> Result<(), OpenError> {
@@ -294,6 +314,25 @@ fn trusted_end(segments: &Segments, checkpoint: &Checkpoint) -> i64 {
     log_min
 }
 
+/// A crash may have left queues of deleted topics: whole ones, for nothing of a topic's next life is written before they
+/// are gone.
+fn finish_deletions(queues: &Queues, deletions: &Deletions, config: &StoreConfig) -> Result<(), OpenError> {
+    for (topic, begin) in deletions.all() {
+        let mut gone = Vec::new();
+        for queue in queues.of(&topic) {
+            let failed = |error| OpenError::Io { path: queues.dir_of(&topic), error };
+            if queue.newest_place().map_err(failed)?.is_some_and(|newest| newest < begin) {
+                queue.mark_deleted();
+                let dir = queues.dir_of(&topic).join(queue.queue_id().to_string());
+                config.disk.delete_directory(&dir).map_err(io_error(&dir))?;
+                gone.push(queue);
+            }
+        }
+        queues.remove(&topic, &gone);
+    }
+    Ok(())
+}
+
 /// The entry of the last record that any queue points to.
 fn last_record(queues: &Queues) -> io::Result<Option<Entry>> {
     let mut last: Option<Entry> = None;
@@ -353,6 +392,7 @@ fn walk_from(
 struct Redo<'a> {
     config: &'a StoreConfig,
     queues: &'a Queues,
+    deletions: &'a Deletions,
     index: Option<&'a mut Index>,
     queues_from: i64,
     index_from: i64,
@@ -379,7 +419,7 @@ impl Redo<'_> {
         }
         let to_queue = at >= self.queues_from && is_queued(record.sys_flag);
         let to_index = at >= self.index_from;
-        if !to_queue && !to_index || lost::is_lost(record) {
+        if !to_queue && !to_index || at < self.deletions.begin_of(record.topic) || lost::is_lost(record) {
             return Ok(());
         }
         let Some(queue_id) = u32::try_from(record.queue_id).ok().filter(|_| is_storable_topic(record.topic)) else {
@@ -413,9 +453,9 @@ impl Redo<'_> {
             }
         }
         self.waiting = 0;
-        let items = std::mem::take(&mut self.items);
+        let mut items = std::mem::take(&mut self.items);
         if let Some(index) = self.index.as_deref_mut() {
-            let written = index.add(items).and_then(|()| index.write(&mut self.touched));
+            let written = index.add(&mut items).and_then(|()| index.write(&mut self.touched));
             written.map_err(io_error(&self.config.index_dir()))?;
         }
         self.touched.sort_by_key(|segment| Arc::as_ptr(segment) as usize);

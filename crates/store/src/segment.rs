@@ -73,7 +73,11 @@ impl Segment {
             disk.create_directory(dir)?;
         }
         let file = disk.create(&path)?;
-        disk.resize(&file, &path, size)?;
+        if let Err(error) = disk.resize(&file, &path, size) {
+            // Not left as it is: the next try may give it another name.
+            let _ = disk.delete(&path);
+            return Err(error);
+        }
         let (disk, fresh) = (disk.clone(), AtomicBool::new(true));
         let segment = Arc::new(Segment { base, size, path, disk, handle: Mutex::new(None), access, fresh });
         segment.keep(file);
@@ -290,11 +294,23 @@ impl Segments {
         &self.dir
     }
 
-    /// Deletes one file.
-    pub(crate) fn delete(&self, segment: &Arc<Segment>) -> io::Result<()> {
-        segment.delete()?;
+    /// Is it one of them, and not deleted?
+    pub(crate) fn has(&self, segment: &Arc<Segment>) -> bool {
+        self.list.read().iter().any(|other| Arc::ptr_eq(other, segment))
+    }
+
+    /// Deletes one file. Hands it out if someone still reads it.
+    pub(crate) fn delete(&self, segment: &Arc<Segment>) -> io::Result<Option<Weak<File>>> {
+        // First out of the list: whoever does not find it finds that the list begins behind it.
         self.list.write().retain(|other| !Arc::ptr_eq(other, segment));
-        Ok(())
+        let reader = segment.handle.lock().as_ref().map(Arc::downgrade);
+        if let Err(error) = segment.delete() {
+            let mut list = self.list.write();
+            let place = list.partition_point(|other| other.base < segment.base);
+            list.insert(place, segment.clone());
+            return Err(error);
+        }
+        Ok(reader.filter(|reader| reader.strong_count() > 0))
     }
 }
 

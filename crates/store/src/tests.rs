@@ -1,5 +1,7 @@
 //! What a store promises, told as short stories.
 
+mod keeping;
+
 use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use protocol::record::{BatchEntry, Record};
 use tempfile::TempDir;
 
 use crate::*;
+
+mod failing_disk;
 
 const FILE_SIZE: u64 = 64 << 10;
 
@@ -536,10 +540,10 @@ fn expired_files_go_and_the_queue_begins_later() {
     let store = open(dir.path());
     let body = "b".repeat(1000);
     (0..300).for_each(|_| _ = put(&store, "T", 0, &body));
-    assert_eq!(store.clean_expired(SystemTime::now()).unwrap(), Cleaned::default());
+    assert_eq!(store.clean(&Clean::expired(SystemTime::now())).unwrap(), Cleaned::default());
     let later = SystemTime::now() + Duration::from_secs(73 * 3600);
     std::thread::sleep(Duration::from_millis(250));
-    let cleaned = store.clean_expired(later).unwrap();
+    let cleaned = store.clean(&Clean::expired(later)).unwrap();
     assert!(cleaned.commit_log >= 8 && cleaned.consume_queue >= 4, "{cleaned:?}");
     let min = store.min_offset("T", 0);
     assert!(min > QueueOffset(150));

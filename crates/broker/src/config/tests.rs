@@ -25,11 +25,19 @@ fn defaults_are_those_of_apache_and_of_the_manual() {
     let manual = include_str!("../config.rs");
     for (key, value) in Config::default().values() {
         let apache = apache_keys().find(|(known, _)| *known == key).map(|(_, default)| default);
-        let is_ours = key == "scrubBytesPerSecond";
+        let is_ours = matches!(key, "diskFreeSpaceMin" | "scrubBytesPerSecond");
         assert_ne!(apache.is_some(), is_ours, "{key} is no key of Apache's");
         let described = manual.split(&format!("Key: `{key}`. Default: ")).nth(1);
         let described = described.unwrap_or_else(|| panic!("{key} has no manual")).trim_start_matches('`');
-        if !matches!(key, "brokerName" | "brokerIP1" | "namesrvAddr" | "storePathRootDir" | "storePathCommitLog") {
+        if !matches!(
+            key,
+            "diskSpaceWarningLevelRatio"
+                | "brokerName"
+                | "brokerIP1"
+                | "namesrvAddr"
+                | "storePathRootDir"
+                | "storePathCommitLog"
+        ) {
             assert_eq!(apache.unwrap_or(&value), value, "{key}");
             assert!(described.starts_with(&value), "{key}: the manual says {}", described.lines().next().unwrap());
         }
@@ -48,7 +56,7 @@ fn the_configuration_from_the_tutorials_starts_and_says_what_it_does_not_do() {
     assert_eq!(config.max_message_size, 65_536);
 
     let differs: Vec<_> = notes.not_honoured.iter().filter(|n| n.differs).map(|n| n.key.as_str()).collect();
-    assert!(differs.contains(&"diskMaxUsedSpaceRatio") && differs.contains(&"sendMessageThreadPoolNums"));
+    assert!(differs.contains(&"sendMessageThreadPoolNums"));
     assert!(!differs.contains(&"brokerRole"), "ASYNC_MASTER is what it is");
     let unknown: Vec<_> = notes.unknown.iter().map(|n| n.key.as_str()).collect();
     assert_eq!(unknown, ["storePathConsumeQueue", "storePathIndex", "storeCheckpoint", "abortFile"]);
@@ -99,6 +107,9 @@ fn a_bad_value_stops_the_start_and_says_what_is_allowed() {
 fn settings_out_of_apaches_bounds_are_brought_into_them_where_apache_does() {
     let (config, _) = read("registerNameServerPeriod=1\nmappedFileSizeConsumeQueue=300001").unwrap();
     assert_eq!((config.register_period, config.consume_queue_file_size), (Duration::from_secs(10), 300_020));
+    let (config, _) = read("diskSpaceWarningLevelRatio=99\ndiskSpaceCleanForciblyRatio=10").unwrap();
+    let ratios = (config.disk_space_warning_level_ratio, config.disk_space_clean_forcibly_ratio);
+    assert_eq!(ratios, (Some(90), Some(30)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Everything that this broker answers: one file per family of requests, one function per request.
 
 mod client;
+mod deletion;
 mod lock;
 mod offset;
 mod pull_message;
@@ -36,6 +37,8 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(lock::lock)
         .on(lock::unlock)
         .on(topic::create)
+        .on(deletion::delete_topic)
+        .on(deletion::delete_group)
         .before_replies(Broker::write_out)
         .on_close(client::disconnected)
 }
@@ -47,6 +50,8 @@ pub(crate) const NOT_ON_VIP: [i32; 2] = [request::PULL_MESSAGE, request::LITE_PU
 fn not_stored(error: PutError) -> Reject {
     let code = match error {
         PutError::NotWriteable { .. } | PutError::Closed => response::SERVICE_NOT_AVAILABLE,
+        PutError::TopicDeleted { .. } => response::TOPIC_NOT_EXIST,
+        PutError::Busy { .. } => response::SYSTEM_BUSY,
         _ => response::MESSAGE_ILLEGAL,
     };
     Reject::new(code, error.to_string())

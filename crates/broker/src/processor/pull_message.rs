@@ -35,8 +35,10 @@ const HELD_MAX: usize = 500_000;
 /// PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361).
 pub(super) async fn pull_message(
     broker: Arc<Broker>,
-    call: Call<PullMessage>,
+    mut call: Call<PullMessage>,
 ) -> Result<Answer<PullMessageReply>, Reject> {
+    // A pull has no body; one that came all the same is not kept while the pull is held.
+    call.body = bytes::Bytes::new();
     let request = &call.request;
     let queue_id = allowed(&broker, &call)?;
     let filter = filter(&broker, request)?;
@@ -89,6 +91,9 @@ pub(super) async fn pull_message(
             let code = if from == first { response::PULL_NOT_FOUND } else { response::PULL_RETRY_IMMEDIATELY };
             got.next = from;
             return Ok(nothing(code, got));
+        }
+        if broker.topics.queues(&request.topic).is_none() {
+            return Err(no_such_topic(&request.topic)); // deleted meanwhile
         }
         hold = held;
         got = get(from);

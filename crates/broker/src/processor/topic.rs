@@ -2,6 +2,7 @@
 
 use super::short;
 use crate::Broker;
+use crate::topics::{RESERVE_BYTES, RESERVE_TIME};
 use protocol::code::response;
 use protocol::request::Empty;
 use protocol::request::topic::CreateTopic;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the answer waits for name servers. The topic is there without them; they hear of it later.
-const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// UPDATE_AND_CREATE_TOPIC (17).
 pub(super) async fn create(broker: Arc<Broker>, call: Call<CreateTopic>) -> Result<Answer<Empty>, Reject> {
@@ -54,7 +55,7 @@ pub(super) async fn create(broker: Arc<Broker>, call: Call<CreateTopic>) -> Resu
     };
     tracing::info!(topic = config.topic_name, by = ?call.peer, "created or changed");
     let counter =
-        broker.topics.put(config, crate::now_millis()).map_err(|error| Reject::system_error(error.to_string()))?;
+        broker.put_topic(config, crate::now_millis()).map_err(|error| Reject::system_error(error.to_string()))?;
     broker.topic_saved(counter).await?;
     if !broker.config.namesrv_addr.is_empty() {
         let _ = tokio::time::timeout(REGISTRATION_TIMEOUT, broker.topics.registered(counter)).await;
@@ -63,11 +64,12 @@ pub(super) async fn create(broker: Arc<Broker>, call: Call<CreateTopic>) -> Resu
 }
 
 /// Attributes that a topic may have: name, values (none: any number), may it change later.
-const ATTRIBUTES: [(&str, &[&str], bool); 4] = [
+const ATTRIBUTES: [(&str, &[&str], bool); 5] = [
     ("queue.type", &["SimpleCQ"], false),
     ("cleanup.policy", &["DELETE"], false),
     ("message.type", &["UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION", "MIXED"], true),
-    ("reserve.time", &[], true),
+    (RESERVE_TIME, &[], true),
+    (RESERVE_BYTES, &[], true),
 ];
 
 /// Applies `+name=value,-name`.
@@ -96,11 +98,14 @@ fn change_attributes(
             None => {
                 attributes.remove(*name);
             }
-            Some(value) if values.contains(&value) || values.is_empty() && value.parse::<i64>().is_ok() => {
+            Some(value)
+                if values.contains(&value)
+                    || values.is_empty() && value.parse::<i64>().is_ok_and(|value| value >= -1) =>
+            {
                 attributes.insert((*name).into(), value.into());
             }
             Some(value) => {
-                let allowed = if values.is_empty() { "a number".into() } else { values.join(", ") };
+                let allowed = if values.is_empty() { "a number, -1 for none".into() } else { values.join(", ") };
                 return Err(format!("attribute {name} can't be `{}` here; it can be {allowed}", short(value)));
             }
         }
@@ -118,6 +123,11 @@ mod tests {
         assert_eq!(fifo["message.type"], "FIFO");
         let less = change_attributes(fifo.clone(), "-reserve.time", true).unwrap();
         assert_eq!(less.len(), 1);
+        let size = change_attributes(less.clone(), "+reserve.bytes=1000", true).unwrap();
+        assert_eq!(size["reserve.bytes"], "1000");
+        for bad in ["+reserve.time=-2", "+reserve.bytes=1G"] {
+            assert!(change_attributes(fifo.clone(), bad, true).is_err(), "{bad}");
+        }
         for bad in ["message.type=FIFO", "+message.type", "+colour=red", "+reserve.time=x", "+queue.type=SimpleCQ"] {
             assert!(change_attributes(fifo.clone(), bad, true).is_err(), "{bad}");
         }

@@ -141,6 +141,11 @@ impl Client {
         answer
     }
 
+    /// The response to any request.
+    pub fn any_answer(&mut self) -> Command {
+        self.read(true)
+    }
+
     /// The next request of the broker's.
     pub fn hear(&mut self) -> Command {
         if self.told.is_empty() { self.read(false) } else { self.told.remove(0) }

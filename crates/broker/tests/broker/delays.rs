@@ -90,3 +90,64 @@ fn delayed_messages_outlive_a_killed_broker() {
     }
     assert_eq!(got, (0..50).map(|n| format!("m{n}")).collect::<Vec<_>>());
 }
+
+#[test]
+fn what_a_killed_broker_delivered_is_not_delivered_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config { delay_levels: DelayLevels::read("1s 3s").unwrap(), ..config(dir.path()) };
+    let running = Running::start(config());
+    let mut client = running.client();
+    // Alike but for their keys, which tell messages apart; and one that is alike altogether, and no delayed one.
+    for key in ["a", "b"] {
+        client.send_message("T", 0, &properties(&format!("DELAY=1;UNIQ_KEY={key};")), b"same");
+        client.send_message("T", 0, &properties(&format!("DELAY=2;UNIQ_KEY={key};")), b"same");
+    }
+    client.send_message("T", 0, &properties("UNIQ_KEY=b;"), b"same");
+    wait_for_messages(&running, 3);
+    drop(client);
+    drop(running);
+    let text = std::fs::read_to_string(dir.path().join("config/delayOffset.json")).unwrap_or_default();
+    assert!(!text.contains("\"1\": 2"), "it was killed before it took note: {text}");
+
+    let running = Running::start(config());
+    let mut client = running.client();
+    wait_for_messages(&running, 5);
+    std::thread::sleep(Duration::from_millis(300));
+    let keys: Vec<String> =
+        messages(&client.pull(Pull::of("T"))).into_iter().map(|(_, properties)| properties).collect();
+    assert_eq!(keys.len(), 5, "none comes twice: {keys:?}");
+}
+
+#[test]
+fn what_was_due_and_not_delivered_when_the_broker_was_killed_comes_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    running.client().send_message("T", 0, "", b"makes the topic");
+    running.stop();
+    // It takes messages, and delivers none that are due.
+    let running = Running::without_clock(config(dir.path()));
+    let mut client = running.client();
+    let began = Instant::now();
+    client.send_message("T", 1, &properties("DELAY=1;UNIQ_KEY=a;"), b"late");
+    client.send_message("T", 1, &properties("DELAY=1;UNIQ_KEY=b;"), b"late");
+    while began.elapsed() < Duration::from_millis(1100) {
+        assert_eq!(client.send_message("T", 0, &properties("UNIQ_KEY=a;"), b"late").code, 0);
+    }
+    drop(client);
+    drop(running);
+    let running = Running::start(config(dir.path()));
+    let until = Instant::now() + Duration::from_secs(30);
+    while running.broker.store.max_offset("T", 1).0 < 2 {
+        assert!(Instant::now() < until, "they don't come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Until so many are in the first queue.
+fn wait_for_messages(running: &Running, count: i64) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while running.broker.store.max_offset("T", 0).0 < count {
+        assert!(Instant::now() < until, "they don't come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

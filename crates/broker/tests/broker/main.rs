@@ -2,8 +2,11 @@
 
 mod captures;
 mod client;
+mod clock;
 mod consuming;
 mod delays;
+mod deleting;
+mod failing_disk;
 mod groups;
 mod refusals;
 mod sending;

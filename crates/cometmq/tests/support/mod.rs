@@ -1,20 +1,24 @@
-//! The binary as a process, and a client that speaks to it in frames.
+//! The binary as processes, and what is in their queues.
 #![allow(dead_code)] // each test program uses a part of it
 
 pub mod ledger;
+pub mod raw;
 
 use bytes::Bytes;
+use ledger::Content;
+use protocol::code::response;
 use protocol::command::Command;
 use protocol::message::QueueOffset;
 use protocol::record::Record;
 use protocol::request::Request;
+use protocol::request::offset::GetMinOffset;
 use protocol::request::pull::PullMessage;
 use protocol::request::send::{SendMessage, SendMessageReply};
 use remoting::Client;
 use remoting::client::RequestError;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -22,34 +26,18 @@ use std::time::{Duration, Instant};
 /// Long enough for anything that should happen soon, on the slowest day.
 pub const SOON: Duration = Duration::from_secs(30);
 
-/// `cometmq dev` on ports of its own.
-pub struct Dev {
+/// A process of ours. It ends with this value.
+pub struct Process {
     child: Child,
-    pub data: PathBuf,
-    pub namesrv: String,
-    pub broker: String,
     /// What it printed so far.
-    pub output: Arc<Mutex<String>>,
+    output: Arc<Mutex<String>>,
 }
 
-impl Dev {
-    /// Starts it and waits until it serves.
-    pub async fn start(data: &Path) -> Dev {
-        Dev::start_on(data, free_port(), free_broker_port(), &[]).await
-    }
-
-    /// Starts it on these ports, with these lines in its broker.conf, and waits until it serves.
-    pub async fn start_on(data: &Path, namesrv_port: u16, broker_port: u16, conf: &[&str]) -> Dev {
-        std::fs::create_dir_all(data).unwrap();
-        let conf_file = data.join("test-broker.conf");
-        std::fs::write(&conf_file, conf.join("\n")).unwrap();
+impl Process {
+    /// `cometmq` with these arguments.
+    pub fn start(arguments: &[&str]) -> Process {
         let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_cometmq"))
-            .arg("dev")
-            .args(["--namesrv-port", &namesrv_port.to_string(), "--broker-port", &broker_port.to_string()])
-            .arg("--data")
-            .arg(data)
-            .arg("-c")
-            .arg(&conf_file)
+            .args(arguments)
             .env("LANG", "C")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -59,30 +47,23 @@ impl Dev {
         let output = Arc::new(Mutex::new(String::new()));
         collect(child.stdout.take().unwrap(), output.clone());
         collect(child.stderr.take().unwrap(), output.clone());
-        let mut dev = Dev {
-            child,
-            data: data.to_owned(),
-            namesrv: format!("127.0.0.1:{namesrv_port}"),
-            broker: format!("127.0.0.1:{broker_port}"),
-            output,
-        };
-        dev.wait_until_it_serves().await;
-        dev
+        Process { child, output }
     }
 
-    async fn wait_until_it_serves(&mut self) {
+    /// Waits until it accepts connections at this address.
+    pub async fn serves(&mut self, address: &str) {
         let deadline = Instant::now() + SOON;
-        while tokio::net::TcpStream::connect(&self.broker).await.is_err() {
+        while tokio::net::TcpStream::connect(address).await.is_err() {
             if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("it ended with {status}: {}", self.output.lock().unwrap());
+                panic!("it ended with {status}: {}", self.output());
             }
-            assert!(Instant::now() < deadline, "it does not serve: {}", self.output.lock().unwrap());
+            assert!(Instant::now() < deadline, "it does not serve: {}", self.output());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    pub fn output(&self) -> String {
+        self.output.lock().unwrap().clone()
     }
 
     /// kill -9.
@@ -99,7 +80,50 @@ impl Dev {
     }
 }
 
-impl Drop for Dev {
+/// `cometmq dev` on ports of its own.
+pub struct Dev {
+    process: Process,
+    pub namesrv: String,
+    pub broker: String,
+}
+
+impl Dev {
+    /// Starts it and waits until it serves.
+    pub async fn start(data: &Path) -> Dev {
+        Dev::start_on(data, free_port(), free_broker_port(), &[]).await
+    }
+
+    /// Starts it on these ports, with these lines in its broker.conf, and waits until it serves.
+    pub async fn start_on(data: &Path, namesrv_port: u16, broker_port: u16, conf: &[&str]) -> Dev {
+        std::fs::create_dir_all(data).unwrap();
+        let conf_file = data.join("test-broker.conf");
+        std::fs::write(&conf_file, conf.join("\n")).unwrap();
+        let (namesrv, broker) = (namesrv_port.to_string(), broker_port.to_string());
+        let (data, conf_file) = (data.to_str().unwrap(), conf_file.to_str().unwrap());
+        let ports = ["--namesrv-port", &namesrv, "--broker-port", &broker];
+        let process = Process::start(&[&["dev", "--data", data, "-c", conf_file], &ports[..]].concat());
+        let address = |port| format!("127.0.0.1:{port}");
+        let mut dev = Dev { process, namesrv: address(namesrv_port), broker: address(broker_port) };
+        dev.process.serves(&dev.broker).await;
+        dev
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    /// What it printed so far.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+
+    /// SIGTERM; returns how it ended.
+    pub fn stop(self) -> ExitStatus {
+        self.process.stop()
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -197,28 +221,30 @@ pub fn messages(body: &[u8]) -> Vec<Message> {
         .collect()
 }
 
-/// Every message of a queue, from its first offset on.
-pub async fn drain(client: &Client, broker: &str, group: &str, topic: &str, queue_id: i32) -> Vec<Message> {
-    let mut found = Vec::new();
-    let mut from = QueueOffset(0);
+/// All that is in a queue.
+pub async fn drain(client: &Client, broker: &str, group: &str, topic: &str, queue_id: i32) -> Content {
+    let min = GetMinOffset { topic: topic.into(), queue_id };
+    let until = Instant::now() + SOON;
+    let mut content = Content { min: client.ask(broker, &min, SOON).await.unwrap().offset, messages: Vec::new() };
     loop {
-        let request = pull_request(group, topic, queue_id, from);
-        let answer = client.invoke(broker, request.write(), SOON).await.unwrap();
+        let from = content.min + content.messages.len() as i64;
+        let answer = client.invoke(broker, pull_request(group, topic, queue_id, QueueOffset(from)).write(), SOON).await;
+        let answer = answer.unwrap();
         match answer.code {
-            0 => {
-                let batch = messages(&answer.body);
-                assert!(!batch.is_empty());
-                found.extend(batch);
+            response::SUCCESS => content.messages.extend(messages(&answer.body)),
+            response::PULL_NOT_FOUND => return content,
+            response::PULL_OFFSET_MOVED if next_begin_offset(&answer).0 > content.min => {
+                // Files were deleted meanwhile.
+                content = Content { min: next_begin_offset(&answer).0, messages: Vec::new() };
             }
-            19 => return found,
-            20 | 21 => {}
-            other => panic!("pull of {topic} {queue_id} at {from:?}: {other} {:?}", answer.remark),
+            response::PULL_RETRY_IMMEDIATELY if Instant::now() < until => {
+                // They are being deleted: the log's are gone, the queue's are not yet.
+                content = Content { min: client.ask(broker, &min, SOON).await.unwrap().offset, messages: Vec::new() };
+            }
+            // Nothing has ever been in it.
+            response::PULL_OFFSET_MOVED if from == 0 => return content,
+            other => panic!("pull of {topic} {queue_id} at {from}: {other} {:?}", answer.remark),
         }
-        let next = next_begin_offset(&answer);
-        if answer.code != 0 && next == from {
-            return found;
-        }
-        from = next;
     }
 }
 

@@ -82,6 +82,15 @@ headers! {
 
     /// GET_ALL_TOPIC_LIST_FROM_NAMESERVER (206); the answer's body is `{"topicList":[…]}`.
     pub struct GetTopicList {}
+
+    /// DELETE_KV_CONFIG (102).
+    #[doc(alias = "DeleteKVConfigRequestHeader")]
+    pub struct DeleteKvConfig {
+        /// What it belongs to.
+        namespace: String = "namespace",
+        /// Its name.
+        key: String = "key",
+    }
 }
 
 requests! {
@@ -91,4 +100,5 @@ requests! {
     QueryDataVersion: QUERY_DATA_VERSION => QueryDataVersionReply;
     GetClusterInfo: GET_BROKER_CLUSTER_INFO => Empty;
     GetTopicList: GET_ALL_TOPIC_LIST_FROM_NAMESERVER => Empty;
+    DeleteKvConfig: DELETE_KV_CONFIG => Empty;
 }

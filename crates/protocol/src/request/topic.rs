@@ -1,4 +1,4 @@
-//! Topics of a broker.
+//! Topics of a broker, and what administrators delete.
 
 use super::{Empty, headers, requests};
 
@@ -25,8 +25,36 @@ headers! {
         /// `+name=value,-name`.
         attributes: Option<String> = "attributes",
     }
+
+    /// DELETE_TOPIC_IN_BROKER (215).
+    #[doc(alias = "DeleteTopicRequestHeader")]
+    pub struct DeleteTopic {
+        /// Its name.
+        topic: String = "topic",
+    }
+
+    /// DELETE_TOPIC_IN_NAMESRV (216).
+    #[doc(alias = "DeleteTopicFromNamesrvRequestHeader")]
+    pub struct ForgetTopic {
+        /// Its name.
+        topic: String = "topic",
+        /// Only its queues on brokers of this cluster; empty or absent: all.
+        cluster_name: Option<String> = "clusterName",
+    }
+
+    /// DELETE_SUBSCRIPTIONGROUP (207).
+    #[doc(alias = "DeleteSubscriptionGroupRequestHeader")]
+    pub struct DeleteGroup {
+        /// Its name.
+        group_name: String = "groupName",
+        /// Its offsets go, too.
+        clean_offset: Option<bool> = "cleanOffset",
+    }
 }
 
 requests! {
     CreateTopic: UPDATE_AND_CREATE_TOPIC => Empty;
+    DeleteTopic: DELETE_TOPIC_IN_BROKER => Empty;
+    ForgetTopic: DELETE_TOPIC_IN_NAMESRV => Empty;
+    DeleteGroup: DELETE_SUBSCRIPTIONGROUP => Empty;
 }

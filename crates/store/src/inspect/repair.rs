@@ -538,9 +538,8 @@ impl Made<'_> {
             queue.drain(&mut self.touched)?;
         }
         self.waiting = 0;
-        let items = std::mem::take(&mut self.items);
         if let Some(index) = &mut self.index {
-            let written = index.add(items).and_then(|()| index.write(&mut self.touched));
+            let written = index.add(&mut self.items).and_then(|()| index.write(&mut self.touched));
             written.map_err(|error| (self.config.index_dir(), error))?;
         }
         self.touched.sort_by_key(|segment| Arc::as_ptr(segment) as usize);
