@@ -1,6 +1,5 @@
 //! Directories of Apache's brokers before CometMQ starts on them: what `cometmq store adopt` says, and what a start does.
 
-#[allow(dead_code)] // it is shared, and this test needs little of it
 mod support;
 
 use serde_json::Value;
