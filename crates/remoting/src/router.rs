@@ -6,6 +6,7 @@ use bytes::Bytes;
 use protocol::code::request;
 use protocol::command::{Command, Language};
 use protocol::request::Request;
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -67,21 +68,13 @@ impl<S: Send + Sync + 'static> Router<S> {
             self.table.handlers.insert(
                 *code,
                 Box::new(move |peer, command| {
-                    let call = R::read(&command).map(|request| Call {
-                        request,
-                        body: command.body,
-                        peer,
-                        code: command.code,
-                        version: command.version,
-                        language: command.language,
-                    });
-                    let (state, handler) = (state.clone(), handler.clone());
-                    Box::pin(async move {
-                        match call {
-                            Ok(call) => handler(state, call).await.map_or_else(Response::from, Response::from),
-                            Err(malformed) => Reject::from(malformed).into(),
-                        }
-                    })
+                    let request = match R::read(&command) {
+                        Ok(request) => request,
+                        Err(malformed) => return Box::pin(ready(Reject::from(malformed).into())),
+                    };
+                    let Command { code, version, language, body, .. } = command;
+                    let answer = handler(state.clone(), Call { request, body, peer, code, version, language });
+                    Box::pin(async move { answer.await.map_or_else(Response::from, Response::from) })
                 }),
             );
         }
@@ -126,7 +119,7 @@ impl Table {
                     " request type {}{name} not supported: CometMQ does not do this yet, see \"Not yet\" in its README",
                     command.code
                 );
-                Box::pin(std::future::ready(Reject::not_supported(remark).into()))
+                Box::pin(ready(Reject::not_supported(remark).into()))
             }
         }
     }
