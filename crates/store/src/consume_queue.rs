@@ -291,6 +291,38 @@ impl Queue {
         self.next.store(state.max.max(self.next.load(Ordering::Relaxed)), Ordering::Relaxed);
     }
 
+    /// The queue goes on at `offset`, and those between are damaged: in the log from `damage` on.
+    pub(crate) fn bridge_damage(&self, offset: i64, damage: i64) {
+        let mut state = self.state.lock();
+        if offset <= state.max || offset - state.max > GAP_MAX {
+            return;
+        }
+        tracing::warn!("{self:?} has no messages {} to {}: they are damaged", state.max, offset - 1);
+        // 0 stands before the beginning of a queue.
+        let hole = Entry { at: damage.max(1), size: NO_MESSAGE, tags_code: 0 };
+        let gap = offset - state.max;
+        state.tail.extend((0..gap).map(|_| hole));
+        state.max = offset;
+        self.next.store(offset.max(self.next.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// Forgets what it has from `end` on. Only while the store is being opened.
+    pub(crate) fn cut_back(&self, end: i64) -> io::Result<()> {
+        let mut state = self.state.lock();
+        if end < state.written {
+            for segment in self.files.all().into_iter().filter(|segment| segment.end() > end * ENTRY_LEN as i64) {
+                segment.zero_from((end * ENTRY_LEN as i64 - segment.base).max(0) as u64)?;
+            }
+            state.written = end;
+            state.tail.clear();
+        }
+        let kept = (end - state.written).max(0) as usize;
+        state.tail.truncate(kept);
+        state.max = end;
+        state.min = state.min.min(end);
+        Ok(())
+    }
+
     /// After recovery: the next message is the one behind the last that is there.
     pub(crate) fn continue_behind_last(&self) {
         let max = self.state.lock().max;

@@ -21,7 +21,7 @@ use crate::consume_queue::{Entry, Queue};
 use crate::dispatch::{Keys, SCHEDULE_TOPIC, index_hash};
 use crate::lost;
 use crate::put::is_queued;
-use crate::recover::{OpenError, Walk, walk};
+use crate::recover::{Met, OpenError, Walk, walk};
 use crate::segment::{FileSlice, Segment};
 use crate::{Inner, Store};
 
@@ -405,7 +405,8 @@ impl Inner {
         let end = after.unwrap_or(self.log.published()).min(from + SEARCH_MAX);
         let mut found = None;
         let how = Walk { verify_crc: true, after_crash: None, until: end };
-        let walked = walk(&self.log.segments, from, how, &mut |record| {
+        let walked = walk(&self.log.segments, from, how, &mut |met| {
+            let Met::Record(record) = met else { return Ok(()) };
             if record.topic == queue.topic()
                 && record.queue_id == queue.queue_id() as i32
                 && record.queue_offset.0 == offset

@@ -25,7 +25,7 @@ use crate::disk::Disk;
 use crate::dispatch::{IndexItem, Keys};
 use crate::inventory::Inventory;
 use crate::quarantine;
-use crate::recover::{OpenError, Walk, walk};
+use crate::recover::{Met, OpenError, Walk, walk};
 use crate::segment::{Access, ListError, Listed, Segment, Segments, files_of};
 
 pub(crate) const HEADER_LEN: u64 = 40;
@@ -354,7 +354,8 @@ fn first_with_keys(config: &StoreConfig, segments: &Segments, from: i64, not_bef
     const NEARBY: i64 = 1 << 20;
     let how = Walk { verify_crc: false, after_crash: None, until: from + NEARBY };
     let mut found = None;
-    let walked = walk(segments, from, how, &mut |record| {
+    let walked = walk(segments, from, how, &mut |met| {
+        let Met::Record(record) = met else { return Ok(()) };
         let hash = JavaHash::new().update(record.topic).update("#");
         let keys = Keys::derive(config, record.topic, hash, record.sys_flag, record.properties);
         let at = record.commit_log_offset.0;
