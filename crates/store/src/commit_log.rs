@@ -12,7 +12,7 @@
 //! throttles writers because too much waits for the disk; bringing to disk is left to the flush thread.
 //!
 //! Locks of the store, in the order in which they may be taken:
-//! `cleaning`, `limited`, `flushing`, `writer`, `touched`, `appender`, `unpublished`, a queue's `drain`, `index`, `index items`, a queue's
+//! `cleaning`, `limited`, `syncing`, `flushing`, `writer`, `touched`, `appender`, `unpublished`, a queue's `drain`, `index`, `index items`, a queue's
 //! `state`, `dirty queues`, `flush waiters`, `checkpoint`; then those of segments, `spaces`, `failures`.
 
 use std::io;

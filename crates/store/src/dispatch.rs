@@ -206,6 +206,8 @@ pub(crate) struct Dispatcher {
     drained_timestamp: AtomicI64,
     touched: Mutex<Vec<Arc<Segment>>>,
     unsynced: AtomicBool,
+    /// Held by who syncs: a checkpoint must not speak of files that another is still bringing to disk.
+    syncing: Mutex<()>,
     /// `SYNC_FLUSH`: messages that are not yet published.
     unpublished_len: AtomicUsize,
     /// The last drain could not write everything.
@@ -465,6 +467,7 @@ impl Inner {
 
     pub(crate) fn try_sync_dispatched(&self) -> io::Result<()> {
         let dispatcher = &self.dispatcher;
+        let _one_at_a_time = dispatcher.syncing.lock();
         dispatcher.unsynced.store(false, Ordering::SeqCst);
         let drained = dispatcher.drained.load(Ordering::SeqCst);
         let timestamp = dispatcher.drained_timestamp.load(Ordering::SeqCst);
