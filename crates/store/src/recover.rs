@@ -146,7 +146,11 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     // All there is fits: from here on files are changed. A crash from here on must be seen as one.
     let abort = config.abort_file();
     let clean = !abort.exists();
-    disk.replace(&abort, std::process::id().to_string().as_bytes()).map_err(io_error(&abort))?;
+    match disk.replace(&abort, std::process::id().to_string().as_bytes()) {
+        // That it is there is what matters: with a full disk a store can still be read.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull && abort.exists() => {}
+        replaced => _ = replaced.map_err(io_error(&abort))?,
+    }
     let (queue_dir, had_queues) = (config.consume_queue_dir(), config.consume_queue_dir().is_dir());
     disk.create_directory(&queue_dir).map_err(io_error(&queue_dir))?;
     disk.sync_directory(root).map_err(io_error(root))?;

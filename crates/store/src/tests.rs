@@ -610,6 +610,21 @@ fn a_file_of_another_size_is_named() {
 }
 
 #[test]
+fn the_checkpoint_follows_the_log_to_its_end_though_nothing_more_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    // Queues are brought to disk once a second: the first time before the log is.
+    let store = Store::open(StoreConfig { flush_interval: Duration::from_millis(1500), ..small(dir.path()) }).unwrap();
+    let last = put(&store, "T", 0, "m0");
+    let dispatched =
+        || i64::from_be_bytes(fs::read(dir.path().join("checkpoint")).unwrap()[40..48].try_into().unwrap());
+    let began = Instant::now();
+    while dispatched() != last.end.0 {
+        assert!(began.elapsed() < Duration::from_secs(30), "{} and not {}", dispatched(), last.end);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn the_checkpoint_of_a_closed_store_is_the_end_of_its_log() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
