@@ -725,8 +725,8 @@ impl Redo<'_> {
             self.doubtful.remove(&queue.name()).filter(|it| before == Some(it.entry.at) || it.says < it.next);
         let new = Doubtful { next, says: offset, entry };
         match doubtful {
-            // One before leapt ahead, and here is one of those that it leapt over.
-            Some(wrong) if wrong.next < offset && offset < wrong.says => {
+            // The one before leapt ahead, and here is one of those that it leapt over, or stands for.
+            Some(wrong) if wrong.next < offset && offset <= wrong.says => {
                 tracing::warn!("message {} of {queue:?} says it is message {}", wrong.next, wrong.says);
                 queue.cut_back(wrong.next).map_err(failed)?;
                 queue.publish(QueueOffset(wrong.next), wrong.entry, &mut Vec::new());

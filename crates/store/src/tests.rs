@@ -609,6 +609,65 @@ fn a_file_of_another_size_is_named() {
     assert!(error.contains("BatchTopic"), "{error}");
 }
 
+/// Two queues that take turns, killed before any entry of a queue was on disk. Also says where each record of queue 0 is.
+fn killed_at_once() -> (TempDir, Vec<usize>) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut places = Vec::new();
+    for n in 0..24 {
+        let stored = put(&store, "T", n % 2, &format!("m{}", n / 2));
+        if n % 2 == 0 {
+            places.push(stored.at.0 as usize);
+        }
+    }
+    let copy = crashed_copy(dir.path());
+    for derived in ["consumequeue", "index"] {
+        let _ = fs::remove_dir_all(copy.path().join(derived));
+    }
+    let _ = fs::remove_file(copy.path().join("checkpoint"));
+    (copy, places)
+}
+
+/// Message `n` of queue 0 is refused with its place, and all others are served.
+fn only_one_is_refused(root: &Path, n: usize, place: usize) {
+    let store = open(root);
+    assert_eq!(all(&store, "T", 1), numbered(0..12));
+    assert_eq!((store.min_offset("T", 0).0, store.max_offset("T", 0).0), (0, 12), "{n}");
+    for other in 0..12 {
+        let got = get(&store, "T", 0, other);
+        if other != n as i64 {
+            assert_eq!(bodies(&got).first(), Some(&format!("m{other}")), "{n}");
+            continue;
+        }
+        match got.status {
+            GetStatus::Damaged(damage) => {
+                assert_eq!(damage.offset.0, other);
+                // A hole at the log's first byte is told from one that is no message by pointing at its second.
+                assert!(damage.position == place as u64 || (place, damage.position) == (0, 1), "{n}: {damage}");
+            }
+            status => panic!("{n}: {status:?}"),
+        }
+    }
+}
+
+#[test]
+fn after_a_crash_a_record_that_lies_about_its_queue_offset_hides_no_other() {
+    for (n, bit) in [(0, 4), (0, 1), (3, 4), (4, 4), (5, 1), (5, 2), (8, 8), (3, 8)] {
+        let (copy, places) = killed_at_once();
+        change(&log_file(copy.path(), 0), places[n] + 27, |bytes| bytes[0] ^= bit);
+        only_one_is_refused(copy.path(), n, places[n]);
+    }
+}
+
+#[test]
+fn after_a_crash_a_damaged_message_is_named_with_its_place_though_no_queue_knew_it() {
+    for n in [0, 1, 7] {
+        let (copy, places) = killed_at_once();
+        change(&log_file(copy.path(), 0), places[n] + 88, |body| body[0] ^= 1);
+        only_one_is_refused(copy.path(), n, places[n]);
+    }
+}
+
 #[test]
 fn the_checkpoint_follows_the_log_to_its_end_though_nothing_more_comes() {
     let dir = tempfile::tempdir().unwrap();
