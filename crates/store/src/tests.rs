@@ -669,6 +669,23 @@ fn after_a_crash_a_damaged_message_is_named_with_its_place_though_no_queue_knew_
 }
 
 #[test]
+fn of_a_log_file_that_becomes_unreadable_while_it_is_open_all_is_served_that_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let stored: Vec<Stored> = (0..40).map(|n| put(&store, "T", n % 2, &format!("m{}", n / 2))).collect();
+    let file = fs::OpenOptions::new().write(true).open(log_file(dir.path(), 0)).unwrap();
+    file.set_len(stored[21].at.0 as u64 + 50).unwrap();
+    let got = get(&store, "T", 0, 0);
+    assert_eq!((got.status, got.next), (GetStatus::Found, QueueOffset(11)), "many pieces, read into one");
+    assert_eq!(bodies(&get(&store, "T", 0, 0)), numbered(0..11));
+    assert_eq!(bodies(&get(&store, "T", 1, 3)), numbered(3..10), "one run");
+    let GetStatus::Damaged(damage) = get(&store, "T", 1, 10).status else { panic!("it is not there") };
+    assert_eq!((damage.offset, damage.at), (QueueOffset(10), stored[21].at));
+    put(&store, "T", 1, "m20");
+    assert_eq!(bodies(&get(&store, "T", 1, 20)), ["m20"]);
+}
+
+#[test]
 fn the_checkpoint_follows_the_log_to_its_end_though_nothing_more_comes() {
     let dir = tempfile::tempdir().unwrap();
     // Queues are brought to disk once a second: the first time before the log is.
