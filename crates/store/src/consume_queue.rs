@@ -29,6 +29,8 @@ use crate::segment::{Access, OpenFiles, Segment, Segments};
 pub(crate) const ENTRY_LEN: usize = 20;
 /// Size in an entry that stands for no message.
 pub(crate) const NO_MESSAGE: i32 = i32::MAX;
+/// Tags code of an entry of no message that an operator has taken note of, by a repair: consumers pass on.
+const TAKEN_NOTE_OF: i64 = 1;
 /// Bytes that reach a disk together or not at all.
 pub(crate) const SECTOR: i64 = 512;
 /// After a crash so many entries behind the last that counts are looked at.
@@ -70,6 +72,16 @@ impl Entry {
 
     pub(crate) fn has_message(&self) -> bool {
         self.size != NO_MESSAGE
+    }
+
+    /// In the place of a message of which the log has nothing, before the record at `at`.
+    pub(crate) fn lost_before(at: i64) -> Entry {
+        Entry { at, size: NO_MESSAGE, tags_code: TAKEN_NOTE_OF }
+    }
+
+    /// Has an operator taken note that its message is lost?
+    pub(crate) fn is_lost(&self) -> bool {
+        !self.has_message() && self.tags_code == TAKEN_NOTE_OF
     }
 }
 

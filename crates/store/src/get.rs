@@ -281,7 +281,8 @@ impl Inner {
             };
             for entry in entries {
                 if !entry.has_message() || !entry.is_there() {
-                    let reason = "the log has no readable record of it".to_owned();
+                    let reason = if entry.is_lost() { lost::REASON } else { "the log has no readable record of it" };
+                    let reason = reason.to_owned();
                     stopped = Some(self.damage(queue, next, entry.at, reason));
                     break 'scan;
                 }

@@ -507,6 +507,9 @@ impl<'a> Check<'a, '_> {
         let damages = &mut self.verified.damages;
         let directory = self.directory;
         let read = for_entries(files, offsets.start, offsets.end, &mut |offset, entry| {
+            if gap && entry.is_lost() {
+                return wrong(Kind::ReplacedMessage, offset, -1, "nothing of it is left, and consumers pass on");
+            }
             if !entry.is_there() || !entry.has_message() || entry.at < log_min {
                 if gap && (!entry.is_there() || entry.at >= log_min) {
                     wrong(Kind::MissingMessage, offset, -1, "the log has no record of it");
@@ -541,10 +544,8 @@ impl<'a> Check<'a, '_> {
     fn runs(&mut self, topic: &str, queue_id: u32, runs: Vec<Run>) {
         for Run { kind, first, count, at, reason } in runs {
             // What the log has lost without a trace: at its end, the queue goes on where the log does; elsewhere, it gets
-            // entries that lead to what stands in the place of damage.
-            if matches!(kind, Kind::MissingEntry | Kind::WrongEntry)
-                || kind == Kind::MissingMessage && (at >= self.verified.end || !self.verified.damages.is_empty())
-            {
+            // entries that say so.
+            if matches!(kind, Kind::MissingEntry | Kind::WrongEntry | Kind::MissingMessage) {
                 self.verified.queues.insert((topic.to_owned(), queue_id), i64::MIN);
             }
             let finding = Finding::new(kind, reason).in_queue(topic, queue_id, first);
