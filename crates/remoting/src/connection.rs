@@ -106,6 +106,11 @@ impl Shared {
         let mut outgoing = self.outgoing.borrow_mut();
         let before = outgoing.len();
         let all = outgoing.write_to(self.socket.as_ref());
+        if let (Err(_), Some(on_unreadable)) = (&all, &self.table.on_unreadable)
+            && let Some((file, at, error)) = outgoing.unreadable()
+        {
+            on_unreadable(file, at, &error);
+        }
         if outgoing.len() < before {
             self.quiet_sweeps.set(0);
             self.moved.set(self.moved.get() + before - outgoing.len());

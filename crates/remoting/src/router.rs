@@ -6,7 +6,9 @@ use bytes::Bytes;
 use protocol::code::request;
 use protocol::command::{Command, Language};
 use protocol::request::Request;
+use std::fs::File;
 use std::future::ready;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ pub struct Call<R> {
 pub(crate) type Handling = Pin<Box<dyn Future<Output = Response>>>;
 type Handler = Box<dyn Fn(Peer, Command) -> Handling + Send + Sync>;
 type BeforeReplies = Box<dyn Fn() -> Result<(), Reject> + Send + Sync>;
+type OnUnreadable = Box<dyn Fn(&Arc<File>, u64, &io::Error) + Send + Sync>;
 type OnClose = Box<dyn Fn(&Peer) + Send + Sync>;
 
 /// What a server answers. A code that is not in the table is answered with "not supported" (3).
@@ -46,6 +49,7 @@ pub struct Router<S> {
 pub(crate) struct Table {
     handlers: foldhash::HashMap<i32, Handler>,
     pub(crate) before_replies: Option<BeforeReplies>,
+    pub(crate) on_unreadable: Option<OnUnreadable>,
     pub(crate) on_close: Option<OnClose>,
 }
 
@@ -94,6 +98,17 @@ impl<S: Send + Sync + 'static> Router<S> {
     pub fn before_replies(mut self, action: impl Fn(&S) -> Result<(), Reject> + Send + Sync + 'static) -> Router<S> {
         let state = self.state.clone();
         self.table.before_replies = Some(Box::new(move || action(&state)));
+        self
+    }
+
+    /// Runs `action` when a file that a reply is made of could not be read at a byte. A part of the reply has left by then,
+    /// so the connection is closed behind it.
+    pub fn on_unreadable(
+        mut self,
+        action: impl Fn(&S, &Arc<File>, u64, &io::Error) + Send + Sync + 'static,
+    ) -> Router<S> {
+        let state = self.state.clone();
+        self.table.on_unreadable = Some(Box::new(move |file, at, error| action(&state, file, at, error)));
         self
     }
 

@@ -29,6 +29,8 @@ use crate::segment::{Access, OpenFiles, Segment, Segments};
 pub(crate) const ENTRY_LEN: usize = 20;
 /// Size in an entry that stands for no message.
 pub(crate) const NO_MESSAGE: i32 = i32::MAX;
+/// Tags code of an entry of no message that an operator has taken note of, by a repair: consumers pass on.
+const TAKEN_NOTE_OF: i64 = 1;
 /// Bytes that reach a disk together or not at all.
 pub(crate) const SECTOR: i64 = 512;
 /// After a crash so many entries behind the last that counts are looked at.
@@ -70,6 +72,16 @@ impl Entry {
 
     pub(crate) fn has_message(&self) -> bool {
         self.size != NO_MESSAGE
+    }
+
+    /// In the place of a message of which the log has nothing, before the record at `at`.
+    pub(crate) fn lost_before(at: i64) -> Entry {
+        Entry { at, size: NO_MESSAGE, tags_code: TAKEN_NOTE_OF }
+    }
+
+    /// Has an operator taken note that its message is lost?
+    pub(crate) fn is_lost(&self) -> bool {
+        !self.has_message() && self.tags_code == TAKEN_NOTE_OF
     }
 }
 
@@ -289,6 +301,38 @@ impl Queue {
             tracing::warn!("{self:?} goes on at {offset} behind {}; taken as the next message", state.max);
         }
         self.next.store(state.max.max(self.next.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// The queue goes on at `offset`, and those between are damaged: in the log from `damage` on.
+    pub(crate) fn bridge_damage(&self, offset: i64, damage: i64) {
+        let mut state = self.state.lock();
+        if offset <= state.max || offset - state.max > GAP_MAX {
+            return;
+        }
+        tracing::warn!("{self:?} has no messages {} to {}: they are damaged", state.max, offset - 1);
+        // 0 stands before the beginning of a queue.
+        let hole = Entry { at: damage.max(1), size: NO_MESSAGE, tags_code: 0 };
+        let gap = offset - state.max;
+        state.tail.extend((0..gap).map(|_| hole));
+        state.max = offset;
+        self.next.store(offset.max(self.next.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// Forgets what it has from `end` on. Only while the store is being opened.
+    pub(crate) fn cut_back(&self, end: i64) -> io::Result<()> {
+        let mut state = self.state.lock();
+        if end < state.written {
+            for segment in self.files.all().into_iter().filter(|segment| segment.end() > end * ENTRY_LEN as i64) {
+                segment.zero_from((end * ENTRY_LEN as i64 - segment.base).max(0) as u64)?;
+            }
+            state.written = end;
+            state.tail.clear();
+        }
+        let kept = (end - state.written).max(0) as usize;
+        state.tail.truncate(kept);
+        state.max = end;
+        state.min = state.min.min(end);
+        Ok(())
     }
 
     /// After recovery: the next message is the one behind the last that is there.

@@ -494,6 +494,11 @@ impl Inner {
         let mut saved = self.checkpoint.lock();
         let (file, checkpoint) = &mut *saved;
         let flushed = self.log.flushed();
+        if flushed < drained {
+            // Once more when the log has followed, though nothing more may come: what the checkpoint says is on disk is what
+            // the next start takes for damaged, and not for torn, if it is wrong.
+            dispatcher.unsynced.store(true, Ordering::SeqCst);
+        }
         checkpoint.dispatched = drained.min(flushed);
         checkpoint.queue_timestamp = timestamp;
         checkpoint.log_timestamp = self.flusher.flushed_timestamp().max(checkpoint.log_timestamp);

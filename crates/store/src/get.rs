@@ -9,6 +9,7 @@
 //! read that begins with it says what, where and why.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::consume_queue::{Entry, Queue};
 use crate::dispatch::{Keys, SCHEDULE_TOPIC, index_hash};
 use crate::lost;
 use crate::put::is_queued;
-use crate::recover::{OpenError, Walk, walk};
+use crate::recover::{Met, OpenError, Walk, walk};
 use crate::segment::{FileSlice, Segment};
 use crate::{Inner, Store};
 
@@ -189,6 +190,22 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Tells that a [`Part::File`] could not be read while it was sent. What this process has written is not trusted any
+    /// more, so the next read of the place is refused by name, and everything else is served that is sound.
+    pub fn could_not_send(&self, file: &Arc<File>, at: u64, error: &io::Error) {
+        let log = &self.inner.log;
+        log.doubt_written();
+        let segment = log.segments.all().into_iter().find(|segment| segment.is_open_as(file));
+        let path = segment.map_or_else(|| log.segments.dir().join("(deleted)"), |segment| segment.path.clone());
+        tracing::error!(
+            "{} could not be read at byte {at} while messages were sent from it: {error}; the connection is closed, and \
+             further pulls of these messages are refused by name: check the disk",
+            path.display()
+        );
+    }
+}
+
 fn nothing(status: GetStatus, next: i64, (min, max): (i64, i64)) -> Got {
     Got {
         status,
@@ -264,7 +281,8 @@ impl Inner {
             };
             for entry in entries {
                 if !entry.has_message() || !entry.is_there() {
-                    let reason = "the log has no readable record of it".to_owned();
+                    let reason = if entry.is_lost() { lost::REASON } else { "the log has no readable record of it" };
+                    let reason = reason.to_owned();
                     stopped = Some(self.damage(queue, next, entry.at, reason));
                     break 'scan;
                 }
@@ -364,6 +382,14 @@ impl Inner {
         }
         match join(&runs, bytes) {
             Ok(parts) => (parts, count, bytes, damage),
+            // One of them cannot be read. Which one shows when each is looked at.
+            Err(error) if self.log.is_known_good(wanted.last().map_or(-1, |last| last.entry.at)) => {
+                tracing::warn!(
+                    "{queue:?} could not be read from the commit log: {error}; what was written is checked from now on"
+                );
+                self.log.doubt_written();
+                self.fetch(queue, wanted)
+            }
             Err(error) => {
                 let damage = wanted
                     .first()
@@ -405,7 +431,8 @@ impl Inner {
         let end = after.unwrap_or(self.log.published()).min(from + SEARCH_MAX);
         let mut found = None;
         let how = Walk { verify_crc: true, after_crash: None, until: end };
-        let walked = walk(&self.log.segments, from, how, &mut |record| {
+        let walked = walk(&self.log.segments, from, how, &mut |met| {
+            let Met::Record(record) = met else { return Ok(()) };
             if record.topic == queue.topic()
                 && record.queue_id == queue.queue_id() as i32
                 && record.queue_offset.0 == offset
@@ -449,6 +476,9 @@ impl Inner {
     ) -> (Bytes, usize, Option<Damage>) {
         let mut bytes = vec![0; len];
         if let Err(error) = segment.read(&mut bytes, position) {
+            if run.len() > 1 {
+                return self.read_one_by_one(queue, run, segment, position);
+            }
             let damage = run
                 .first()
                 .map(|first| self.damage(queue, first.offset, first.entry.at, format!("cannot read it: {error}")));
@@ -466,6 +496,26 @@ impl Inner {
             sound_len += size;
         }
         (Bytes::from(bytes), run.len(), None)
+    }
+
+    /// A run that cannot be read as a whole, up to the record that cannot be read.
+    fn read_one_by_one(
+        &self,
+        queue: &Queue,
+        run: &[Wanted],
+        segment: &Arc<Segment>,
+        position: u64,
+    ) -> (Bytes, usize, Option<Damage>) {
+        let mut bytes = BytesMut::new();
+        for (sound, wanted) in run.iter().enumerate() {
+            let (one, len) = (std::slice::from_ref(wanted), wanted.entry.size as usize);
+            let (record, _, damage) = self.read_checked(queue, one, segment, position + bytes.len() as u64, len);
+            if damage.is_some() {
+                return (bytes.freeze(), sound, damage);
+            }
+            bytes.extend_from_slice(&record);
+        }
+        (bytes.freeze(), run.len(), None)
     }
 
     fn damage(&self, queue: &Queue, offset: i64, at: i64, reason: String) -> Damage {

@@ -19,13 +19,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use protocol::message::JavaHash;
+use protocol::record::Record;
 
 use crate::config::StoreConfig;
 use crate::disk::Disk;
 use crate::dispatch::{IndexItem, Keys};
+use crate::get::read_record;
 use crate::inventory::Inventory;
 use crate::quarantine;
-use crate::recover::{OpenError, Walk, walk};
+use crate::recover::{Met, OpenError, Walk, walk};
 use crate::segment::{Access, ListError, Listed, Segment, Segments, files_of};
 
 pub(crate) const HEADER_LEN: u64 = 40;
@@ -155,6 +157,21 @@ impl IndexFile {
         }
         let (first, last) = (self.entry(1)?, self.entry(self.count() - 1)?);
         Ok(first.at == header.begin_at && last.at == header.end_at)
+    }
+
+    /// Is its header right about when its first and last message were stored? Queries go by that. Messages that are gone, or
+    /// damaged, do not speak against it.
+    fn has_its_times(&self, segments: &Segments) -> bool {
+        let stored = |at: i64| {
+            let segment = segments.holding(at)?;
+            let bytes = read_record(&segment, (at - segment.base) as u64, at).ok()?;
+            Some(Record::parse(&bytes).ok()?.store_timestamp)
+        };
+        let Header { begin_timestamp, end_timestamp, begin_at, end_at, count, .. } = self.header;
+        // An end that was made again from entries knows seconds only.
+        count <= 1
+            || stored(begin_at).is_none_or(|stored| stored == begin_timestamp)
+                && stored(end_at).is_none_or(|stored| (0..1000).contains(&stored.saturating_sub(end_timestamp)))
     }
 
     fn entry_place(&self, number: u32) -> u64 {
@@ -354,7 +371,8 @@ fn first_with_keys(config: &StoreConfig, segments: &Segments, from: i64, not_bef
     const NEARBY: i64 = 1 << 20;
     let how = Walk { verify_crc: false, after_crash: None, until: from + NEARBY };
     let mut found = None;
-    let walked = walk(segments, from, how, &mut |record| {
+    let walked = walk(segments, from, how, &mut |met| {
+        let Met::Record(record) = met else { return Ok(()) };
         let hash = JavaHash::new().update(record.topic).update("#");
         let keys = Keys::derive(config, record.topic, hash, record.sys_flag, record.properties);
         let at = record.commit_log_offset.0;
@@ -451,7 +469,7 @@ impl Index {
         inventory: Option<&Inventory>,
     ) -> io::Result<()> {
         let log_min = segments.first().map_or(0, |first| first.base);
-        let mut keep = self.files.iter().take_while(|file| file.sound).count();
+        let mut keep = self.files.iter().take_while(|file| file.sound && file.has_its_times(segments)).count();
         let mut complete = true;
         if let Some(inventory) = inventory {
             let as_left = |(file, left): &(&IndexFile, &(i64, i32, i64))| file.state() == **left;

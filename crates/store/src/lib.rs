@@ -118,7 +118,7 @@ pub use protocol::message::{CommitLogOffset, QueueOffset};
 pub use put::{PutError, PutMessage, Stored, StoredBatch, TOPIC_LENGTH_MAX};
 pub use query::{Boundary, QueryResult};
 pub use recover::OpenError;
-pub use retention::Retention;
+pub use retention::{RESERVE_BYTES, RESERVE_TIME, Retention};
 pub use scrub::Scrubbed;
 pub use segment::FileSlice;
 pub use space::{Space, SpaceState};

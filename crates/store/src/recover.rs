@@ -146,7 +146,11 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     // All there is fits: from here on files are changed. A crash from here on must be seen as one.
     let abort = config.abort_file();
     let clean = !abort.exists();
-    disk.replace(&abort, std::process::id().to_string().as_bytes()).map_err(io_error(&abort))?;
+    match disk.replace(&abort, std::process::id().to_string().as_bytes()) {
+        // That it is there is what matters: with a full disk a store can still be read.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull && abort.exists() => {}
+        replaced => _ = replaced.map_err(io_error(&abort))?,
+    }
     let (queue_dir, had_queues) = (config.consume_queue_dir(), config.consume_queue_dir().is_dir());
     disk.create_directory(&queue_dir).map_err(io_error(&queue_dir))?;
     disk.sync_directory(root).map_err(io_error(root))?;
@@ -238,6 +242,9 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         queues_from,
         lacking,
         index_from,
+        from,
+        damages: Vec::new(),
+        doubtful: HashMap::new(),
         dirty: HashSet::new(),
         waiting: 0,
         items: Vec::new(),
@@ -251,7 +258,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         until: i64::MAX,
     };
     // What was known to be on disk was there: if it is not now, it is damaged, and messages go on behind it.
-    let end = walk(&segments, from, how, &mut |record| redo.dispatch(record))?.max(known_end);
+    let end = walk(&segments, from, how, &mut |met| redo.meet(met))?.max(known_end);
     redo.drain()?;
     let Redo { touched, last_timestamp, .. } = redo;
 
@@ -671,6 +678,12 @@ struct Redo<'a> {
     /// Queues that lack entries of older records, and from which on.
     lacking: HashMap<(Box<str>, u32), i64>,
     index_from: i64,
+    /// Where the walk began.
+    from: i64,
+    /// Where the log is damaged, in its order.
+    damages: Vec<i64>,
+    /// The last record of a queue whose queue offset did not follow the one before.
+    doubtful: HashMap<(Box<str>, u32), Doubtful>,
     dirty: HashSet<(Box<str>, u32)>,
     waiting: usize,
     items: Vec<IndexItem>,
@@ -678,7 +691,62 @@ struct Redo<'a> {
     last_timestamp: i64,
 }
 
+/// A record with a queue offset that was not the next one. No checksum covers queue offsets, so it may be wrong: what
+/// follows tells. Its message is then refused where it must have stood, and its neighbours keep their offsets.
+#[derive(Clone, Copy)]
+struct Doubtful {
+    /// Where the queue ended before it.
+    next: i64,
+    /// What it says.
+    says: i64,
+    entry: Entry,
+}
+
 impl Redo<'_> {
+    fn meet(&mut self, met: Met<'_>) -> Result<(), OpenError> {
+        match met {
+            Met::Record(record) => self.dispatch(record),
+            Met::Damage(at) => {
+                self.damages.push(at);
+                Ok(())
+            }
+        }
+    }
+
+    /// Before a message is published whose offset is not the next one of its queue.
+    fn out_of_order(&mut self, queue: &Queue, offset: i64, entry: Entry) -> Result<(), OpenError> {
+        let failed = |error| OpenError::Io { path: self.queues.dir_of(queue.topic()), error };
+        let (_, next) = queue.bounds();
+        let before = queue.newest_place().map_err(failed)?;
+        if before.is_some_and(|before| entry.at <= before) {
+            return Ok(()); // it is there already
+        }
+        let doubtful =
+            self.doubtful.remove(&queue.name()).filter(|it| before == Some(it.entry.at) || it.says < it.next);
+        let new = Doubtful { next, says: offset, entry };
+        match doubtful {
+            // The one before leapt ahead, and here is one of those that it leapt over, or stands for.
+            Some(wrong) if wrong.next < offset && offset <= wrong.says => {
+                tracing::warn!("message {} of {queue:?} says it is message {}", wrong.next, wrong.says);
+                queue.cut_back(wrong.next).map_err(failed)?;
+                queue.publish(QueueOffset(wrong.next), wrong.entry, &mut Vec::new());
+            }
+            // One before said an offset that another message has, and here is the one behind it.
+            Some(wrong) if wrong.says < wrong.next && wrong.next == next && offset == next + 1 => {
+                tracing::warn!("message {next} of {queue:?} says it is message {}", wrong.says);
+                queue.publish(QueueOffset(next), wrong.entry, &mut Vec::new());
+            }
+            _ => _ = self.doubtful.insert(queue.name(), new),
+        }
+        let begin = self.deletions.begin_of(queue.topic()).max(before.map_or(0, |before| before + 1));
+        let damage = self.damages.get(self.damages.partition_point(|damage| *damage < begin));
+        // A queue that is new here may have begun with what is damaged, if this is the beginning of the log.
+        if let Some(damage) = damage.filter(|_| before.is_some() || self.from == 0) {
+            queue.bridge_damage(offset, *damage);
+        }
+        Ok(())
+    }
+
     fn dispatch(&mut self, record: &Record<'_>) -> Result<(), OpenError> {
         let at = record.commit_log_offset.0;
         self.last_timestamp = self.last_timestamp.max(record.store_timestamp);
@@ -714,6 +782,9 @@ impl Redo<'_> {
         if to_queue {
             let tags_code = keys.tags_code(record.store_timestamp);
             let entry = Entry { at, size: record.bytes.len() as i32, tags_code };
+            if record.queue_offset.0 != queue.bounds().1 {
+                self.out_of_order(&queue, record.queue_offset.0, entry)?;
+            }
             queue.publish(record.queue_offset, entry, &mut Vec::new());
             self.dirty.insert((record.topic.into(), queue_id));
             self.waiting += 1;
@@ -760,12 +831,20 @@ pub(crate) struct Walk {
     pub until: i64,
 }
 
-/// Visits all sound records from `from` on and returns where the log ends.
+/// What a walk comes to.
+pub(crate) enum Met<'a> {
+    /// A sound record.
+    Record(&'a Record<'a>),
+    /// From here on up to the next record the log is damaged, or a file of it is gone.
+    Damage(i64),
+}
+
+/// Visits all sound records from `from` on, and damage between them, and returns where the log ends.
 pub(crate) fn walk(
     segments: &Segments,
     from: i64,
     how: Walk,
-    visit: &mut dyn FnMut(&Record<'_>) -> Result<(), OpenError>,
+    visit: &mut dyn FnMut(Met<'_>) -> Result<(), OpenError>,
 ) -> Result<i64, OpenError> {
     let mut at = from;
     let mut window = Window::default();
@@ -777,6 +856,7 @@ pub(crate) fn walk(
             match look_ahead(segments, next.base)? {
                 Some(found) if !how.may_be_torn(segments, at, found) => {
                     tracing::warn!("the commit log has no file for {at} to {}; what follows is kept", next.base - 1);
+                    visit(Met::Damage(at))?;
                     at = next.base;
                     continue;
                 }
@@ -793,7 +873,7 @@ pub(crate) fn walk(
                 let end = at + record.bytes.len() as i64;
                 match look_ahead(segments, end)? {
                     Some(next) if !how.may_be_torn(segments, at, next) => {
-                        visit(&record)?;
+                        visit(Met::Record(&record))?;
                         at = end;
                         continue;
                     }
@@ -801,7 +881,7 @@ pub(crate) fn walk(
                 }
             }
             Ok(record) => {
-                visit(&record)?;
+                visit(Met::Record(&record))?;
                 at += record.bytes.len() as i64;
                 continue;
             }
@@ -838,6 +918,7 @@ pub(crate) fn walk(
                     segment.path.display(),
                     at - segment.base
                 );
+                visit(Met::Damage(at))?;
                 at = next;
             }
             None => return Ok(at),

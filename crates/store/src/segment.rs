@@ -122,6 +122,11 @@ impl Segment {
         file
     }
 
+    /// Is it this open file?
+    pub(crate) fn is_open_as(&self, file: &Arc<File>) -> bool {
+        self.handle.lock().as_ref().is_some_and(|handle| Arc::ptr_eq(handle, file))
+    }
+
     /// Position behind its last byte.
     pub(crate) fn end(&self) -> i64 {
         self.base + self.size as i64
