@@ -211,5 +211,6 @@ pub mod response {
         SUBSCRIPTION_NOT_LATEST = 25,
         SUBSCRIPTION_GROUP_NOT_EXIST = 26,
         INVALID_PARAMETER = 29,
+        ILLEGAL_OPERATION = 604,
     }
 }

@@ -10,5 +10,6 @@ mod failing_disk;
 mod groups;
 mod refusals;
 mod sending;
+mod transactions;
 
 use client::{Client, Running};

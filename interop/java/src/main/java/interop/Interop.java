@@ -69,6 +69,7 @@ public final class Interop {
         LitePulling.scenarios(suite);
         Retrying.scenarios(suite);
         Delaying.scenarios(suite);
+        Transacting.scenarios(suite);
         Querying.scenarios(suite);
         Restarting.scenarios(suite);
         NotYet.scenarios(suite);

@@ -9,12 +9,8 @@ import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
-import org.apache.rocketmq.client.producer.LocalTransactionState;
-import org.apache.rocketmq.client.producer.TransactionListener;
-import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageAccessor;
-import org.apache.rocketmq.common.message.MessageExt;
 
 /** What CometMQ does not have yet is refused with code 3 and a sentence, at once. Apache has it, so there is nothing to see there. */
 final class NotYet {
@@ -25,35 +21,11 @@ final class NotYet {
     static void scenarios(Suite suite) {
         suite.area("not yet")
             .unless(() -> Interop.againstApache() ? "Apache has it" : null)
-            .fact("a transactional send is refused with code 3", NotYet::transaction)
             .fact("an SQL92 subscription is refused with code 3", NotYet::sql92)
             .fact("a timer message is refused with code 3", NotYet::timer)
             .fact("POP, ACL and administration codes answer 3 with a sentence", NotYet::codes)
             .unless(() -> Interop.againstApache() ? "Apache has it" : Api.hasRequestReply() ? null : "this client has no request()")
             .fact("request-reply is refused with code 3", NotYet::requestReply);
-    }
-
-    private static void transaction(Mq mq) throws Exception {
-        DefaultMQProducer plain = mq.producer();
-        String topic = mq.topic(plain, "Transaction", 1);
-        TransactionMQProducer producer = new TransactionMQProducer(Mq.fresh("P"));
-        producer.setNamesrvAddr(mq.namesrv);
-        producer.setInstanceName(Mq.fresh("i"));
-        producer.setTransactionListener(new TransactionListener() {
-            @Override
-            public LocalTransactionState executeLocalTransaction(Message message, Object argument) {
-                return LocalTransactionState.COMMIT_MESSAGE;
-            }
-
-            @Override
-            public LocalTransactionState checkLocalTransaction(MessageExt message) {
-                return LocalTransactionState.COMMIT_MESSAGE;
-            }
-        });
-        mq.atEnd(producer::shutdown);
-        producer.start();
-        refused(() -> producer.sendMessageInTransaction(new Message(topic, "m".getBytes(UTF_8)), null), "a transactional send");
-        Check.equal(plain.maxOffset(Mq.queues(plain, topic).get(0)), 0L, "messages stored");
     }
 
     private static void sql92(Mq mq) throws Exception {
@@ -98,7 +70,7 @@ final class NotYet {
         record Code(int code, String name) {}
         for (Code code : List.of(
             new Code(200050, "POP_MESSAGE"), new Code(200051, "ACK_MESSAGE"), new Code(50, "UPDATE_AND_CREATE_ACL_CONFIG"),
-            new Code(25, "UPDATE_BROKER_CONFIG"), new Code(324, "SEND_REPLY_MESSAGE"), new Code(37, "END_TRANSACTION"))) {
+            new Code(25, "UPDATE_BROKER_CONFIG"), new Code(324, "SEND_REPLY_MESSAGE"))) {
             Raw.Answer answer = Raw.ask(Interop.broker, code.code, Map.of(), new byte[0]);
             Check.equal(answer.code(), REQUEST_CODE_NOT_SUPPORTED, "code for " + code.name);
             Check.that(answer.remark().length() >= 10, "a sentence for " + code.name + ", but: " + answer.remark());
