@@ -11,6 +11,7 @@ pub mod config;
 pub mod consumers;
 pub mod delay;
 mod deletion;
+pub mod filter;
 pub mod groups;
 pub mod locks;
 pub mod offsets;
@@ -29,6 +30,7 @@ use adopt::{Fate, Finding, InspectError};
 use config::FlushDiskType;
 use consumers::Consumers;
 use delay::Delay;
+use filter::Filters;
 use groups::Groups;
 use locks::QueueLocks;
 use offsets::ConsumerOffsets;
@@ -65,6 +67,8 @@ pub struct Broker {
     pub producers: Mutex<Producers>,
     /// Who consumes.
     pub consumers: RwLock<Consumers>,
+    /// The SQL92 expressions of subscriptions.
+    pub filters: Filters,
     /// Who consumes which queue in order.
     pub locks: Mutex<QueueLocks>,
     /// Messages that are due later.
@@ -109,6 +113,7 @@ impl Broker {
             offsets: ConsumerOffsets::open(&config)?,
             producers: Mutex::default(),
             consumers: RwLock::default(),
+            filters: Filters::default(),
             locks: Mutex::default(),
             delay: Delay::open(&config, &store)?,
             region: config.region_id.as_str().into(),

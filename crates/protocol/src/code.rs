@@ -210,6 +210,7 @@ pub mod response {
         SUBSCRIPTION_NOT_EXIST = 24,
         SUBSCRIPTION_NOT_LATEST = 25,
         SUBSCRIPTION_GROUP_NOT_EXIST = 26,
+        FILTER_DATA_NOT_EXIST = 27,
         INVALID_PARAMETER = 29,
     }
 }

@@ -204,9 +204,10 @@ impl Node {
             Node::In { property, texts, not } => known(
                 values[*property].map(|value| texts.binary_search_by(|text| text.as_str().cmp(value)).is_ok() != *not),
             ),
+            // Nothing contains the empty text, and nothing does not contain it either. It is not even looked.
+            Node::Search { text, .. } if text.is_empty() => Value::Boolean(false),
             Node::Search { search, within, text, not } => match within.value(values)? {
-                // Nothing contains the empty text, and nothing does not contain it either.
-                Value::Text(within) if !text.is_empty() => Value::Boolean(search.finds(within, text) != *not),
+                Value::Text(within) => Value::Boolean(search.finds(within, text) != *not),
                 _ => Value::Boolean(false),
             },
         })

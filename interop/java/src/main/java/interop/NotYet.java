@@ -4,10 +4,6 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 
 import java.util.List;
 import java.util.Map;
-import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
-import org.apache.rocketmq.client.consumer.MessageSelector;
-import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
-import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.LocalTransactionState;
 import org.apache.rocketmq.client.producer.TransactionListener;
@@ -26,7 +22,6 @@ final class NotYet {
         suite.area("not yet")
             .unless(() -> Interop.againstApache() ? "Apache has it" : null)
             .fact("a transactional send is refused with code 3", NotYet::transaction)
-            .fact("an SQL92 subscription is refused with code 3", NotYet::sql92)
             .fact("a timer message is refused with code 3", NotYet::timer)
             .fact("POP, ACL and administration codes answer 3 with a sentence", NotYet::codes)
             .unless(() -> Interop.againstApache() ? "Apache has it" : Api.hasRequestReply() ? null : "this client has no request()")
@@ -54,18 +49,6 @@ final class NotYet {
         producer.start();
         refused(() -> producer.sendMessageInTransaction(new Message(topic, "m".getBytes(UTF_8)), null), "a transactional send");
         Check.equal(plain.maxOffset(Mq.queues(plain, topic).get(0)), 0L, "messages stored");
-    }
-
-    private static void sql92(Mq mq) throws Exception {
-        DefaultMQProducer producer = mq.producer();
-        String topic = mq.topic(producer, "Sql", 1);
-        DefaultMQPushConsumer consumer = mq.pushConsumer(Mq.fresh("G"));
-        consumer.subscribe(topic, MessageSelector.bySql("amount > 5"));
-        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> ConsumeConcurrentlyStatus.CONSUME_SUCCESS);
-        refused(() -> {
-            consumer.start();
-            return null;
-        }, "an SQL92 subscription");
     }
 
     private static void timer(Mq mq) throws Exception {
