@@ -131,6 +131,15 @@ final class Filtering {
         DefaultMQPullConsumer consumer = mq.puller(Mq.fresh("G"));
         MessageQueue queue = Mq.queues(producer, topic).get(0);
         Mq.await("all are there", () -> consumer.maxOffset(queue) == 60);
+        // The client does not ask a broker that has not told its version in the answer to a heartbeat.
+        Mq.await("the client knows that the broker can filter", () -> {
+            try {
+                return consumer.pull(queue, MessageSelector.bySql("TRUE"), 0, 1) != null;
+            } catch (MQClientException notYet) {
+                Api.heartbeat(consumer);
+                return false;
+            }
+        });
         for (Map.Entry<String, Predicate<Order>> one : EXPRESSIONS.entrySet()) {
             List<MessageExt> got = new ArrayList<>();
             for (long next = 0; next < 60; ) {
