@@ -37,6 +37,10 @@ store-exchange *ARGS:
 crash times="1000":
     CRASH_TIMES={{times}} cargo test --release -p cometmq --test crash -- --nocapture
 
+# The power fails, many times: what the drive may hold then opens, and keeps what was promised. POWER_LOSS_SEED repeats a run.
+power-loss images="2000":
+    POWER_LOSS_IMAGES={{images}} cargo test --release -p cometmq-store --test power_loss -- --nocapture
+
 # Clients that misbehave, by the thousand.
 hostile:
     HOSTILE=1 cargo test --release -p cometmq-remoting -p cometmq --test hostile_peers --test hostile_clients -- --test-threads=1

@@ -339,6 +339,7 @@ impl Look<'_> {
             // Where the commit log is, if it is not where it usually is; and what is ours.
             _ if path == self.config.commit_log_dir() => What::Known,
             "inventory.json" => What::Known,
+            "inventory.json.bak" | "inventory.json.tmp" => What::Spare,
             "quarantine" | "lost+found" => What::Spare,
             _ => What::Unknown,
         };
@@ -350,9 +351,12 @@ impl Look<'_> {
         let read = |name| table(self.root, name);
         let file = name(&path).to_owned();
         let what = match file.trim_end_matches(".damaged").trim_end_matches(".bak").trim_end_matches(".tmp") {
-            "topics.json" | "subscriptionGroup.json" | "consumerOffset.json" | "delayOffset.json" | "clock.json" => {
-                What::Known
-            }
+            "topics.json"
+            | "subscriptionGroup.json"
+            | "consumerOffset.json"
+            | "delayOffset.json"
+            | "clock.json"
+            | "deletedTopics.json" => What::Known,
             known if known != file => What::Spare,
             "topicQueueMapping.json" => match keys(&read("topicQueueMapping.json")?["topicQueueMappingInfoMap"]) {
                 topics if topics.is_empty() => What::Spare,

@@ -104,9 +104,10 @@ impl Broker {
     /// Opens the store and the tables in `config.store_root`, which is made if it is not there.
     pub fn open(config: Config) -> Result<Arc<Broker>, OpenError> {
         let now = now_millis();
-        take_over(&config)?;
+        let attention = take_over(&config)?;
         // The store is first: it makes sure that nobody else works in this directory.
         let store = Store::open(store_config(&config))?;
+        attention.iter().for_each(|finding| tracing::warn!("{finding}"));
         let broker = Broker {
             topics: Topics::open(&config, now)?,
             groups: Groups::open(&config, now)?,
@@ -249,17 +250,14 @@ pub fn store_config(config: &Config) -> StoreConfig {
     }
 }
 
-/// Says what another broker keeps in the directory, and refuses what must not be passed over.
-fn take_over(config: &Config) -> Result<(), OpenError> {
+/// What another broker keeps in the directory and an operator should know; refuses what must not be passed over.
+fn take_over(config: &Config) -> Result<Vec<adopt::Finding>, OpenError> {
     let findings = adopt::inspect(config)?;
     let (refused, others): (Vec<_>, Vec<_>) = findings.into_iter().partition(|it| it.fate() == Fate::Refused);
     if !refused.is_empty() {
         return Err(OpenError::Refused(refused));
     }
-    for finding in others.iter().filter(|it| it.fate() == Fate::Attention) {
-        tracing::warn!("{finding}");
-    }
-    Ok(())
+    Ok(others.into_iter().filter(|it| it.fate() == Fate::Attention).collect())
 }
 
 /// The wall clock, milliseconds since 1970.

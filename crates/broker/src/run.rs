@@ -127,7 +127,10 @@ async fn clean_store(broker: Arc<Broker>) {
         });
         match cleaned.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "can't delete old files"),
+            Ok(Err(error)) => {
+                let store = broker.config.store_root.display();
+                tracing::warn!(%error, "can't look for old files in {store}, or delete them")
+            }
             Err(error) => tracing::error!(%error, "can't delete old files"),
         }
         let again = Instant::now() + broker.config.clean_resource_interval;

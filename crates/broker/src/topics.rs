@@ -16,18 +16,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use store::Retention;
+use store::{RESERVE_BYTES, RESERVE_TIME, Retention};
 use tokio::sync::watch;
 
 /// So many topics, and no more: each is held in memory, here and on every name server.
 pub const TOPICS_MAX: usize = 200_000;
-
-/// Attribute: how long messages of a topic are kept, in hours, as `fileReservedTime`; -1: as long as the log.
-pub const RESERVE_TIME: &str = "reserve.time";
-
-/// Attribute: how many bytes of the log the messages of a topic may take on this broker; -1: as many as they like. Apache
-/// has none like it.
-pub const RESERVE_BYTES: &str = "reserve.bytes";
 
 /// How much of a topic is kept, as its attributes say.
 pub fn retention(config: &TopicConfig) -> Retention {

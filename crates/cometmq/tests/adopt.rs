@@ -1,5 +1,7 @@
 //! Directories of Apache's brokers before CometMQ starts on them: what `cometmq store adopt` says, and what a start does.
 
+mod support;
+
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -116,16 +118,15 @@ fn a_broker_does_not_start_beside_what_it_would_pass_over_and_changes_nothing() 
     assert!(files(dir.path()) == before, "nothing was changed");
 }
 
-#[test]
-fn what_cometmq_itself_leaves_needs_no_words() {
+#[tokio::test]
+async fn what_cometmq_itself_leaves_needs_no_words() {
     let dir = tempfile::tempdir().unwrap();
-    let config = broker::Config { store_root: dir.path().into(), ..broker::Config::default() };
     for _ in 0..2 {
-        broker::Broker::open(config.clone()).unwrap().close().unwrap();
+        assert!(support::Dev::start(dir.path()).await.stop().success());
     }
-    fs::create_dir_all(dir.path().join("commitlog")).unwrap();
+    fs::remove_file(dir.path().join("test-broker.conf")).unwrap();
     let (code, report) = adopt(&["--dry-run"], dir.path());
-    assert_eq!(code, Some(0));
+    assert_eq!(code, Some(0), "{report:#}");
     let fates = report["findings"].as_array().unwrap().iter().map(|finding| finding["fate"].as_str().unwrap());
     assert!(fates.clone().count() > 0 && fates.clone().all(|fate| fate == "used" || fate == "kept"), "{report:#}");
 }

@@ -247,7 +247,7 @@ fn bodies_over_the_limit_requests_nobody_knows_and_opaques_used_twice() {
 #[test]
 fn large_messages_from_many_at_a_time() {
     beside_a_healthy_client(|dev, healthy| {
-        let (connections, each) = (times(40, 400), 4);
+        let (connections, each) = (times(100, 400), 4);
         let one: Vec<u8> = (0..each).flat_map(|n| frame(send(3 * MIB), n)).collect();
         let mut senders: Vec<Raw> = (0..connections).map(|_| Raw::connect(&dev.broker)).collect();
         senders.iter().for_each(|raw| raw.write_beside(one.clone()));
@@ -256,8 +256,9 @@ fn large_messages_from_many_at_a_time() {
             let answers = answers(raw, each as usize);
             assert!(answers.len() == each as usize && answers.values().all(|answer| answer.code == response::SUCCESS));
         }
-        // 480 MiB have come.
-        assert!(memory(dev.pid()) < 600 * MIB);
+        // Each has a turn: twice the 256 MiB, as buffers grow by doubling, and what the store has not written yet.
+        let used = memory(dev.pid());
+        assert!(used < 1024 * MIB, "{} MiB", used / MIB);
     });
 }
 

@@ -286,6 +286,31 @@ fn a_damaged_message_is_named_and_repair_lets_consumers_pass_on() {
 }
 
 #[test]
+fn repair_lets_consumers_pass_on_where_nothing_of_a_message_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = made(dir.path());
+    // The record says that it is of another queue. No checksum covers that.
+    let (topic, queue_id, offset, at, _) = places[60].clone();
+    change(&dir.path().join(format!("commitlog/{:020}", at - at % FILE)), (at % FILE) as u64 + 14);
+    let get = |from| {
+        let store = Store::open(config(dir.path())).unwrap();
+        let got = store.get_message(topic, queue_id, QueueOffset(from), 1, 1 << 20, &|_| true);
+        store.close().unwrap();
+        got
+    };
+    assert!(matches!(get(offset).status, GetStatus::Damaged(_)));
+    assert_eq!(findings(dir.path()).0, 1);
+    let (code, done, err) = tool(&["repair", "--yes"], dir.path());
+    assert_eq!(code, 0, "{done}{err}");
+    let (code, found) = findings(dir.path());
+    assert_eq!(code, 0, "{found:?}");
+    let got = get(offset);
+    assert_eq!((got.status, got.next), (GetStatus::MessageWasRemoving, QueueOffset(offset + 1)));
+    assert_eq!(get(offset + 1).status, GetStatus::Found);
+    assert_eq!(get(offset - 1).status, GetStatus::Found);
+}
+
+#[test]
 fn derived_files_are_made_again_from_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let places = made(dir.path());

@@ -43,9 +43,6 @@ pub(crate) const SMALL: usize = 64 * 1024;
 const READ_MIN: usize = 4 * 1024;
 const READ_MAX: usize = 64 * 1024;
 
-/// So many reads in a row, then other connections get their turn.
-const READS_A_TURN: usize = 1;
-
 /// The half of a connection that the thread's sender shares.
 pub(crate) struct Shared {
     pub(crate) peer: SocketAddr,
@@ -74,6 +71,9 @@ pub(crate) struct Shared {
     stalled: Cell<bool>,
     /// The task reads no more until what is queued has gone.
     full: Cell<bool>,
+    /// More has arrived than one read takes. It is read when the replies to what was have gone: the peer works on those
+    /// meanwhile, and other connections get their turn.
+    more: Cell<bool>,
     broken: Cell<bool>,
     close_asked: Cell<bool>,
     task: Cell<Option<Waker>>,
@@ -93,7 +93,7 @@ impl Shared {
             return;
         }
         match self.write(budget) {
-            Ok(true) if !self.full.get() => return,
+            Ok(true) if !(self.full.get() || self.more.get()) => return,
             Ok(true) => {}
             Ok(false) => self.stalled.set(true),
             Err(_) => self.broken.set(true),
@@ -106,6 +106,11 @@ impl Shared {
         let mut outgoing = self.outgoing.borrow_mut();
         let before = outgoing.len();
         let all = outgoing.write_to(self.socket.as_ref());
+        if let (Err(_), Some(on_unreadable)) = (&all, &self.table.on_unreadable)
+            && let Some((file, at, error)) = outgoing.unreadable()
+        {
+            on_unreadable(file, at, &error);
+        }
         if outgoing.len() < before {
             self.quiet_sweeps.set(0);
             self.moved.set(self.moved.get() + before - outgoing.len());
@@ -171,6 +176,7 @@ pub(crate) async fn serve(stream: TcpStream, table: Arc<Table>, sender: Rc<Sende
         unsent: Cell::new(0),
         stalled: Cell::new(false),
         full: Cell::new(false),
+        more: Cell::new(false),
         broken: Cell::new(false),
         close_asked: Cell::new(false),
         task: Cell::new(None),
@@ -223,6 +229,7 @@ impl Connection {
             ready!(self.poll_stalled(cx))?;
         }
         self.shared.full.set(false);
+        self.shared.more.set(false);
         while let Poll::Ready(Some(request)) = self.requests.poll_recv(cx) {
             self.shared.outgoing.borrow_mut().push_request(&request);
             self.sender.queue(&self.shared);
@@ -268,7 +275,7 @@ impl Connection {
         if !self.incoming.is_empty() && !self.handle_arrived()? {
             return Poll::Pending;
         }
-        for _ in 0..READS_A_TURN {
+        loop {
             if self.is_full() {
                 return Poll::Pending;
             }
@@ -278,16 +285,17 @@ impl Connection {
             if count == 0 {
                 return Poll::Ready(Ok(()));
             }
-            if count == space {
-                self.room = (self.room * 2).min(READ_MAX);
-            }
             self.shared.moved.set(self.shared.moved.get() + count);
             if !self.handle_arrived()? {
                 return Poll::Pending;
             }
+            if count == space {
+                self.room = (self.room * 2).min(READ_MAX);
+                self.shared.more.set(true);
+                return Poll::Pending;
+            }
+            // That was all: the next read costs no system call, and has the task woken when more arrives.
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     /// Handles the whole frames that have arrived. False when the connection must wait before it goes on.

@@ -5,7 +5,10 @@ use bytes::Bytes;
 use rustix::fs::sendfile;
 use rustix::net::{SendFlags, send};
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -135,6 +138,17 @@ impl Outgoing {
             }
         };
         if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(written) }
+    }
+
+    /// After a write that failed: the file that could not be read, if that was why, and where.
+    pub(crate) fn unreadable(&self) -> Option<(&Arc<File>, u64, io::Error)> {
+        let Some(Part::File { file, offset, .. }) = self.parts.front() else { return None };
+        let at = offset + self.gone as u64;
+        match file.read_at(&mut [0], at) {
+            Ok(0) => Some((file, at, io::Error::new(io::ErrorKind::UnexpectedEof, "the file ends before"))),
+            Ok(_) => None,
+            Err(error) => Some((file, at, error)),
+        }
     }
 
     fn advance(&mut self, written: usize) {

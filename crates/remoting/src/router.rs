@@ -6,6 +6,9 @@ use bytes::Bytes;
 use protocol::code::request;
 use protocol::command::{Command, Language};
 use protocol::request::Request;
+use std::fs::File;
+use std::future::ready;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -29,6 +32,7 @@ pub struct Call<R> {
 pub(crate) type Handling = Pin<Box<dyn Future<Output = Response>>>;
 type Handler = Box<dyn Fn(Peer, Command) -> Handling + Send + Sync>;
 type BeforeReplies = Box<dyn Fn() -> Result<(), Reject> + Send + Sync>;
+type OnUnreadable = Box<dyn Fn(&Arc<File>, u64, &io::Error) + Send + Sync>;
 type OnClose = Box<dyn Fn(&Peer) + Send + Sync>;
 
 /// What a server answers. A code that is not in the table is answered with "not supported" (3).
@@ -45,6 +49,7 @@ pub struct Router<S> {
 pub(crate) struct Table {
     handlers: foldhash::HashMap<i32, Handler>,
     pub(crate) before_replies: Option<BeforeReplies>,
+    pub(crate) on_unreadable: Option<OnUnreadable>,
     pub(crate) on_close: Option<OnClose>,
 }
 
@@ -67,21 +72,13 @@ impl<S: Send + Sync + 'static> Router<S> {
             self.table.handlers.insert(
                 *code,
                 Box::new(move |peer, command| {
-                    let call = R::read(&command).map(|request| Call {
-                        request,
-                        body: command.body,
-                        peer,
-                        code: command.code,
-                        version: command.version,
-                        language: command.language,
-                    });
-                    let (state, handler) = (state.clone(), handler.clone());
-                    Box::pin(async move {
-                        match call {
-                            Ok(call) => handler(state, call).await.map_or_else(Response::from, Response::from),
-                            Err(malformed) => Reject::from(malformed).into(),
-                        }
-                    })
+                    let request = match R::read(&command) {
+                        Ok(request) => request,
+                        Err(malformed) => return Box::pin(ready(Reject::from(malformed).into())),
+                    };
+                    let Command { code, version, language, body, .. } = command;
+                    let answer = handler(state.clone(), Call { request, body, peer, code, version, language });
+                    Box::pin(async move { answer.await.map_or_else(Response::from, Response::from) })
                 }),
             );
         }
@@ -101,6 +98,17 @@ impl<S: Send + Sync + 'static> Router<S> {
     pub fn before_replies(mut self, action: impl Fn(&S) -> Result<(), Reject> + Send + Sync + 'static) -> Router<S> {
         let state = self.state.clone();
         self.table.before_replies = Some(Box::new(move || action(&state)));
+        self
+    }
+
+    /// Runs `action` when a file that a reply is made of could not be read at a byte. A part of the reply has left by then,
+    /// so the connection is closed behind it.
+    pub fn on_unreadable(
+        mut self,
+        action: impl Fn(&S, &Arc<File>, u64, &io::Error) + Send + Sync + 'static,
+    ) -> Router<S> {
+        let state = self.state.clone();
+        self.table.on_unreadable = Some(Box::new(move |file, at, error| action(&state, file, at, error)));
         self
     }
 
@@ -126,7 +134,7 @@ impl Table {
                     " request type {}{name} not supported: CometMQ does not do this yet, see \"Not yet\" in its README",
                     command.code
                 );
-                Box::pin(std::future::ready(Reject::not_supported(remark).into()))
+                Box::pin(ready(Reject::not_supported(remark).into()))
             }
         }
     }

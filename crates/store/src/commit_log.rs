@@ -12,7 +12,7 @@
 //! throttles writers because too much waits for the disk; bringing to disk is left to the flush thread.
 //!
 //! Locks of the store, in the order in which they may be taken:
-//! `cleaning`, `limited`, `flushing`, `writer`, `touched`, `appender`, `unpublished`, a queue's `drain`, `index`, `index items`, a queue's
+//! `cleaning`, `limited`, `syncing`, `flushing`, `writer`, `touched`, `appender`, `unpublished`, a queue's `drain`, `index`, `index items`, a queue's
 //! `state`, `dirty queues`, `flush waiters`, `checkpoint`; then those of segments, `spaces`, `failures`.
 
 use std::io;
@@ -118,8 +118,10 @@ pub(crate) struct CommitLog {
     written: AtomicI64,
     flushed: AtomicI64,
     published: AtomicI64,
-    /// Where the log ended when it was opened. Records from here on were encoded by this process, and are known good.
+    /// Where the log ended when it was opened.
     pub opened_at: i64,
+    /// Records from here on were encoded by this process, and nothing was heard since that speaks against them.
+    good_from: AtomicI64,
     pub failures: Failures,
 }
 
@@ -144,6 +146,7 @@ impl CommitLog {
             flushed: AtomicI64::new(end),
             published: AtomicI64::new(end),
             opened_at: end,
+            good_from: AtomicI64::new(end),
             failures: Failures::default(),
         }
     }
@@ -197,7 +200,12 @@ impl CommitLog {
 
     /// Is the record at `at` what this process wrote, so that it need not be compared with its checksums?
     pub(crate) fn is_known_good(&self, at: i64) -> bool {
-        at >= self.opened_at && self.failures.flush().is_none()
+        at >= self.good_from.load(Ordering::Relaxed) && self.failures.flush().is_none()
+    }
+
+    /// What is written so far may be damaged, and is checked from now on whenever it is read.
+    pub(crate) fn doubt_written(&self) {
+        self.good_from.fetch_max(self.written(), Ordering::Relaxed);
     }
 
     /// Writes one chunk into its file, which is created if the chunk begins it.

@@ -11,7 +11,7 @@
 //!
 //! A place without a message (before a queue's first, or where the log is damaged) holds an entry of size 0x7FFFFFFF.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -29,6 +29,14 @@ use crate::segment::{Access, OpenFiles, Segment, Segments};
 pub(crate) const ENTRY_LEN: usize = 20;
 /// Size in an entry that stands for no message.
 pub(crate) const NO_MESSAGE: i32 = i32::MAX;
+/// Tags code of an entry of no message that an operator has taken note of, by a repair: consumers pass on.
+const TAKEN_NOTE_OF: i64 = 1;
+/// Bytes that reach a disk together or not at all.
+pub(crate) const SECTOR: i64 = 512;
+/// After a crash so many entries behind the last that counts are looked at.
+const LOOK_BEHIND: i64 = 8;
+/// No log is as long: an entry that points there is damaged.
+const BEYOND_ANY_LOG: i64 = 1 << 55;
 /// A longer gap between two messages of a queue is not believed.
 pub(crate) const GAP_MAX: i64 = 1_000_000;
 
@@ -65,6 +73,16 @@ impl Entry {
     pub(crate) fn has_message(&self) -> bool {
         self.size != NO_MESSAGE
     }
+
+    /// In the place of a message of which the log has nothing, before the record at `at`.
+    pub(crate) fn lost_before(at: i64) -> Entry {
+        Entry { at, size: NO_MESSAGE, tags_code: TAKEN_NOTE_OF }
+    }
+
+    /// Has an operator taken note that its message is lost?
+    pub(crate) fn is_lost(&self) -> bool {
+        !self.has_message() && self.tags_code == TAKEN_NOTE_OF
+    }
 }
 
 /// One queue of a topic.
@@ -83,9 +101,11 @@ pub struct Queue {
     /// Held by who brings entries into the files.
     drain: Mutex<()>,
     state: Mutex<State>,
+    /// Offsets of messages whose records were looked for in vain.
+    given_up: Mutex<HashSet<i64>>,
 }
 
-/// What readers, the publisher and the drain share. min ≤ written ≤ max; the tail holds written..max.
+/// What readers, the publisher and the drain share. min ≤ max, written ≤ max; the tail holds written..max.
 #[derive(Default)]
 struct State {
     min: i64,
@@ -127,6 +147,7 @@ impl Queue {
             refuses: AtomicBool::new(false),
             drain: Mutex::new(()),
             state: Mutex::default(),
+            given_up: Mutex::default(),
         }
     }
 
@@ -148,6 +169,11 @@ impl Queue {
     /// Queue offset behind the newest message that can be read.
     pub fn max_offset(&self) -> QueueOffset {
         QueueOffset(self.state.lock().max)
+    }
+
+    /// Topic and number.
+    pub(crate) fn name(&self) -> (Box<str>, u32) {
+        (self.topic.clone(), self.queue_id)
     }
 
     pub(crate) fn topic_hash(&self) -> JavaHash {
@@ -257,16 +283,56 @@ impl Queue {
     /// The queue goes on at `offset` and not at its end: it is new here, or messages between are damaged.
     fn bridge_gap(&self, state: &mut State, offset: i64, at: i64) {
         let gap = offset - state.max;
-        if state.max == 0 && offset < i64::MAX / 64 {
+        let is_new = state.max == 0 && offset < i64::MAX / 64;
+        if is_new {
             (state.min, state.written, state.max) = (offset, offset, offset);
         } else if gap <= GAP_MAX {
-            tracing::warn!("{self:?} has no messages {} to {}", state.max, offset - 1);
+            // With no message left before them those between were deleted with their files, or else they are damaged.
+            let deleted = state.min == state.max;
+            let at = if deleted { 0 } else { at };
             state.tail.extend((0..gap).map(|_| Entry { at, size: NO_MESSAGE, tags_code: 0 }));
+            if deleted {
+                state.min = offset;
+            } else {
+                tracing::warn!("{self:?} has no messages {} to {}", state.max, offset - 1);
+            }
             state.max = offset;
         } else {
             tracing::warn!("{self:?} goes on at {offset} behind {}; taken as the next message", state.max);
         }
         self.next.store(state.max.max(self.next.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// The queue goes on at `offset`, and those between are damaged: in the log from `damage` on.
+    pub(crate) fn bridge_damage(&self, offset: i64, damage: i64) {
+        let mut state = self.state.lock();
+        if offset <= state.max || offset - state.max > GAP_MAX {
+            return;
+        }
+        tracing::warn!("{self:?} has no messages {} to {}: they are damaged", state.max, offset - 1);
+        // 0 stands before the beginning of a queue.
+        let hole = Entry { at: damage.max(1), size: NO_MESSAGE, tags_code: 0 };
+        let gap = offset - state.max;
+        state.tail.extend((0..gap).map(|_| hole));
+        state.max = offset;
+        self.next.store(offset.max(self.next.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// Forgets what it has from `end` on. Only while the store is being opened.
+    pub(crate) fn cut_back(&self, end: i64) -> io::Result<()> {
+        let mut state = self.state.lock();
+        if end < state.written {
+            for segment in self.files.all().into_iter().filter(|segment| segment.end() > end * ENTRY_LEN as i64) {
+                segment.zero_from((end * ENTRY_LEN as i64 - segment.base).max(0) as u64)?;
+            }
+            state.written = end;
+            state.tail.clear();
+        }
+        let kept = (end - state.written).max(0) as usize;
+        state.tail.truncate(kept);
+        state.max = end;
+        state.min = state.min.min(end);
+        Ok(())
     }
 
     /// After recovery: the next message is the one behind the last that is there.
@@ -331,18 +397,38 @@ impl Queue {
 
     /// Finds what the files hold: entries of records before `cut`, from the first that is not before `log_min`.
     ///
-    /// What was written before the last checkpoint is there without a hole, so what counts is a prefix.
-    pub(crate) fn load(&self, cut: i64) -> io::Result<()> {
+    /// What was written before the last checkpoint is there without a hole, so what counts is a prefix. Behind it there
+    /// may be an entry that lies in two sectors, of which the crash left one: it could pass for one that counts.
+    /// `is_its_record` says whether an entry is that of the message at a queue offset.
+    ///
+    /// Says whether an entry is damaged where the prefix ends: one behind it counts, or it points where no log can be.
+    pub(crate) fn load(&self, cut: i64, is_its_record: &dyn Fn(&Queue, i64, &Entry) -> bool) -> io::Result<bool> {
         let files = self.files.all();
         let mut state = State::default();
-        let mut end = None;
+        let (mut end, mut damaged) = (None, false);
         for segment in files.iter().rev() {
             let first = segment.base / ENTRY_LEN as i64;
             let counts = |n: i64| -> io::Result<bool> {
                 let entry = self.file_entry(segment, n)?;
                 Ok(entry.is_there() && entry.at < cut)
             };
-            let count = partition_point(0, self.entries_per_file, counts)?;
+            let mut count = partition_point(0, self.entries_per_file, counts)?;
+            while cut < i64::MAX && count > 0 {
+                let n = count - 1;
+                let in_one_sector = n * ENTRY_LEN as i64 % SECTOR + ENTRY_LEN as i64 <= SECTOR;
+                let entry = self.file_entry(segment, n)?;
+                if counts(n)? && (in_one_sector || !entry.has_message() || is_its_record(self, first + n, &entry)) {
+                    break;
+                }
+                count = n;
+            }
+            if cut < i64::MAX {
+                for n in count..self.entries_per_file.min(count + LOOK_BEHIND) {
+                    let entry = self.file_entry(segment, n)?;
+                    let in_one_sector = n * ENTRY_LEN as i64 % SECTOR + ENTRY_LEN as i64 <= SECTOR;
+                    damaged |= in_one_sector && entry.is_there() && (entry.at < cut || entry.at > BEYOND_ANY_LOG);
+                }
+            }
             if count > 0 {
                 end = Some(first + count);
                 break;
@@ -358,10 +444,52 @@ impl Queue {
             {
                 segment.zero_from(at)?;
             }
+            if cut < i64::MAX
+                && let Some((segment, _)) = self.place(end - 1)
+            {
+                segment.may_be_fresh(); // what counts in it may be no message but the place of some
+            }
         }
         self.next.store(state.max, Ordering::Relaxed);
         *self.state.lock() = state;
+        Ok(damaged)
+    }
+
+    /// The files of the queue.
+    pub(crate) fn files(&self) -> &Segments {
+        &self.files
+    }
+
+    /// Does the newest file go on where the one before ends? It may be a copy of an older one. Entries of records behind
+    /// `cut` do not matter.
+    pub(crate) fn newest_file_follows(&self, cut: i64) -> io::Result<bool> {
+        let files = self.files.all();
+        let [.., before, newest] = &files[..] else { return Ok(true) };
+        let (last, first) = (self.file_entry(before, self.entries_per_file - 1)?, self.file_entry(newest, 0)?);
+        let matters = first.is_there() && first.has_message() && first.at < cut;
+        Ok(!matters || last.is_there() && (!last.has_message() || last.at < first.at))
+    }
+
+    /// Deletes all files, for what they hold is made again from the first on.
+    pub(crate) fn forget_all(&self) -> io::Result<()> {
+        for segment in self.files.all() {
+            self.files.delete(&segment)?;
+        }
+        *self.state.lock() = State::default();
         Ok(())
+    }
+
+    /// Puts an entry right whose record was found elsewhere.
+    pub(crate) fn put_right(&self, offset: i64, entry: Entry) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(ENTRY_LEN);
+        entry.encode(&mut bytes);
+        let Some((segment, at)) = self.place(offset) else { return Ok(()) };
+        segment.write(&bytes, at)
+    }
+
+    /// Remembers that there is no record of a message, however long one looks. Says whether that is new.
+    pub(crate) fn give_up(&self, offset: i64) -> bool {
+        self.given_up.lock().insert(offset)
     }
 
     fn file_entry(&self, segment: &Arc<Segment>, n: i64) -> io::Result<Entry> {

@@ -206,6 +206,8 @@ pub(crate) struct Dispatcher {
     drained_timestamp: AtomicI64,
     touched: Mutex<Vec<Arc<Segment>>>,
     unsynced: AtomicBool,
+    /// Held by who syncs: a checkpoint must not speak of files that another is still bringing to disk.
+    syncing: Mutex<()>,
     /// `SYNC_FLUSH`: messages that are not yet published.
     unpublished_len: AtomicUsize,
     /// The last drain could not write everything.
@@ -465,6 +467,7 @@ impl Inner {
 
     pub(crate) fn try_sync_dispatched(&self) -> io::Result<()> {
         let dispatcher = &self.dispatcher;
+        let _one_at_a_time = dispatcher.syncing.lock();
         dispatcher.unsynced.store(false, Ordering::SeqCst);
         let drained = dispatcher.drained.load(Ordering::SeqCst);
         let timestamp = dispatcher.drained_timestamp.load(Ordering::SeqCst);
@@ -491,6 +494,11 @@ impl Inner {
         let mut saved = self.checkpoint.lock();
         let (file, checkpoint) = &mut *saved;
         let flushed = self.log.flushed();
+        if flushed < drained {
+            // Once more when the log has followed, though nothing more may come: what the checkpoint says is on disk is what
+            // the next start takes for damaged, and not for torn, if it is wrong.
+            dispatcher.unsynced.store(true, Ordering::SeqCst);
+        }
         checkpoint.dispatched = drained.min(flushed);
         checkpoint.queue_timestamp = timestamp;
         checkpoint.log_timestamp = self.flusher.flushed_timestamp().max(checkpoint.log_timestamp);

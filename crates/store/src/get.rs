@@ -10,16 +10,20 @@
 //! read that begins with it says what, where and why.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use protocol::message::{CommitLogOffset, QueueOffset};
+use protocol::message::{CommitLogOffset, JavaHash, Properties, QueueOffset};
 use protocol::record::{Record, RecordError};
 
 use crate::consume_queue::{Entry, Queue};
+use crate::dispatch::{Keys, SCHEDULE_TOPIC, index_hash};
 use crate::lost;
+use crate::put::is_queued;
+use crate::recover::{Met, OpenError, Walk, walk};
 use crate::segment::{FileSlice, Segment};
 use crate::{Inner, Store};
 
@@ -35,6 +39,8 @@ const SCAN_STEP: usize = 256;
 const PIECES_MAX: usize = 4;
 /// Reading over gaps is worth it while the span is at most this many times what is wanted.
 const SPAN_FACTOR: u64 = 4;
+/// A record whose queue entry is damaged is looked for in so many bytes of the log.
+const SEARCH_MAX: i64 = 64 << 20;
 /// Bytes of a record's beginning that say how long it is.
 const HEAD_LEN: usize = 8;
 
@@ -208,6 +214,22 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Tells that a [`Part::File`] could not be read while it was sent. What this process has written is not trusted any
+    /// more, so the next read of the place is refused by name, and everything else is served that is sound.
+    pub fn could_not_send(&self, file: &Arc<File>, at: u64, error: &io::Error) {
+        let log = &self.inner.log;
+        log.doubt_written();
+        let segment = log.segments.all().into_iter().find(|segment| segment.is_open_as(file));
+        let path = segment.map_or_else(|| log.segments.dir().join("(deleted)"), |segment| segment.path.clone());
+        tracing::error!(
+            "{} could not be read at byte {at} while messages were sent from it: {error}; the connection is closed, and \
+             further pulls of these messages are refused by name: check the disk",
+            path.display()
+        );
+    }
+}
+
 fn nothing(status: GetStatus, next: i64, (min, max): (i64, i64)) -> Got {
     Got {
         status,
@@ -245,6 +267,17 @@ impl Inner {
         max_bytes: usize,
         filter: Filter,
     ) -> Got {
+        let got = self.get_by_entries(queue, from, max_count, max_bytes, filter);
+        match &got.status {
+            // Perhaps it is only the queue's entry that is damaged, which can be made again.
+            GetStatus::Damaged(damage) if self.put_entry_right(queue, damage) => {
+                self.get_by_entries(queue, from, max_count, max_bytes, filter)
+            }
+            _ => got,
+        }
+    }
+
+    fn get_by_entries(&self, queue: &Queue, from: i64, max_count: usize, max_bytes: usize, filter: Filter) -> Got {
         let (min, max) = queue.bounds();
         let got = |status, next| nothing(status, next, (min, max));
         if max == 0 {
@@ -279,7 +312,8 @@ impl Inner {
             };
             for entry in entries {
                 if !entry.has_message() || !entry.is_there() {
-                    let reason = "the log has no readable record of it".to_owned();
+                    let reason = if entry.is_lost() { lost::REASON } else { "the log has no readable record of it" };
+                    let reason = reason.to_owned();
                     stopped = Some(self.damage(queue, next, entry.at, reason));
                     break 'scan;
                 }
@@ -363,7 +397,8 @@ impl Inner {
                 let (at, size) = (wanted.entry.at, wanted.entry.size as usize);
                 let record =
                     if read { span.get((at - begin) as usize..).and_then(|bytes| bytes.get(..size)) } else { None };
-                let sound = record.filter(|bytes| self.log.is_known_good(at) || check(bytes, at, Some(queue)).is_ok());
+                let sound = record
+                    .filter(|bytes| self.log.is_known_good(at) || check(bytes, at, Some((queue, wanted))).is_ok());
                 if sound.and_then(|bytes| Record::parse(bytes).ok()).is_some_and(|record| !passes(&record)) {
                     continue;
                 }
@@ -448,6 +483,14 @@ impl Inner {
         }
         match join(&runs, bytes) {
             Ok(parts) => (parts, count, bytes, damage),
+            // One of them cannot be read. Which one shows when each is looked at.
+            Err(error) if self.log.is_known_good(wanted.last().map_or(-1, |last| last.entry.at)) => {
+                tracing::warn!(
+                    "{queue:?} could not be read from the commit log: {error}; what was written is checked from now on"
+                );
+                self.log.doubt_written();
+                self.fetch(queue, wanted)
+            }
             Err(error) => {
                 let damage = wanted
                     .first()
@@ -455,6 +498,72 @@ impl Inner {
                 (Vec::new(), 0, 0, damage)
             }
         }
+    }
+
+    /// Looks for the record of a message between those of its neighbours, once. Says whether the queue has a new entry.
+    fn put_entry_right(&self, queue: &Queue, damage: &Damage) -> bool {
+        let offset = damage.offset.0;
+        let found = match queue.entry(offset) {
+            // An entry of no message was written on purpose: there is no record.
+            Ok(Some(entry)) if entry.has_message() && queue.give_up(offset) => {
+                self.search_record(queue, offset, &entry)
+            }
+            _ => return false,
+        };
+        let put_right = match found {
+            Ok(Some(entry)) => queue.put_right(offset, entry),
+            Ok(None) => return false,
+            Err(error) => Err(error),
+        };
+        match put_right {
+            Ok(()) => tracing::warn!("the entry of message {offset} in {queue:?} was damaged; made again from the log"),
+            Err(error) => tracing::warn!("the entry of message {offset} in {queue:?} is damaged and stays so: {error}"),
+        }
+        true
+    }
+
+    /// The entry that the record of a message gives, if that differs from `known`.
+    fn search_record(&self, queue: &Queue, offset: i64, known: &Entry) -> io::Result<Option<Entry>> {
+        let neighbour = |offset: i64| -> io::Result<Option<Entry>> {
+            Ok(queue.entry(offset)?.filter(|entry| entry.is_there() && entry.has_message()))
+        };
+        let from = neighbour(offset - 1)?.map_or(0, |before| before.at + i64::from(before.size)).max(self.log.min());
+        let after = neighbour(offset + 1)?.map(|after| after.at).filter(|after| *after > from);
+        let end = after.unwrap_or(self.log.published()).min(from + SEARCH_MAX);
+        let mut found = None;
+        let how = Walk { verify_crc: true, after_crash: None, until: end };
+        let walked = walk(&self.log.segments, from, how, &mut |met| {
+            let Met::Record(record) = met else { return Ok(()) };
+            if record.topic == queue.topic()
+                && record.queue_id == queue.queue_id() as i32
+                && record.queue_offset.0 == offset
+                && is_queued(record.sys_flag)
+            {
+                let (topic_hash, properties) = (queue.topic_hash(), record.properties);
+                let keys = Keys::derive(&self.config, record.topic, topic_hash, record.sys_flag, properties);
+                let tags_code = keys.tags_code(record.store_timestamp);
+                let entry = Entry { at: record.commit_log_offset.0, size: record.bytes.len() as i32, tags_code };
+                let tags = Some(tags_of(properties)).filter(|tags| !tags.is_empty());
+                let indexed = tags.map(|tags| index_hash(topic_hash.update("T#").update_bytes(tags)));
+                found = Some((entry, indexed, record.store_timestamp));
+            }
+            Ok(())
+        });
+        if let Err(OpenError::Io { error, .. }) = walked {
+            return Err(error);
+        }
+        let Some((entry, tags, stored)) = found else { return Ok(None) };
+        let only_tags_differ = (entry.at, entry.size) == (known.at, known.size);
+        if only_tags_differ && !self.index_has(tags, entry.at, stored)? {
+            return Ok(None); // the record's tags may be as wrong as the entry's
+        }
+        Ok(Some(entry))
+    }
+
+    /// Does the index know a record under the hash of its tags?
+    fn index_has(&self, hash: Option<u32>, at: i64, stored: i64) -> io::Result<bool> {
+        let (Some(index), Some(hash)) = (&self.index, hash) else { return Ok(false) };
+        Ok(index.lock().find(hash, usize::MAX, stored, stored + 1000)?.at.contains(&at))
     }
 
     /// Reads a run of old records and checks each. Returns the bytes before the first damaged one.
@@ -468,6 +577,9 @@ impl Inner {
     ) -> (Bytes, usize, Option<Damage>) {
         let mut bytes = vec![0; len];
         if let Err(error) = segment.read(&mut bytes, position) {
+            if run.len() > 1 {
+                return self.read_one_by_one(queue, run, segment, position);
+            }
             let damage = run
                 .first()
                 .map(|first| self.damage(queue, first.offset, first.entry.at, format!("cannot read it: {error}")));
@@ -477,7 +589,7 @@ impl Inner {
         for (sound, wanted) in run.iter().enumerate() {
             let size = wanted.entry.size as usize;
             let record = &bytes[sound_len..sound_len + size];
-            if let Err(reason) = check(record, wanted.entry.at, Some(queue)) {
+            if let Err(reason) = check(record, wanted.entry.at, Some((queue, wanted))) {
                 let damage = self.damage(queue, wanted.offset, wanted.entry.at, reason);
                 bytes.truncate(sound_len);
                 return (Bytes::from(bytes), sound, Some(damage));
@@ -485,6 +597,26 @@ impl Inner {
             sound_len += size;
         }
         (Bytes::from(bytes), run.len(), None)
+    }
+
+    /// A run that cannot be read as a whole, up to the record that cannot be read.
+    fn read_one_by_one(
+        &self,
+        queue: &Queue,
+        run: &[Wanted],
+        segment: &Arc<Segment>,
+        position: u64,
+    ) -> (Bytes, usize, Option<Damage>) {
+        let mut bytes = BytesMut::new();
+        for (sound, wanted) in run.iter().enumerate() {
+            let (one, len) = (std::slice::from_ref(wanted), wanted.entry.size as usize);
+            let (record, _, damage) = self.read_checked(queue, one, segment, position + bytes.len() as u64, len);
+            if damage.is_some() {
+                return (bytes.freeze(), sound, damage);
+            }
+            bytes.extend_from_slice(&record);
+        }
+        (bytes.freeze(), run.len(), None)
     }
 
     fn damage(&self, queue: &Queue, offset: i64, at: i64, reason: String) -> Damage {
@@ -536,8 +668,8 @@ pub(crate) fn read_record(segment: &Arc<Segment>, position: u64, at: i64) -> Res
     Ok(Bytes::from(bytes))
 }
 
-/// Is `bytes` one sound record, in its place, of its queue?
-fn check(bytes: &[u8], at: i64, queue: Option<&Queue>) -> Result<(), String> {
+/// Is `bytes` one sound record, in its place, and the one that its queue wants?
+fn check(bytes: &[u8], at: i64, wanted: Option<(&Queue, &Wanted)>) -> Result<(), String> {
     let record = Record::parse(bytes).map_err(|error| error.to_string())?;
     if record.bytes.len() != bytes.len() {
         return Err(format!("it has {} bytes, its queue entry says {}", record.bytes.len(), bytes.len()));
@@ -546,19 +678,40 @@ fn check(bytes: &[u8], at: i64, queue: Option<&Queue>) -> Result<(), String> {
         return Err(format!("it says it belongs to {} of the commit log", record.commit_log_offset));
     }
     record.verify_crc().map_err(|error| error.to_string())?;
-    if queue.is_some() && lost::is_lost(&record) {
+    if wanted.is_some() && lost::is_lost(&record) {
         return Err(lost::REASON.to_owned());
     }
-    match queue {
+    match wanted {
         // Several light queues may point to one record of another topic.
-        Some(queue) if !queue.topic().starts_with("%LMQ%") => {
+        Some((queue, wanted)) if !queue.topic().starts_with("%LMQ%") => {
             if record.topic != queue.topic() || record.queue_id != queue.queue_id() as i32 {
                 return Err(format!("it says it is of topic `{}` queue {}", record.topic, record.queue_id));
             }
-            Ok(())
+            if record.queue_offset.0 != wanted.offset {
+                return Err(format!("it says it is message {} of its queue", record.queue_offset));
+            }
+            check_tags(&record, wanted.entry.tags_code)
         }
         _ => Ok(()),
     }
+}
+
+fn tags_of(properties: &[u8]) -> &[u8] {
+    let tags = Properties(properties).segments().filter_map(|segment| segment.strip_prefix(b"TAGS\x01"));
+    tags.filter(|tags| !tags.is_empty()).last().unwrap_or_default()
+}
+
+/// No checksum covers the properties, but the queue knows the hash of one of them.
+fn check_tags(record: &Record<'_>, code: i64) -> Result<(), String> {
+    if record.topic == SCHEDULE_TOPIC || is_extended(code) {
+        return Ok(()); // a time, or a place in another file
+    }
+    let tags = tags_of(record.properties);
+    if i64::from(JavaHash::new().update_bytes(tags).finish()) == code {
+        return Ok(());
+    }
+    let tags = String::from_utf8_lossy(tags);
+    Err(format!("its tags `{tags}` are not those that its queue entry says (code {code})"))
 }
 
 /// Does the tags code point into a consume queue extension, which this store does not read? The client filters then.

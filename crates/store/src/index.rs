@@ -18,9 +18,17 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use protocol::message::JavaHash;
+use protocol::record::Record;
+
+use crate::config::StoreConfig;
 use crate::disk::Disk;
-use crate::dispatch::IndexItem;
-use crate::segment::{Access, ListError, Listed, Segment, files_of};
+use crate::dispatch::{IndexItem, Keys};
+use crate::get::read_record;
+use crate::inventory::Inventory;
+use crate::quarantine;
+use crate::recover::{Met, OpenError, Walk, walk};
+use crate::segment::{Access, ListError, Listed, Segment, Segments, files_of};
 
 pub(crate) const HEADER_LEN: u64 = 40;
 pub(crate) const SLOT_LEN: u64 = 4;
@@ -53,6 +61,14 @@ impl Header {
         bytes[32..36].copy_from_slice(&self.used_slots.to_be_bytes());
         bytes[36..].copy_from_slice(&self.count.to_be_bytes());
         bytes
+    }
+
+    /// Can it be? All zero is a file without an entry.
+    fn is_sound(&self, count_max: i32) -> bool {
+        *self == Header::default()
+            || (1..=count_max).contains(&self.count)
+                && (0..self.count).contains(&self.used_slots)
+                && (self.count == 1 || (0..=self.end_at).contains(&self.begin_at))
     }
 
     pub(crate) fn decode(bytes: &[u8; HEADER_LEN as usize]) -> Header {
@@ -122,9 +138,42 @@ struct IndexFile {
     /// The last entries, not yet in the file.
     unwritten: Vec<u8>,
     header_changed: bool,
+    /// Bytes it had when it was found.
+    found: u64,
+    /// Had it the right size, and a header that can be, when it was found?
+    sound: bool,
 }
 
 impl IndexFile {
+    fn state(&self) -> (i64, i32, i64) {
+        (self.segment.base, self.header.count, self.header.end_at)
+    }
+
+    /// Are its first and last entries those that the header speaks of?
+    fn ends_as_it_says(&self) -> io::Result<bool> {
+        let header = &self.header;
+        if header.count <= 1 {
+            return Ok(true);
+        }
+        let (first, last) = (self.entry(1)?, self.entry(self.count() - 1)?);
+        Ok(first.at == header.begin_at && last.at == header.end_at)
+    }
+
+    /// Is its header right about when its first and last message were stored? Queries go by that. Messages that are gone, or
+    /// damaged, do not speak against it.
+    fn has_its_times(&self, segments: &Segments) -> bool {
+        let stored = |at: i64| {
+            let segment = segments.holding(at)?;
+            let bytes = read_record(&segment, (at - segment.base) as u64, at).ok()?;
+            Some(Record::parse(&bytes).ok()?.store_timestamp)
+        };
+        let Header { begin_timestamp, end_timestamp, begin_at, end_at, count, .. } = self.header;
+        // An end that was made again from entries knows seconds only.
+        count <= 1
+            || stored(begin_at).is_none_or(|stored| stored == begin_timestamp)
+                && stored(end_at).is_none_or(|stored| (0..1000).contains(&stored.saturating_sub(end_timestamp)))
+    }
+
     fn entry_place(&self, number: u32) -> u64 {
         HEADER_LEN + SLOT_LEN * u64::from(self.slot_count) + ENTRY_LEN as u64 * u64::from(number)
     }
@@ -167,6 +216,12 @@ impl IndexFile {
             at += len as u64;
         }
         Ok(slots)
+    }
+
+    /// Are there as many slots in use as the header says? Those of the newest file are written last.
+    fn has_its_slots(&self) -> io::Result<bool> {
+        let used = self.read_slots()?.numbers.iter().filter(|number| **number != 0).count();
+        Ok(used as i64 == i64::from(self.header.used_slots))
     }
 
     /// Appends an entry. There is room.
@@ -310,6 +365,28 @@ impl IndexFile {
     }
 }
 
+/// Commit log offset of the first record at or behind `not_before` that has keys, read on from the record at `from`. `None`
+/// if there is none nearby.
+fn first_with_keys(config: &StoreConfig, segments: &Segments, from: i64, not_before: i64) -> io::Result<Option<i64>> {
+    const NEARBY: i64 = 1 << 20;
+    let how = Walk { verify_crc: false, after_crash: None, until: from + NEARBY };
+    let mut found = None;
+    let walked = walk(segments, from, how, &mut |met| {
+        let Met::Record(record) = met else { return Ok(()) };
+        let hash = JavaHash::new().update(record.topic).update("#");
+        let keys = Keys::derive(config, record.topic, hash, record.sys_flag, record.properties);
+        let at = record.commit_log_offset.0;
+        if found.is_none() && at >= not_before && !keys.hashes().is_empty() {
+            found = Some(at);
+        }
+        Ok(())
+    });
+    match walked {
+        Err(OpenError::Io { error, .. }) => Err(error),
+        _ => Ok(found),
+    }
+}
+
 /// All index files, oldest first.
 #[doc(alias = "IndexService")]
 #[derive(Debug)]
@@ -323,6 +400,9 @@ pub(crate) struct Index {
     full: Vec<Arc<Segment>>,
     full_timestamp: i64,
     full_files_timestamp: i64,
+    complete_up_to: Option<i64>,
+    /// Name of a file whose chains were found damaged.
+    doubted: Option<i64>,
 }
 
 /// What a query found, newest first.
@@ -338,7 +418,7 @@ impl Index {
         HEADER_LEN + SLOT_LEN * u64::from(slot_count) + ENTRY_LEN as u64 * u64::from(entry_count)
     }
 
-    /// Finds the files of `dir`.
+    /// Finds the files of `dir`. Nothing is changed.
     pub(crate) fn load(disk: Disk, dir: PathBuf, slot_count: u32, entry_count: u32) -> Result<Index, ListError> {
         let size = Index::file_size(slot_count, entry_count);
         let mut index = Index {
@@ -350,27 +430,116 @@ impl Index {
             full: Vec::new(),
             full_timestamp: 0,
             full_files_timestamp: 0,
+            complete_up_to: None,
+            doubted: None,
         };
         let mut listed = files_of(&index.dir)?;
         listed.sort_by(|one, other| one.name.cmp(&other.name));
-        // Begun, and not gone on with: by a crash, or because the disk was full.
-        for empty in listed.extract_if(.., |file| file.size == 0) {
-            index.disk.delete(&empty.path).map_err(|error| ListError::Io { path: empty.path, error })?;
-        }
         for Listed { path, name, size: found } in listed {
-            let failed = |error| ListError::Io { path: path.clone(), error };
-            let base: i64 = name.parse().map_err(|_| ListError::Name { path: path.clone() })?;
-            if found != size {
-                return Err(ListError::Size { path, size: found });
-            }
+            let failed = |error| ListError { path: path.clone(), error };
+            let Ok(base) = name.parse::<i64>() else {
+                tracing::warn!("{} does not belong there: its name is no time; left alone", path.display());
+                continue;
+            };
             let segment = Segment::existing(&index.disk, path.clone(), base, size, Access::Random);
             let mut header = [0; HEADER_LEN as usize];
-            segment.read(&mut header, 0).map_err(failed)?;
+            if found >= HEADER_LEN {
+                segment.read(&mut header, 0).map_err(failed)?;
+            }
             let mut header = Header::decode(&header);
-            header.count = header.count.clamp(1, entry_count.min(i32::MAX as u32) as i32);
+            let count_max = entry_count.min(i32::MAX as u32) as i32;
+            let sound = found == size && header.is_sound(count_max);
+            header.count = header.count.clamp(1, count_max);
             index.push(segment, header);
+            if let Some(file) = index.files.last_mut() {
+                file.found = found;
+                file.sound = sound;
+            }
         }
         Ok(index)
+    }
+
+    /// Moves to the quarantine what is damaged, and what comes behind a gap: both are made again from the log, from
+    /// [`Index::complete_up_to`] on. `inventory` says what a clean stop left, if nothing happened since.
+    pub(crate) fn leave_out_damaged(
+        &mut self,
+        config: &StoreConfig,
+        segments: &Segments,
+        clean: bool,
+        inventory: Option<&Inventory>,
+    ) -> io::Result<()> {
+        let log_min = segments.first().map_or(0, |first| first.base);
+        let mut keep = self.files.iter().take_while(|file| file.sound && file.has_its_times(segments)).count();
+        let mut complete = true;
+        if let Some(inventory) = inventory {
+            let as_left = |(file, left): &(&IndexFile, &(i64, i32, i64))| file.state() == **left;
+            let same = self.files[..keep].iter().zip(&inventory.index).take_while(as_left).count();
+            complete = same == inventory.index.len() && same == self.files.len();
+            keep = keep.min(same);
+        } else {
+            for n in 0..keep {
+                let (after, already) = match n {
+                    0 => (log_min, log_min),
+                    _ => (self.files[n - 1].header.end_at, self.files[n - 1].header.end_at + 1),
+                };
+                let expected = first_with_keys(config, segments, after, already)?;
+                let header = &self.files[n].header;
+                if header.count > 1 && expected.is_some_and(|expected| header.begin_at > expected) {
+                    tracing::warn!(
+                        "the index has no keys of messages {expected:?} to {} of the log",
+                        header.begin_at - 1
+                    );
+                    keep = n;
+                    break;
+                }
+            }
+            complete &= keep == self.files.len();
+        }
+        if clean {
+            let sound = |file: &&IndexFile| file.ends_as_it_says().unwrap_or(false);
+            let mut ends_well = self.files[..keep].iter().take_while(sound).count();
+            if inventory.is_none()
+                && ends_well > 0
+                && ends_well == self.files.len()
+                && !self.files[ends_well - 1].has_its_slots()?
+            {
+                ends_well -= 1;
+            }
+            complete &= ends_well == keep;
+            keep = ends_well;
+        }
+        for file in self.files.split_off(keep) {
+            let path = &file.segment.path;
+            if file.found == 0 {
+                file.segment.delete()?; // a crash left it before it was anything
+            } else {
+                let to = quarantine::move_file(&self.disk, &self.dir, path)?;
+                tracing::warn!(
+                    "{} is moved to {}; the index is made again from there on",
+                    path.display(),
+                    to.display()
+                );
+            }
+        }
+        let last = self.files.iter().rfind(|file| file.header.count > 1).map(|file| file.header.end_at);
+        self.complete_up_to = match last {
+            _ if complete && inventory.is_some() => None,
+            Some(last) if complete => first_with_keys(config, segments, last, last + 1)?,
+            Some(last) => Some(last),
+            None => Some(log_min),
+        };
+        Ok(())
+    }
+
+    /// Commit log offset from which on keys are missing; `None` if none are.
+    pub(crate) fn complete_up_to(&self) -> Option<i64> {
+        self.complete_up_to
+    }
+
+    /// What an [`Inventory`] says of the files. One that was found damaged is left out, so that it is made again.
+    pub(crate) fn states(&self) -> Vec<(i64, i32, i64)> {
+        let trusted = self.files.iter().take_while(|file| self.doubted != Some(file.segment.base));
+        trusted.map(IndexFile::state).collect()
     }
 
     fn push(&mut self, segment: Arc<Segment>, header: Header) {
@@ -381,6 +550,8 @@ impl Index {
             slots: None,
             unwritten: Vec::new(),
             header_changed: false,
+            found: Index::file_size(self.slot_count, self.entry_count),
+            sound: true,
         });
     }
 
@@ -406,6 +577,9 @@ impl Index {
         let all_but_last = self.files.len().saturating_sub(1);
         let is_safe = |file: &&IndexFile| file.header.end_timestamp < safe;
         let mut kept = self.files[..all_but_last].iter().take_while(is_safe).count();
+        // Files are brought to disk in their order: the first that ends at that very time is the one it speaks of.
+        kept +=
+            usize::from(self.files[kept..all_but_last].first().is_some_and(|file| file.header.end_timestamp == safe));
         let mut resume = None;
         while kept < self.files.len() {
             let followed = kept + 1 < self.files.len();
@@ -515,8 +689,9 @@ impl Index {
 
     /// Commit log offsets of up to `max` messages whose key has this hash, stored `begin_ms` to `end_ms` give or take a
     /// second. Other keys may have the same hash.
-    pub(crate) fn find(&self, hash: u32, max: usize, begin_ms: i64, end_ms: i64) -> io::Result<Found> {
+    pub(crate) fn find(&mut self, hash: u32, max: usize, begin_ms: i64, end_ms: i64) -> io::Result<Found> {
         let mut found = Found::default();
+        let mut doubted = None;
         if let Some(newest) = self.files.last() {
             (found.last_timestamp, found.last_at) = (newest.header.end_timestamp, newest.header.end_at);
         }
@@ -529,9 +704,14 @@ impl Index {
                 continue;
             }
             let count = file.count();
-            let mut number = file.newest_in_slot(hash % self.slot_count)?;
+            let slot = hash % self.slot_count;
+            let mut number = file.newest_in_slot(slot)?;
             while number > 0 && number < count && found.at.len() < max {
                 let entry = file.entry(number)?;
+                if entry.hash % self.slot_count != slot {
+                    doubted = Some(file.segment.clone());
+                    break; // whose chain is this?
+                }
                 let stored = header.begin_timestamp + i64::from(entry.seconds) * 1000;
                 if stored.saturating_add(999) < begin_ms {
                     break;
@@ -547,6 +727,11 @@ impl Index {
             if found.at.len() >= max || header.begin_timestamp < begin_ms {
                 break;
             }
+        }
+        if let Some(segment) = doubted.filter(|segment| self.doubted.is_none_or(|doubted| segment.base < doubted)) {
+            let path = segment.path.display();
+            tracing::warn!("{path} is damaged: messages may not be found by key; a restart makes the index again");
+            self.doubted = Some(segment.base);
         }
         Ok(found)
     }

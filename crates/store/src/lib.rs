@@ -53,6 +53,10 @@ mod recover;
 
 mod checkpoint;
 
+mod inventory;
+
+mod quarantine;
+
 mod clean;
 
 mod retention;
@@ -97,6 +101,7 @@ use deleted::Deletions;
 use dispatch::Dispatcher;
 use flush::{Bell, Flusher};
 use index::Index;
+use inventory::Inventory;
 use lock::Lock;
 use retention::Limited;
 use scrub::Scrub;
@@ -113,7 +118,7 @@ pub use protocol::message::{CommitLogOffset, QueueOffset};
 pub use put::{PutError, PutMessage, Stored, StoredBatch, TOPIC_LENGTH_MAX};
 pub use query::{Boundary, QueryResult};
 pub use recover::OpenError;
-pub use retention::Retention;
+pub use retention::{RESERVE_BYTES, RESERVE_TIME, Retention};
 pub use scrub::Scrubbed;
 pub use segment::FileSlice;
 pub use space::{Space, SpaceState};
@@ -325,6 +330,20 @@ impl Inner {
         let synced = self.try_sync_dispatched();
         written.and(flushed).and(drained)?;
         indexed.and(synced)?;
+        inventory::save(&self.config, &self.inventory()?)?;
         self.config.disk.delete(&self.config.abort_file())
+    }
+
+    /// What the store leaves at a clean stop.
+    fn inventory(&self) -> io::Result<Inventory> {
+        let mut inventory = Inventory { log_min: self.log.min(), log_end: self.log.flushed(), ..Inventory::default() };
+        for queue in self.queues.all().iter().filter(|queue| queue.bounds().1 > 0) {
+            let queues = inventory.queues.entry(queue.topic().to_owned()).or_default();
+            let (min, max) = queue.bounds();
+            let first = queue.entry(min)?.map_or(inventory.log_end, |entry| entry.at);
+            queues.insert(queue.queue_id(), (min, max, first));
+        }
+        inventory.index = self.index.as_ref().map_or_else(Vec::new, |index| index.lock().states());
+        Ok(inventory)
     }
 }

@@ -53,7 +53,11 @@ impl Lock {
                 other => LockError::Io(helped(other.into())),
             });
         }
-        file.write_all(b"lock").map_err(|error| LockError::Io(helped(error)))?;
+        match file.write_all(b"lock") {
+            // What is in it does not matter: with a full disk a store can still be read.
+            Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(LockError::Io(helped(error))),
+            _ => {}
+        }
         lock.file = Some(file);
         Ok(lock)
     }

@@ -1,18 +1,24 @@
 //! Opening a store: what is on disk, where the log ends, and what its queues and index still lack.
 //!
 //! 1. lock the directory, then look; nothing is changed before
-//! 2. load files, checkpoint, queues, index
-//! 3. decide where to begin: after a clean stop where the queues end, after a crash at the last checkpoint
-//! 4. walk the log from there, checking every record, and dispatch what queues and index lack
-//! 5. make everything behind the end of the log zero
+//! 2. put right what is derived and has another form than it must have: see [`Oddities`]
+//! 3. load checkpoint, queues, index
+//! 4. decide where to begin: after a clean stop where the queues end, after a crash at the last checkpoint
+//! 5. walk the log from there, checking every record, and dispatch what queues and index lack
+//! 6. make everything behind the end of the log zero, and bring to disk what a killed process left in memory
 //!
 //! The log is never shortened because something in it is damaged: where a record is not sound, the walk looks ahead for
-//! one that is and says so itself, its own commit log offset being its place. Only if there is none, the log ends.
+//! one that is and says so itself, its own commit log offset being its place. If there is none the log ends, but not
+//! before the place up to which it was known to be on disk.
+//!
+//! After a power failure later sectors may have reached the disk and earlier ones not. Then the log ends at the first that
+//! did not: see [`never_reached_the_disk`].
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use memchr::memmem;
 use protocol::message::{CommitLogOffset, QueueOffset};
@@ -21,15 +27,17 @@ use protocol::record::{Record, RecordError};
 use crate::checkpoint::{Checkpoint, CheckpointFile};
 use crate::commit_log::CommitLog;
 use crate::config::StoreConfig;
-use crate::consume_queue::{Entry, Queue, Queues};
+use crate::consume_queue::{Entry, Queue, Queues, SECTOR};
 use crate::deleted::Deletions;
 use crate::dispatch::{IndexItem, Keys};
 use crate::get::read_record;
 use crate::index::Index;
+use crate::inventory::{self, Inventory};
 use crate::lock::{self, Lock, LockError};
 use crate::lost;
 use crate::put::{is_queued, is_storable_topic};
-use crate::segment::{Access, ListError, Listed, OpenFiles, Segment, Segments, directories_of};
+use crate::quarantine;
+use crate::segment::{Access, Found, ListError, Listed, OpenFiles, Segment, Segments, directories_of};
 
 /// Bytes of the log read at a time.
 const WINDOW: usize = 4 << 20;
@@ -121,64 +129,109 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> OpenError + use<'_> {
     move |error| OpenError::Io { path: path.to_owned(), error }
 }
 
-fn list_error(error: ListError, key: &'static str, configured: u64, expected: &'static str) -> OpenError {
-    match error {
-        ListError::Io { path, error } => OpenError::Io { path, error },
-        ListError::Size { path, size } => OpenError::FileSize { path, size, key, configured },
-        ListError::Name { path } => OpenError::FileName { path, expected },
-    }
+fn listed(ListError { path, error }: ListError) -> OpenError {
+    OpenError::Io { path, error }
 }
 
 /// Opens what is in `config.root`.
 pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     check_config(config)?;
-    let disk = &config.disk;
+    let (root, disk) = (&config.root, &config.disk);
     let lock = lock(config)?;
-    let segments = load_log(config)?;
+    let (segments, log_oddities) = find_log(config)?;
     refuse_batch_queues(config)?;
-    let log_min = segments.first().map_or(0, |first| first.base);
-    let queues = load_queues(config)?;
+    let (queues, queue_oddities) = find_queues(config)?;
     let deletions = Deletions::open(config);
-    let mut index = load_index(config)?;
 
-    // All there is fits: from here on files are changed.
+    // All there is fits: from here on files are changed. A crash from here on must be seen as one.
     let abort = config.abort_file();
     let clean = !abort.exists();
-    disk.replace(&abort, std::process::id().to_string().as_bytes()).map_err(io_error(&abort))?;
+    match disk.replace(&abort, std::process::id().to_string().as_bytes()) {
+        // That it is there is what matters: with a full disk a store can still be read.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull && abort.exists() => {}
+        replaced => _ = replaced.map_err(io_error(&abort))?,
+    }
+    let (queue_dir, had_queues) = (config.consume_queue_dir(), config.consume_queue_dir().is_dir());
+    disk.create_directory(&queue_dir).map_err(io_error(&queue_dir))?;
+    disk.sync_directory(root).map_err(io_error(root))?;
     let checkpoint_path = config.root.join("checkpoint");
     let (checkpoint_file, checkpoint) =
         CheckpointFile::open(disk, checkpoint_path.clone()).map_err(io_error(&checkpoint_path))?;
+    let inventory = inventory::load(config);
+    // Files that a killed process deleted must not come back once queues go by it that they are gone.
+    segments.sync_names().map_err(io_error(segments.dir()))?;
+
+    log_oddities.put_right(config)?;
+    let mut shorter = queue_oddities.put_right(config)?;
+    let log_min = segments.first().map_or(0, |first| first.base);
+    let log_max = segments.last().map_or(0, |last| last.end());
     let cut = if clean { i64::MAX } else { trusted_end(&segments, &checkpoint) };
+    let is_its_record = |queue: &Queue, offset: i64, entry: &Entry| says_it_is(&segments, queue, offset, entry);
     for queue in queues.all() {
         let failed = |error| OpenError::Io { path: queues.dir_of(queue.topic()), error };
-        queue.load(cut).map_err(failed)?;
+        leave_out_strays(config, &queue, cut, &mut shorter)?;
+        if queue.load(cut, &is_its_record).map_err(failed)? {
+            tracing::warn!("entries of {queue:?} are damaged; made again");
+            shorter.push(queue.clone());
+        }
         queue.raise_min(log_min).map_err(failed)?;
     }
 
     finish_deletions(&queues, &deletions, config)?;
 
     // Where does each of them go on?
-    let last = last_record(&queues).map_err(io_error(&config.consume_queue_dir()))?;
+    let reached = log_max.max(checkpoint.dispatched);
+    let last = last_record(&queues, reached, &mut shorter).map_err(io_error(&config.consume_queue_dir()))?;
     let queues_end = last.and_then(|last| sound_end(&segments, &last));
-    let log_max = segments.last().map_or(0, |last| last.end());
-    let queues_from = match (last, queues_end) {
-        (None, _) => log_min,
-        (Some(_), Some(end)) if clean => end,
+    let last_end = last.map_or(0, |last| last.at + i64::from(last.size));
+    let known_end = known_end(clean, cut, &checkpoint, log_max, last_end);
+    let mut queues_from = match (last, queues_end) {
+        // A store whose topics were all deleted has their directory still.
+        (None, _) if clean || !had_queues => log_min,
+        (Some(_), Some(end)) if clean => match checkpoint.dispatched {
+            0 => end,
+            dispatched => end.min(dispatched).max(log_min), // if they differ, the stop was not as clean as it looks
+        },
         (Some(last), None) if clean => last.at.min(segments.last().map_or(0, |last| last.base)).max(log_min),
         _ => cut.min(log_max).max(log_min),
     };
+    let exact = inventory.as_ref().filter(|inventory| clean && inventory.log_end == known_end);
+    let mut lacking = HashMap::new();
+    for queue in &shorter {
+        let failed = |error| OpenError::Io { path: queues.dir_of(queue.topic()), error };
+        // Of a queue without any entry an old store cannot say where it begins; after a crash it had none on disk.
+        let begin = (clean && exact.is_none()).then_some(log_min);
+        if let Some(from) = queue.last_record_end().map_err(failed)?.or(begin) {
+            lacking.insert(queue.name(), from);
+        }
+    }
+    if let Some(inventory) = &inventory {
+        let none_deleted = inventory.log_min == log_min;
+        notice_shorter(&queues, &deletions, inventory, none_deleted, &mut lacking)
+            .map_err(io_error(&config.consume_queue_dir()))?;
+    }
+    if exact.is_some() {
+        queues_from = known_end; // all that is missing is known by name
+    }
+    let queues_walk_from = lacking.values().copied().min().unwrap_or(i64::MAX).min(queues_from);
+
+    let mut index = load_index(config, &segments, clean, exact)?;
     // From which record on does the index lack keys, and where must the walk begin for it?
     let (index_from, walk_for_index) = match &mut index {
+        Some(index) if clean => match index.complete_up_to() {
+            // A clean stop left it as complete as the queues.
+            None => (index.last_at().map_or(0, |last| last + 1), i64::MAX),
+            Some(end) => (end, end),
+        },
         Some(index) if index.is_empty() => (log_min, log_min),
-        // A clean stop left it as complete as the queues.
-        Some(index) if clean => (index.last_at().map_or(0, |last| last + 1), i64::MAX),
         Some(index) => {
             let from = index.recover(checkpoint.index_timestamp, cut).map_err(io_error(&config.index_dir()))?;
+            let from = from.min(index.complete_up_to().unwrap_or(from));
             (from, from)
         }
         None => (i64::MAX, i64::MAX),
     };
-    let wanted = queues_from.min(walk_for_index).max(log_min);
+    let wanted = queues_walk_from.min(walk_for_index).max(log_min);
     let from = walk_from(&segments, log_min, queues_end, wanted, !clean, cut);
 
     let mut redo = Redo {
@@ -187,29 +240,42 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         deletions: &deletions,
         index: index.as_mut(),
         queues_from,
+        lacking,
         index_from,
+        from,
+        damages: Vec::new(),
+        doubtful: HashMap::new(),
         dirty: HashSet::new(),
         waiting: 0,
         items: Vec::new(),
         touched: Vec::new(),
         last_timestamp: checkpoint.log_timestamp.max(checkpoint.queue_timestamp),
     };
-    let how = Walk { verify_crc: clean || config.check_crc_on_recover, after_crash: !clean };
-    let end = walk(&segments, from, how, &mut |record| redo.dispatch(record))?;
+    let synced = Synced { at: cut, timestamp: checkpoint.log_timestamp };
+    let how = Walk {
+        verify_crc: clean || config.check_crc_on_recover,
+        after_crash: (!clean).then_some(synced),
+        until: i64::MAX,
+    };
+    // What was known to be on disk was there: if it is not now, it is damaged, and messages go on behind it.
+    let end = walk(&segments, from, how, &mut |met| redo.meet(met))?.max(known_end);
     redo.drain()?;
     let Redo { touched, last_timestamp, .. } = redo;
 
     for queue in queues.all() {
-        // Queues that point beyond the log: someone took files of it away.
+        // Queues that point beyond the log: their entries are damaged.
         let failed = |error| OpenError::Io { path: queues.dir_of(queue.topic()), error };
         if queue.last_record_end().map_err(failed)?.is_some_and(|last| last > end) {
             tracing::warn!("{queue:?} points beyond the end of the commit log at {end}; cut");
-            queue.load(end).map_err(failed)?;
+            queue.load(end, &is_its_record).map_err(failed)?;
             queue.raise_min(log_min).map_err(failed)?;
         }
         queue.continue_behind_last();
     }
-    zero_behind(&segments, end)?;
+    zero_behind(config, &segments, end)?;
+    if !clean {
+        bring_home(&segments, cut.min(from))?;
+    }
     let log = CommitLog::new(segments, config.commit_log_file_size, end, last_timestamp);
     let checkpoint = (checkpoint_file, checkpoint);
     Ok(Recovered { lock, log, queues, index, checkpoint, deletions, touched, last_timestamp })
@@ -231,6 +297,141 @@ fn lock(config: &StoreConfig) -> Result<Lock, OpenError> {
     Ok(lock)
 }
 
+/// The end of what of the log was on disk for certain.
+///
+/// After a clean stop that is all of it, after a crash what the checkpoint speaks of. A number beyond the last file is
+/// believed only if a queue has an entry there, too: then the newest file is gone.
+fn known_end(clean: bool, cut: i64, checkpoint: &Checkpoint, log_max: i64, last_end: i64) -> i64 {
+    let dispatched = checkpoint.dispatched;
+    let confirmed = dispatched <= log_max || (log_max < last_end && last_end <= dispatched);
+    let known = if confirmed { dispatched } else { 0 };
+    match clean {
+        true if last_end <= log_max => known.max(last_end),
+        true => known,
+        false => known.min(cut),
+    }
+}
+
+/// Does a record say that it is the one of an entry? It need not be whole.
+fn says_it_is(segments: &Segments, queue: &Queue, offset: i64, entry: &Entry) -> bool {
+    const HEAD_LEN: usize = 36;
+    let mut head = [0; HEAD_LEN];
+    let Some(segment) = segments.holding(entry.at) else { return false };
+    if segment.read(&mut head, (entry.at - segment.base) as u64).is_err() {
+        return false;
+    }
+    let size = head.first_chunk() == Some(&entry.size.to_be_bytes());
+    let place = head[28..36] == entry.at.to_be_bytes();
+    let number = head[20..28] == offset.to_be_bytes() || queue.topic().starts_with("%LMQ%");
+    size && place && number
+}
+
+/// Files that have another form than they must have, and can be put right.
+///
+/// A file of the commit log that is too short gets zeros, which is what a file has where nothing was written; of one that
+/// is too long the surplus is copied to the quarantine. A file of a queue is derived: what is behind its end is made again.
+#[derive(Default)]
+struct Oddities {
+    sizes: Vec<(Arc<Segment>, u64)>,
+    queues: Vec<(Arc<Queue>, Vec<Arc<Segment>>)>,
+}
+
+impl Oddities {
+    /// Returns the queues that are shorter than they were.
+    fn put_right(self, config: &StoreConfig) -> Result<Vec<Arc<Queue>>, OpenError> {
+        for (segment, found) in self.sizes {
+            let (path, size) = (&segment.path, segment.size);
+            tracing::warn!(
+                "{} has {found} bytes instead of {size}: it is damaged, and given the right size",
+                path.display()
+            );
+            let dir = path.parent().unwrap_or(path);
+            let whole = Segment::existing(&config.disk, path.clone(), segment.base, found, Access::Sequential);
+            if found > size
+                && let Some(copy) = quarantine::copy(&config.disk, dir, &whole, size, found).map_err(io_error(path))?
+            {
+                tracing::warn!("what was behind byte {size} of {} is now in {}", path.display(), copy.display());
+            }
+            segment.mend_size().map_err(io_error(path))?;
+        }
+        let mut shorter = Vec::new();
+        for (queue, files) in self.queues {
+            for segment in files {
+                set_aside(config, &queue, &segment)?;
+            }
+            shorter.push(queue);
+        }
+        Ok(shorter)
+    }
+}
+
+/// Moves a file of a queue to the quarantine.
+fn set_aside(config: &StoreConfig, queue: &Queue, segment: &Arc<Segment>) -> Result<(), OpenError> {
+    queue.files().leave_out(segment);
+    let to = quarantine::move_file(&config.disk, &config.consume_queue_dir(), &segment.path)
+        .map_err(io_error(&segment.path))?;
+    tracing::warn!("{} is moved to {}; what it held is made again", segment.path.display(), to.display());
+    Ok(())
+}
+
+/// A copy of an older file under the name of the next.
+fn leave_out_strays(
+    config: &StoreConfig,
+    queue: &Arc<Queue>,
+    cut: i64,
+    shorter: &mut Vec<Arc<Queue>>,
+) -> Result<(), OpenError> {
+    let failed = |error| OpenError::Io { path: queue.files().dir().to_owned(), error };
+    while !queue.newest_file_follows(cut).map_err(failed)?
+        && let Some(newest) = queue.files().last()
+    {
+        tracing::warn!("{} does not go on where the file before it ends", newest.path.display());
+        set_aside(config, queue, &newest)?;
+        shorter.push(queue.clone());
+    }
+    Ok(())
+}
+
+/// Queues that the last clean stop left longer than they are now.
+fn notice_shorter(
+    queues: &Queues,
+    deletions: &Deletions,
+    inventory: &Inventory,
+    none_deleted: bool,
+    lacking: &mut HashMap<(Box<str>, u32), i64>,
+) -> io::Result<()> {
+    for (topic, listed) in &inventory.queues {
+        for (queue_id, (min, max, first)) in listed {
+            if *first < deletions.begin_of(topic) {
+                continue; // the topic was deleted since
+            }
+            let queue = queues.get_or_create(topic, *queue_id);
+            let (found_min, found_max) = queue.bounds();
+            if found_max < *max || none_deleted && found_min > *min {
+                tracing::warn!(
+                    "{queue:?} had messages {min} to {}, now {found_min} to {}; what is missing is made again",
+                    max - 1,
+                    found_max - 1
+                );
+                if found_min > *min {
+                    queue.forget_all()?;
+                }
+                lacking.insert(queue.name(), queue.last_record_end()?.unwrap_or(*first));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Brings to disk what a killed process had only written, names included: from here on it counts as on disk.
+fn bring_home(segments: &Segments, from: i64) -> Result<(), OpenError> {
+    for segment in segments.all().iter().filter(|segment| segment.end() > from) {
+        segment.may_be_fresh();
+        segment.sync().map_err(io_error(&segment.path))?;
+    }
+    Ok(())
+}
+
 fn check_config(config: &StoreConfig) -> Result<(), OpenError> {
     let within = |key, value, range: std::ops::RangeInclusive<u64>, must| {
         if range.contains(&value) { Ok(()) } else { Err(OpenError::Config { key, value, must }) }
@@ -243,22 +444,62 @@ fn check_config(config: &StoreConfig) -> Result<(), OpenError> {
     within("maxIndexNum", config.index_entries.into(), 2..=i32::MAX as u64, "it must be 2 to 2147483647")
 }
 
-fn load_log(config: &StoreConfig) -> Result<Segments, OpenError> {
+/// Refuses files of another size than configured, if that is the size they were made with.
+///
+/// It is, if they all have it. A single file may also have been cut, or written to by mistake: then its size is hardly a
+/// multiple of `unit`.
+fn refuse_other_size<'a>(
+    files: impl Iterator<Item = (&'a Path, u64)>,
+    key: &'static str,
+    configured: u64,
+    unit: u64,
+) -> Result<(), OpenError> {
+    let sized: Vec<_> = files.filter(|(_, size)| *size > 0).collect();
+    match sized.first() {
+        Some((path, size))
+            if *size != configured
+                && sized.iter().all(|(_, other)| other == size)
+                && (sized.len() > 1 || size % unit == 0) =>
+        {
+            Err(OpenError::FileSize { path: (*path).to_owned(), size: *size, key, configured })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn find_log(config: &StoreConfig) -> Result<(Segments, Oddities), OpenError> {
     let size = config.commit_log_file_size;
-    let segments = Segments::load(config.disk.clone(), config.commit_log_dir(), size, Access::Sequential)
-        .map_err(|error| list_error(error, "mappedFileSizeCommitLog", size, "position in the commit log"))?;
-    for segment in segments.all() {
-        if segment.base % size as i64 != 0 {
-            let expected = "multiple of mappedFileSizeCommitLog";
+    let found =
+        Segments::find(config.disk.clone(), config.commit_log_dir(), size, Access::Sequential).map_err(listed)?;
+    let files = found.segments.all();
+    let size_of = |segment: &Arc<Segment>| {
+        found.odd.iter().find(|(odd, _)| Arc::ptr_eq(odd, segment)).map_or(size, |(_, size)| *size)
+    };
+    let sizes = files.iter().map(|segment| (segment.path.as_path(), size_of(segment)));
+    refuse_other_size(sizes, "mappedFileSizeCommitLog", size, 4096)?;
+    for segment in files.iter().filter(|segment| segment.base % size as i64 != 0) {
+        // A copy of a file beside it; or the configuration is another.
+        let expected = "multiple of mappedFileSizeCommitLog";
+        if files.iter().all(|other| other.base % size as i64 != 0) {
             return Err(OpenError::FileName { path: segment.path.clone(), expected });
         }
+        tracing::warn!("{} does not belong there: its name is no {expected}; left alone", segment.path.display());
+        found.segments.leave_out(segment);
     }
-    Ok(segments)
+    warn_of_foreign(&found);
+    let mut sizes = found.odd;
+    sizes.retain(|(segment, _)| segment.base % size as i64 == 0);
+    Ok((found.segments, Oddities { sizes, ..Oddities::default() }))
+}
+
+fn warn_of_foreign(found: &Found) {
+    for path in &found.foreign {
+        tracing::warn!("{} does not belong there: its name is no position; left alone", path.display());
+    }
 }
 
 fn refuse_batch_queues(config: &StoreConfig) -> Result<(), OpenError> {
     let dir = config.root.join("batchconsumequeue");
-    let listed = |error| list_error(error, "", 0, "topic");
     match directories_of(&dir).map_err(listed)?.into_iter().next() {
         Some(Listed { path, name: topic, .. }) => Err(OpenError::BatchConsumeQueue { topic, path }),
         None => Ok(()),
@@ -266,31 +507,62 @@ fn refuse_batch_queues(config: &StoreConfig) -> Result<(), OpenError> {
 }
 
 /// The queues that have a directory, without what is in them.
-fn load_queues(config: &StoreConfig) -> Result<Queues, OpenError> {
+fn find_queues(config: &StoreConfig) -> Result<(Queues, Oddities), OpenError> {
     let open_files = OpenFiles::new(OPEN_FILES_MAX);
     let queues = Queues::new(config.disk.clone(), config.consume_queue_dir(), config.entries_per_file(), open_files);
     let size = queues.file_size();
-    let listed = |error| list_error(error, "mappedFileSizeConsumeQueue", size, "position in the queue");
+    let mut oddities = Oddities::default();
+    let mut sizes: Vec<(PathBuf, u64)> = Vec::new();
     for Listed { path: topic_dir, name: topic, .. } in directories_of(&config.consume_queue_dir()).map_err(listed)? {
         for Listed { path: dir, name: queue_id, .. } in directories_of(&topic_dir).map_err(listed)? {
             let Ok(queue_id) = queue_id.parse() else {
                 tracing::warn!("{} is no queue of a topic; left alone", dir.display());
                 continue;
             };
-            let files = Segments::load(config.disk.clone(), dir, size, queues.access()).map_err(listed)?;
-            queues.insert(&topic, queue_id, files);
+            let found = Segments::find(config.disk.clone(), dir, size, queues.access()).map_err(listed)?;
+            warn_of_foreign(&found);
+            let Found { segments, odd, .. } = found;
+            for stray in segments.all().iter().filter(|segment| segment.base % size as i64 != 0) {
+                tracing::warn!(
+                    "{} does not belong there: no file begins at {}; left alone",
+                    stray.path.display(),
+                    stray.base
+                );
+                segments.leave_out(stray);
+            }
+            let files = segments.all();
+            let is_odd = |segment: &Arc<Segment>| odd.iter().find(|(odd, _)| Arc::ptr_eq(odd, segment));
+            sizes.extend(files.iter().map(|file| (file.path.clone(), is_odd(file).map_or(size, |(_, found)| *found))));
+            // Entries follow one another: what is behind a damaged or a missing file is made again as well.
+            let missing = files.windows(2).position(|two| two[0].end() != two[1].base).map(|before| before + 1);
+            let damaged = files.iter().position(|file| is_odd(file).is_some());
+            let queue = queues.insert(&topic, queue_id, segments);
+            let last_kept = damaged.map(|n| n + 1).into_iter().chain(missing).min();
+            if let Some(behind) = last_kept {
+                oddities
+                    .sizes
+                    .extend(odd.into_iter().filter(|(odd, _)| damaged.is_some_and(|n| Arc::ptr_eq(odd, &files[n]))));
+                oddities.queues.push((queue, files[behind..].to_vec()));
+            }
         }
     }
-    Ok(queues)
+    let sizes = sizes.iter().map(|(path, size)| (path.as_path(), *size));
+    refuse_other_size(sizes, "mappedFileSizeConsumeQueue", size, 20)?;
+    Ok((queues, oddities))
 }
 
-fn load_index(config: &StoreConfig) -> Result<Option<Index>, OpenError> {
+fn load_index(
+    config: &StoreConfig,
+    segments: &Segments,
+    clean: bool,
+    inventory: Option<&Inventory>,
+) -> Result<Option<Index>, OpenError> {
     if !config.index_enabled {
         return Ok(None);
     }
-    let size = Index::file_size(config.index_slots, config.index_entries);
-    let index = Index::load(config.disk.clone(), config.index_dir(), config.index_slots, config.index_entries)
-        .map_err(|error| list_error(error, "maxHashSlotNum, maxIndexNum: size of an index file", size, "time"))?;
+    let mut index = Index::load(config.disk.clone(), config.index_dir(), config.index_slots, config.index_entries)
+        .map_err(listed)?;
+    index.leave_out_damaged(config, segments, clean, inventory).map_err(io_error(&config.index_dir()))?;
     Ok(Some(index))
 }
 
@@ -333,11 +605,19 @@ fn finish_deletions(queues: &Queues, deletions: &Deletions, config: &StoreConfig
     Ok(())
 }
 
-/// The entry of the last record that any queue points to.
-fn last_record(queues: &Queues) -> io::Result<Option<Entry>> {
+/// The entry of the last record that any queue points to. Of a queue whose last entries are damaged and point beyond what
+/// the log ever `reached` they are dropped, and made again.
+fn last_record(queues: &Queues, reached: i64, shorter: &mut Vec<Arc<Queue>>) -> io::Result<Option<Entry>> {
     let mut last: Option<Entry> = None;
     for queue in queues.all() {
-        if let Some(found) = last_entry(&queue)?.filter(|found| last.is_none_or(|last| last.at < found.at)) {
+        let mut found = last_entry(&queue)?;
+        if found.is_some_and(|found| found.at.saturating_add(i64::from(found.size)) > reached) {
+            tracing::warn!("the last entry of {queue:?} is damaged; made again");
+            queue.load(reached, &|_, _, _| true)?;
+            shorter.push(queue.clone());
+            found = last_entry(&queue)?;
+        }
+        if let Some(found) = found.filter(|found| last.is_none_or(|last| last.at < found.at)) {
             last = Some(found);
         }
     }
@@ -395,7 +675,15 @@ struct Redo<'a> {
     deletions: &'a Deletions,
     index: Option<&'a mut Index>,
     queues_from: i64,
+    /// Queues that lack entries of older records, and from which on.
+    lacking: HashMap<(Box<str>, u32), i64>,
     index_from: i64,
+    /// Where the walk began.
+    from: i64,
+    /// Where the log is damaged, in its order.
+    damages: Vec<i64>,
+    /// The last record of a queue whose queue offset did not follow the one before.
+    doubtful: HashMap<(Box<str>, u32), Doubtful>,
     dirty: HashSet<(Box<str>, u32)>,
     waiting: usize,
     items: Vec<IndexItem>,
@@ -403,13 +691,71 @@ struct Redo<'a> {
     last_timestamp: i64,
 }
 
+/// A record with a queue offset that was not the next one. No checksum covers queue offsets, so it may be wrong: what
+/// follows tells. Its message is then refused where it must have stood, and its neighbours keep their offsets.
+#[derive(Clone, Copy)]
+struct Doubtful {
+    /// Where the queue ended before it.
+    next: i64,
+    /// What it says.
+    says: i64,
+    entry: Entry,
+}
+
 impl Redo<'_> {
+    fn meet(&mut self, met: Met<'_>) -> Result<(), OpenError> {
+        match met {
+            Met::Record(record) => self.dispatch(record),
+            Met::Damage(at) => {
+                self.damages.push(at);
+                Ok(())
+            }
+        }
+    }
+
+    /// Before a message is published whose offset is not the next one of its queue.
+    fn out_of_order(&mut self, queue: &Queue, offset: i64, entry: Entry) -> Result<(), OpenError> {
+        let failed = |error| OpenError::Io { path: self.queues.dir_of(queue.topic()), error };
+        let (_, next) = queue.bounds();
+        let before = queue.newest_place().map_err(failed)?;
+        if before.is_some_and(|before| entry.at <= before) {
+            return Ok(()); // it is there already
+        }
+        let doubtful =
+            self.doubtful.remove(&queue.name()).filter(|it| before == Some(it.entry.at) || it.says < it.next);
+        let new = Doubtful { next, says: offset, entry };
+        match doubtful {
+            // The one before leapt ahead, and here is one of those that it leapt over, or stands for.
+            Some(wrong) if wrong.next < offset && offset <= wrong.says => {
+                tracing::warn!("message {} of {queue:?} says it is message {}", wrong.next, wrong.says);
+                queue.cut_back(wrong.next).map_err(failed)?;
+                queue.publish(QueueOffset(wrong.next), wrong.entry, &mut Vec::new());
+            }
+            // One before said an offset that another message has, and here is the one behind it.
+            Some(wrong) if wrong.says < wrong.next && wrong.next == next && offset == next + 1 => {
+                tracing::warn!("message {next} of {queue:?} says it is message {}", wrong.says);
+                queue.publish(QueueOffset(next), wrong.entry, &mut Vec::new());
+            }
+            _ => _ = self.doubtful.insert(queue.name(), new),
+        }
+        let begin = self.deletions.begin_of(queue.topic()).max(before.map_or(0, |before| before + 1));
+        let damage = self.damages.get(self.damages.partition_point(|damage| *damage < begin));
+        // A queue that is new here may have begun with what is damaged, if this is the beginning of the log.
+        if let Some(damage) = damage.filter(|_| before.is_some() || self.from == 0) {
+            queue.bridge_damage(offset, *damage);
+        }
+        Ok(())
+    }
+
     fn dispatch(&mut self, record: &Record<'_>) -> Result<(), OpenError> {
         let at = record.commit_log_offset.0;
         self.last_timestamp = self.last_timestamp.max(record.store_timestamp);
+        let lacks = |topic: &str, queue_id: u32| {
+            !self.lacking.is_empty() && self.lacking.get(&(topic.into(), queue_id)).is_some_and(|from| at >= *from)
+        };
         if let Some(lost) = lost::of(record) {
             // Its queue goes on to say which message it was.
-            if at >= self.queues_from && is_storable_topic(&lost.topic) {
+            if (at >= self.queues_from || lacks(&lost.topic, lost.queue_id)) && is_storable_topic(&lost.topic) {
                 let entry = Entry { at, size: record.bytes.len() as i32, tags_code: 0 };
                 let queue = self.queues.get_or_create(&lost.topic, lost.queue_id);
                 queue.publish(QueueOffset(lost.queue_offset), entry, &mut Vec::new());
@@ -417,7 +763,8 @@ impl Redo<'_> {
             }
             return Ok(());
         }
-        let to_queue = at >= self.queues_from && is_queued(record.sys_flag);
+        let to_queue =
+            is_queued(record.sys_flag) && (at >= self.queues_from || lacks(record.topic, record.queue_id as u32));
         let to_index = at >= self.index_from;
         if !to_queue && !to_index || at < self.deletions.begin_of(record.topic) || lost::is_lost(record) {
             return Ok(());
@@ -435,6 +782,9 @@ impl Redo<'_> {
         if to_queue {
             let tags_code = keys.tags_code(record.store_timestamp);
             let entry = Entry { at, size: record.bytes.len() as i32, tags_code };
+            if record.queue_offset.0 != queue.bounds().1 {
+                self.out_of_order(&queue, record.queue_offset.0, entry)?;
+            }
             queue.publish(record.queue_offset, entry, &mut Vec::new());
             self.dirty.insert((record.topic.into(), queue_id));
             self.waiting += 1;
@@ -464,45 +814,74 @@ impl Redo<'_> {
     }
 }
 
+/// Up to where the log is known to be on disk: a place, and the store timestamp of a record.
+#[derive(Clone, Copy)]
+pub(crate) struct Synced {
+    pub at: i64,
+    pub timestamp: i64,
+}
+
 /// What a walk looks at.
 #[derive(Clone, Copy)]
 pub(crate) struct Walk {
-    verify_crc: bool,
-    /// The last record may have been torn.
-    after_crash: bool,
+    pub verify_crc: bool,
+    /// What is behind this may not have reached the disk. `None` after a clean stop.
+    pub after_crash: Option<Synced>,
+    /// Where it ends, if the log does not before.
+    pub until: i64,
 }
 
-/// Visits all sound records from `from` on and returns where the log ends.
+/// What a walk comes to.
+pub(crate) enum Met<'a> {
+    /// A sound record.
+    Record(&'a Record<'a>),
+    /// From here on up to the next record the log is damaged, or a file of it is gone.
+    Damage(i64),
+}
+
+/// Visits all sound records from `from` on, and damage between them, and returns where the log ends.
 pub(crate) fn walk(
     segments: &Segments,
     from: i64,
     how: Walk,
-    visit: &mut dyn FnMut(&Record<'_>) -> Result<(), OpenError>,
+    visit: &mut dyn FnMut(Met<'_>) -> Result<(), OpenError>,
 ) -> Result<i64, OpenError> {
     let mut at = from;
     let mut window = Window::default();
     let mut wanted = 0;
-    loop {
+    let mut progress = Progress::new(from);
+    while at < how.until {
         let Some(segment) = segments.holding(at) else {
-            match segments.all().iter().find(|segment| segment.base > at) {
-                Some(next) => {
-                    tracing::warn!("the commit log has no file for {at} to {}", next.base - 1);
+            let Some(next) = segments.all().into_iter().find(|segment| segment.base > at) else { return Ok(at) };
+            match look_ahead(segments, next.base)? {
+                Some(found) if !how.may_be_torn(segments, at, found) => {
+                    tracing::warn!("the commit log has no file for {at} to {}; what follows is kept", next.base - 1);
+                    visit(Met::Damage(at))?;
                     at = next.base;
                     continue;
                 }
-                None => return Ok(at),
+                _ => return Ok(at),
             }
         };
+        progress.tell(segments, at);
         let failed = |error| OpenError::Io { path: segment.path.clone(), error };
         let bytes = window.read(&segment, (at - segment.base) as u64, wanted).map_err(failed)?;
         let have = bytes.len();
         wanted = 0;
         let reason = match sound(bytes, at, how.verify_crc) {
-            Ok(record) if how.after_crash && may_be_torn(&record) && look_ahead(segments, &segment, at)?.is_none() => {
-                return Ok(at);
+            Ok(record) if how.after_crash.is_some() && lacks_a_sector(&record, segment.base) => {
+                let end = at + record.bytes.len() as i64;
+                match look_ahead(segments, end)? {
+                    Some(next) if !how.may_be_torn(segments, at, next) => {
+                        visit(Met::Record(&record))?;
+                        at = end;
+                        continue;
+                    }
+                    _ => return Ok(at),
+                }
             }
             Ok(record) => {
-                visit(&record)?;
+                visit(Met::Record(&record))?;
                 at += record.bytes.len() as i64;
                 continue;
             }
@@ -519,7 +898,19 @@ pub(crate) fn walk(
             Err(Unsound::Error(error)) => error.to_string(),
             Err(Unsound::Elsewhere(says)) => format!("the record there says it belongs to {says}"),
         };
-        match look_ahead(segments, &segment, at)? {
+        match look_ahead(segments, at + 1)? {
+            Some(next)
+                if how.may_be_torn(segments, at, next)
+                    && never_reached_the_disk(&segment, at, next).map_err(failed)? =>
+            {
+                tracing::warn!(
+                    "the commit log ends at {at}: what should stand there never reached the disk ({}, byte {}), though \
+                     later bytes did",
+                    segment.path.display(),
+                    at - segment.base
+                );
+                return Ok(at);
+            }
             Some(next) => {
                 tracing::warn!(
                     "the commit log is damaged from {at} to {} ({}, byte {}: {reason}); what follows is kept",
@@ -527,16 +918,101 @@ pub(crate) fn walk(
                     segment.path.display(),
                     at - segment.base
                 );
+                visit(Met::Damage(at))?;
                 at = next;
             }
             None => return Ok(at),
         }
     }
+    Ok(at)
 }
 
-/// No checksum covers topic and properties. If a record was torn there, its rest is zero, which ends neither.
-fn may_be_torn(record: &Record<'_>) -> bool {
-    record.properties.last() == Some(&0) || record.topic.contains('\0')
+impl Walk {
+    /// May what is at `at` have been lost with the power, though a sound record follows at `next`? Not if either was known to
+    /// be on disk.
+    fn may_be_torn(&self, segments: &Segments, at: i64, next: i64) -> bool {
+        self.after_crash.is_some_and(|synced| {
+            let stored = segments
+                .holding(next)
+                .and_then(|segment| read_record(&segment, (next - segment.base) as u64, next).ok())
+                .and_then(|bytes| Record::parse(&bytes).ok().map(|record| record.store_timestamp));
+            at >= synced.at && stored.is_some_and(|stored| stored >= synced.timestamp)
+        })
+    }
+}
+
+/// Says how far a walk is, if it takes long.
+struct Progress {
+    from: i64,
+    began: Instant,
+    told: Instant,
+    end: Option<i64>,
+}
+
+impl Progress {
+    fn new(from: i64) -> Progress {
+        Progress { from, began: Instant::now(), told: Instant::now(), end: None }
+    }
+
+    fn tell(&mut self, segments: &Segments, at: i64) {
+        if self.told.elapsed() < Duration::from_secs(1) {
+            return;
+        }
+        self.told = Instant::now();
+        let end = *self.end.get_or_insert_with(|| end_of_data(segments)).max(&mut (at + 1));
+        let done = (at - self.from) as f64;
+        let percent = 100.0 * done / (end - self.from).max(1) as f64;
+        let rate = done / self.began.elapsed().as_secs_f64() / f64::from(1 << 20);
+        let rest = (end - at) >> 20;
+        tracing::info!("reading the commit log: {percent:.0} %, {rest} MiB to go at {rate:.0} MiB/s");
+    }
+}
+
+/// The end of what was ever written, at least roughly.
+fn end_of_data(segments: &Segments) -> i64 {
+    let Some(last) = segments.last() else { return 0 };
+    let mut end = 0;
+    while let Ok(Some(data)) = last.next_data(end) {
+        end = data.end;
+    }
+    last.base + end as i64
+}
+
+/// Whether the record at `at`, which is not sound, lacks a sector: one that is zero from where the record begins in it.
+///
+/// Nothing was ever written there before, and a sector reaches the disk wholly or not at all. So of a record that was not
+/// brought to disk at least one sector is as it was when the record was not there yet.
+fn never_reached_the_disk(segment: &Arc<Segment>, at: i64, next: i64) -> io::Result<bool> {
+    let end = next.min(segment.end());
+    let mut from = at;
+    let mut bytes = Vec::new();
+    while from < end {
+        let sector_end = segment.base + (from - segment.base) / SECTOR * SECTOR + SECTOR;
+        bytes.resize((sector_end.min(segment.end()) - from) as usize, 0);
+        segment.read(&mut bytes, (from - segment.base) as u64)?;
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Ok(true);
+        }
+        from = sector_end;
+    }
+    Ok(false)
+}
+
+/// No checksum covers topic and properties. If a sector of them never reached the disk it is zero, which neither can be:
+/// up to the end of the record if it is the last of both.
+fn lacks_a_sector(record: &Record<'_>, base: i64) -> bool {
+    let properties = record.properties;
+    if properties.last() == Some(&0) || record.topic.contains('\0') {
+        return true;
+    }
+    if memchr::memchr(0, properties).is_none() {
+        return false;
+    }
+    let first = record.commit_log_offset.0 - base + (record.bytes.len() - properties.len()) as i64;
+    let to_sector = ((SECTOR - first % SECTOR) % SECTOR) as usize;
+    properties
+        .get(to_sector..)
+        .is_some_and(|rest| rest.chunks_exact(SECTOR as usize).any(|sector| sector.iter().all(|byte| *byte == 0)))
 }
 
 pub(crate) enum Unsound {
@@ -581,10 +1057,10 @@ impl Window {
     }
 }
 
-/// The first sound record behind `at`, in the rest of its file or in a later one.
-fn look_ahead(segments: &Segments, damaged: &Arc<Segment>, at: i64) -> Result<Option<i64>, OpenError> {
-    for segment in segments.all().iter().filter(|segment| segment.base >= damaged.base) {
-        let from = if segment.base == damaged.base { (at - segment.base) as u64 + 1 } else { 0 };
+/// The first sound record at `at` or behind.
+pub(crate) fn look_ahead(segments: &Segments, at: i64) -> Result<Option<i64>, OpenError> {
+    for segment in segments.all().iter().filter(|segment| segment.end() > at) {
+        let from = (at - segment.base).max(0) as u64;
         let failed = |error| OpenError::Io { path: segment.path.clone(), error };
         if let Some(found) = first_sound(segment, from).map_err(failed)? {
             return Ok(Some(found));
@@ -617,20 +1093,44 @@ pub(crate) fn first_sound(segment: &Arc<Segment>, from: u64) -> io::Result<Optio
     Ok(None)
 }
 
-/// Makes everything behind the end of the log zero: Apache's recovery would take an old record there for a new one.
-fn zero_behind(segments: &Segments, end: i64) -> Result<(), OpenError> {
+/// Makes everything behind the end of the log zero: Apache's recovery would take an old record there for a new one. What is
+/// there goes to the quarantine.
+fn zero_behind(config: &StoreConfig, segments: &Segments, end: i64) -> Result<(), OpenError> {
+    let (disk, dir) = (&config.disk, config.commit_log_dir());
+    let mut names_changed = false;
     for segment in segments.all() {
         let failed = |error| OpenError::Io { path: segment.path.clone(), error };
+        if segment.end() <= end {
+            continue;
+        }
+        let at = (end - segment.base).max(0) as u64;
+        let has_data = has_data(&segment, at).map_err(failed)?;
         if segment.base >= end && segment.base > segments.first().map_or(0, |first| first.base) {
-            segments.delete(&segment).map_err(failed)?;
-        } else if segment.end() > end {
-            let at = (end - segment.base).max(0) as u64;
-            if has_data(&segment, at).map_err(failed)? {
-                segment.zero_from(at).map_err(failed)?;
+            if has_data {
+                segments.leave_out(&segment);
+                let to = quarantine::move_file(disk, &dir, &segment.path).map_err(failed)?;
+                tracing::warn!(
+                    "{} is behind the end of the commit log; moved to {}",
+                    segment.path.display(),
+                    to.display()
+                );
+            } else {
+                segments.delete(&segment).map_err(failed)?;
             }
+            names_changed = true;
+        } else if has_data {
+            if let Some(to) = quarantine::copy(disk, &dir, &segment, at, segment.size).map_err(failed)? {
+                let from = segment.path.display();
+                tracing::warn!(
+                    "what is behind the end of the commit log ({from}, byte {at}) is now in {}",
+                    to.display()
+                );
+            }
+            segment.zero_from(at).map_err(failed)?;
         }
     }
-    Ok(())
+    // They must not come back with the next power failure, when their places are taken again.
+    if names_changed { segments.sync_names().map_err(io_error(&dir)) } else { Ok(()) }
 }
 
 fn has_data(segment: &Arc<Segment>, at: u64) -> io::Result<bool> {

@@ -22,6 +22,13 @@ use crate::{Inner, Store};
 /// Entries of a queue read at a time.
 const STEP: usize = 4096;
 
+/// Attribute: how long messages of a topic are kept, in hours, as `fileReservedTime`; -1: as long as the log.
+pub const RESERVE_TIME: &str = "reserve.time";
+
+/// Attribute: how many bytes of the log the messages of a topic may take on this broker; -1: as many as they like. Apache
+/// has none like it.
+pub const RESERVE_BYTES: &str = "reserve.bytes";
+
 /// How much of a topic is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {

@@ -90,6 +90,16 @@ impl Segment {
         Arc::new(Segment { base, size, path, disk, handle: Mutex::new(None), access, fresh })
     }
 
+    /// A killed process may have made it: the next sync brings its name to disk, too.
+    pub(crate) fn may_be_fresh(&self) {
+        self.fresh.store(true, Ordering::Release);
+    }
+
+    /// Gives a file of another size the one it must have: filled up with zeros, or cut.
+    pub(crate) fn mend_size(self: &Arc<Self>) -> io::Result<()> {
+        self.disk.resize(&*self.file()?, &self.path, self.size)
+    }
+
     /// The open file.
     pub(crate) fn file(self: &Arc<Self>) -> io::Result<Arc<File>> {
         if let Some(file) = &*self.handle.lock() {
@@ -110,6 +120,11 @@ impl Segment {
             open_files.opened(self);
         }
         file
+    }
+
+    /// Is it this open file?
+    pub(crate) fn is_open_as(&self, file: &Arc<File>) -> bool {
+        self.handle.lock().as_ref().is_some_and(|handle| Arc::ptr_eq(handle, file))
     }
 
     /// Position behind its last byte.
@@ -199,22 +214,11 @@ impl OpenFiles {
     }
 }
 
-/// What stands in a directory of segments and should not.
+/// A directory cannot be read.
 #[derive(Debug)]
-pub(crate) enum ListError {
-    Io {
-        path: PathBuf,
-        error: io::Error,
-    },
-    /// A file has another size than all files there must have.
-    Size {
-        path: PathBuf,
-        size: u64,
-    },
-    /// A file's name is no position.
-    Name {
-        path: PathBuf,
-    },
+pub(crate) struct ListError {
+    pub path: PathBuf,
+    pub error: io::Error,
 }
 
 /// All files of one directory, oldest first. The directory need not exist.
@@ -232,26 +236,26 @@ impl Segments {
         Segments { disk, dir, size, access, list: RwLock::default() }
     }
 
-    /// Finds the files of `dir`, each `size` bytes long. An empty last file, left by a crash, is deleted.
-    pub(crate) fn load(disk: Disk, dir: PathBuf, size: u64, access: Access) -> Result<Segments, ListError> {
+    /// The files of `dir` whose names are positions, and those among them that have another size. Nothing is changed.
+    pub(crate) fn find(disk: Disk, dir: PathBuf, size: u64, access: Access) -> Result<Found, ListError> {
         let mut list = Vec::new();
+        let mut foreign = Vec::new();
         for Listed { path, name, size } in files_of(&dir)? {
-            let named = ListError::Name { path: path.clone() };
-            let base: i64 = name.parse().ok().filter(|base| *base >= 0).ok_or(named)?;
-            list.push((base, path, size));
+            match name.parse::<i64>().ok().filter(|base| *base >= 0 && name.bytes().all(|byte| byte.is_ascii_digit())) {
+                Some(base) => list.push((base, path, size)),
+                None => foreign.push(path),
+            }
         }
         list.sort_by_key(|(base, ..)| *base);
-        if let Some((_, path, _)) = list.pop_if(|(.., found)| *found == 0) {
-            disk.delete(&path).map_err(|error| ListError::Io { path, error })?;
-        }
-        let mut segments = Vec::with_capacity(list.len());
+        let (mut segments, mut odd) = (Vec::with_capacity(list.len()), Vec::new());
         for (base, path, found) in list {
+            let segment = Segment::existing(&disk, path, base, size, access.clone());
             if found != size {
-                return Err(ListError::Size { path, size: found });
+                odd.push((segment.clone(), found));
             }
-            segments.push(Segment::existing(&disk, path, base, size, access.clone()));
+            segments.push(segment);
         }
-        Ok(Segments { disk, dir, size, access, list: RwLock::new(segments) })
+        Ok(Found { segments: Segments { disk, dir, size, access, list: RwLock::new(segments) }, odd, foreign })
     }
 
     /// Files that were found before, whatever their sizes, in the order of their positions.
@@ -294,6 +298,16 @@ impl Segments {
         &self.dir
     }
 
+    /// Forgets a file, which stays where it is.
+    pub(crate) fn leave_out(&self, segment: &Arc<Segment>) {
+        self.list.write().retain(|other| !Arc::ptr_eq(other, segment));
+    }
+
+    /// Brings to disk which files there are.
+    pub(crate) fn sync_names(&self) -> io::Result<()> {
+        if self.dir.is_dir() { self.disk.sync_directory(&self.dir) } else { Ok(()) }
+    }
+
     /// Is it one of them, and not deleted?
     pub(crate) fn has(&self, segment: &Arc<Segment>) -> bool {
         self.list.read().iter().any(|other| Arc::ptr_eq(other, segment))
@@ -312,6 +326,16 @@ impl Segments {
         }
         Ok(reader.filter(|reader| reader.strong_count() > 0))
     }
+}
+
+/// What a directory of segments holds.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub segments: Segments,
+    /// Files of another size than they should have, and their sizes.
+    pub odd: Vec<(Arc<Segment>, u64)>,
+    /// Files whose names are no positions.
+    pub foreign: Vec<PathBuf>,
 }
 
 /// A file or directory.
@@ -333,7 +357,7 @@ pub(crate) fn directories_of(dir: &Path) -> Result<Vec<Listed>, ListError> {
 }
 
 fn entries_of(dir: &Path, directories: bool) -> Result<Vec<Listed>, ListError> {
-    let failed = |error| ListError::Io { path: dir.to_owned(), error };
+    let failed = |error| ListError { path: dir.to_owned(), error };
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(failed)?,
@@ -342,7 +366,7 @@ fn entries_of(dir: &Path, directories: bool) -> Result<Vec<Listed>, ListError> {
     for entry in entries {
         let entry = entry.map_err(failed)?;
         let path = entry.path();
-        let metadata = fs::metadata(&path).map_err(|error| ListError::Io { path: path.clone(), error })?;
+        let metadata = fs::metadata(&path).map_err(|error| ListError { path: path.clone(), error })?;
         if metadata.is_dir() == directories {
             let name = entry.file_name().to_string_lossy().into_owned();
             found.push(Listed { path, name, size: metadata.len() });

@@ -53,7 +53,11 @@ pub struct LoadError {
 #[doc(alias = "ConfigManager.persist")]
 pub fn save(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    disk.create_directory(dir)?;
+    if !dir.is_dir() {
+        disk.create_directory(dir)?;
+        // A name is on disk when the directory it stands in is.
+        dir.parent().filter(|above| above.is_dir()).map_or(Ok(()), |above| disk.sync_directory(above))?;
+    }
     let fresh = beside(path, ".tmp");
     let file = disk.replace(&fresh, bytes)?;
     disk.sync(&file, &fresh)?;

@@ -381,7 +381,8 @@ fn a_killed_store_has_all_that_was_written() {
 #[test]
 fn a_torn_tail_is_cut_wherever_it_is_torn() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+    // What is known to be on disk cannot have been torn.
+    let store = Store::open(StoreConfig { flush_interval: Duration::from_secs(3600), ..small(dir.path()) }).unwrap();
     (0..3).for_each(|n| _ = put(&store, "T", 0, &format!("m{n}")));
     let last = put(&store, "T", 0, "last");
     drop(store);
@@ -670,6 +671,97 @@ fn a_file_of_another_size_is_named() {
     fs::create_dir_all(dir.path().join("batchconsumequeue/BatchTopic/0")).unwrap();
     let error = Store::open(small(dir.path())).unwrap_err().to_string();
     assert!(error.contains("BatchTopic"), "{error}");
+}
+
+/// Two queues that take turns, killed before any entry of a queue was on disk. Also says where each record of queue 0 is.
+fn killed_at_once() -> (TempDir, Vec<usize>) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut places = Vec::new();
+    for n in 0..24 {
+        let stored = put(&store, "T", n % 2, &format!("m{}", n / 2));
+        if n % 2 == 0 {
+            places.push(stored.at.0 as usize);
+        }
+    }
+    let copy = crashed_copy(dir.path());
+    for derived in ["consumequeue", "index"] {
+        let _ = fs::remove_dir_all(copy.path().join(derived));
+    }
+    let _ = fs::remove_file(copy.path().join("checkpoint"));
+    (copy, places)
+}
+
+/// Message `n` of queue 0 is refused with its place, and all others are served.
+fn only_one_is_refused(root: &Path, n: usize, place: usize) {
+    let store = open(root);
+    assert_eq!(all(&store, "T", 1), numbered(0..12));
+    assert_eq!((store.min_offset("T", 0).0, store.max_offset("T", 0).0), (0, 12), "{n}");
+    for other in 0..12 {
+        let got = get(&store, "T", 0, other);
+        if other != n as i64 {
+            assert_eq!(bodies(&got).first(), Some(&format!("m{other}")), "{n}");
+            continue;
+        }
+        match got.status {
+            GetStatus::Damaged(damage) => {
+                assert_eq!(damage.offset.0, other);
+                // A hole at the log's first byte is told from one that is no message by pointing at its second.
+                assert!(damage.position == place as u64 || (place, damage.position) == (0, 1), "{n}: {damage}");
+            }
+            status => panic!("{n}: {status:?}"),
+        }
+    }
+}
+
+#[test]
+fn after_a_crash_a_record_that_lies_about_its_queue_offset_hides_no_other() {
+    for (n, bit) in [(0, 4), (0, 1), (3, 4), (4, 4), (5, 1), (5, 2), (8, 8), (3, 8)] {
+        let (copy, places) = killed_at_once();
+        change(&log_file(copy.path(), 0), places[n] + 27, |bytes| bytes[0] ^= bit);
+        only_one_is_refused(copy.path(), n, places[n]);
+    }
+}
+
+#[test]
+fn after_a_crash_a_damaged_message_is_named_with_its_place_though_no_queue_knew_it() {
+    for n in [0, 1, 7] {
+        let (copy, places) = killed_at_once();
+        change(&log_file(copy.path(), 0), places[n] + 88, |body| body[0] ^= 1);
+        only_one_is_refused(copy.path(), n, places[n]);
+    }
+}
+
+#[test]
+fn of_a_log_file_that_becomes_unreadable_while_it_is_open_all_is_served_that_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let stored: Vec<Stored> = (0..40).map(|n| put(&store, "T", n % 2, &format!("m{}", n / 2))).collect();
+    let file = fs::OpenOptions::new().write(true).open(log_file(dir.path(), 0)).unwrap();
+    file.set_len(stored[21].at.0 as u64 + 50).unwrap();
+    let got = get(&store, "T", 0, 0);
+    assert_eq!((got.status, got.next), (GetStatus::Found, QueueOffset(11)), "many pieces, read into one");
+    assert_eq!(bodies(&get(&store, "T", 0, 0)), numbered(0..11));
+    assert_eq!(bodies(&get(&store, "T", 1, 3)), numbered(3..10), "one run");
+    let GetStatus::Damaged(damage) = get(&store, "T", 1, 10).status else { panic!("it is not there") };
+    assert_eq!((damage.offset, damage.at), (QueueOffset(10), stored[21].at));
+    put(&store, "T", 1, "m20");
+    assert_eq!(bodies(&get(&store, "T", 1, 20)), ["m20"]);
+}
+
+#[test]
+fn the_checkpoint_follows_the_log_to_its_end_though_nothing_more_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    // Queues are brought to disk once a second: the first time before the log is.
+    let store = Store::open(StoreConfig { flush_interval: Duration::from_millis(1500), ..small(dir.path()) }).unwrap();
+    let last = put(&store, "T", 0, "m0");
+    let dispatched =
+        || i64::from_be_bytes(fs::read(dir.path().join("checkpoint")).unwrap()[40..48].try_into().unwrap());
+    let began = Instant::now();
+    while dispatched() != last.end.0 {
+        assert!(began.elapsed() < Duration::from_secs(30), "{} and not {}", dispatched(), last.end);
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

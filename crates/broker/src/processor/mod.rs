@@ -40,6 +40,7 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(deletion::delete_topic)
         .on(deletion::delete_group)
         .before_replies(Broker::write_out)
+        .on_unreadable(|broker, file, at, error| broker.store.could_not_send(file, at, error))
         .on_close(client::disconnected)
 }
 

@@ -52,10 +52,13 @@ pub(super) async fn view_message(broker: Arc<Broker>, call: Call<ViewMessage>) -
     let at = CommitLogOffset(call.request.offset);
     match broker.store.read(at) {
         Ok(Some(bytes)) => Ok(Answer::new(Empty {}).with_body(Body::Bytes(bytes))),
-        Ok(None) => Err(Reject::system_error(format!(
-            "can not find message by the offset, {at}: the log holds what lies between {:?}",
-            broker.store.commit_log_bounds()
-        ))),
+        Ok(None) => {
+            let (first, end) = broker.store.commit_log_bounds();
+            Err(Reject::system_error(format!(
+                "can not find message by the offset, {at}: the log holds {first} to {end}, and what has expired or was \
+                 deleted is not served"
+            )))
+        }
         Err(error) => Err(Reject::system_error(format!("can not find message by the offset, {at}: {error}"))),
     }
 }

@@ -26,10 +26,34 @@ use std::time::Instant;
 use store::{CommitLogOffset, PutMessage};
 
 /// SEND_MESSAGE (10), SEND_MESSAGE_V2 (310) and SEND_BATCH_MESSAGE (320).
-pub(super) async fn send_message(
+pub(super) fn send_message(
     broker: Arc<Broker>,
     call: Call<SendMessage>,
-) -> Result<Answer<SendMessageReply>, Reject> {
+) -> impl Future<Output = Result<Answer<SendMessageReply>, Reject>> {
+    // What waits below holds on to neither the request nor its body.
+    let taken = take(&broker, &call);
+    async move {
+        let Taken { end, reply, created, wait } = taken?;
+        if let Some(counter) = created {
+            // So that the topic is there after a crash, as the message is.
+            broker.topic_saved(counter).await?;
+        }
+        if wait { await_disk(&broker, end, reply).await } else { Ok(Answer::new(reply).behind_write()) }
+    }
+}
+
+/// A message that is on its way into the log.
+struct Taken {
+    /// Where its record ends.
+    end: CommitLogOffset,
+    reply: SendMessageReply,
+    /// The version of the table of topics in which its topic was created.
+    created: Option<i64>,
+    /// Its sender wants it on disk.
+    wait: bool,
+}
+
+fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, Reject> {
     let request = &call.request;
     let properties = request.properties.as_deref().unwrap_or("").as_bytes();
     let asked = Asked::read(properties)?;
@@ -40,9 +64,9 @@ pub(super) async fn send_message(
             short(&request.topic)
         )));
     }
-    let dead_letters = dead_letters(&broker, &call)?;
-    let (queues, created) = queues(&broker, request)?;
-    let queue_id = queue_id(&broker, &call, queues)?;
+    let dead_letters = dead_letters(broker, call)?;
+    let (queues, created) = queues(broker, request)?;
+    let queue_id = queue_id(broker, call, queues)?;
     let store_host = broker.store_host(&call.peer);
     let mut put = PutMessage {
         topic: &request.topic,
@@ -66,7 +90,7 @@ pub(super) async fn send_message(
     };
     let end;
     if request.batch {
-        check_batch(&broker, request, &asked, &call.body)?;
+        check_batch(broker, request, &asked, &call.body)?;
         let stored = broker.store.put_batch(&put).map_err(not_stored)?;
         let ids: Vec<String> = stored.at.iter().map(|at| offset_message_id(store_host, *at)).collect();
         reply.msg_id = ids.join(",");
@@ -78,7 +102,7 @@ pub(super) async fn send_message(
             Some(key) => Cow::Borrowed(key),
             None => Cow::Owned(new_unique_key(store_host.ip(), request.born_timestamp)),
         };
-        let mut properties = complete(&broker, properties, &asked, &unique_key);
+        let mut properties = complete(broker, properties, &asked, &unique_key);
         let mut delay_level = asked.delay_level;
         if let Some(topic) = &dead_letters {
             delay_level = 0;
@@ -105,11 +129,7 @@ pub(super) async fn send_message(
         reply.transaction_id = Some(unique_key.into_owned());
         end = stored.end;
     }
-    if let Some(counter) = created {
-        // So that the topic is there after a crash, as the message is.
-        broker.topic_saved(counter).await?;
-    }
-    if asked.wait { await_disk(&broker, end, reply).await } else { Ok(Answer::new(reply).behind_write()) }
+    Ok(Taken { end, reply, created, wait: asked.wait })
 }
 
 /// Answers when the message is on disk, if that is promised; with FLUSH_DISK_TIMEOUT (10) if it takes too long.

@@ -2,7 +2,6 @@
 
 use super::short;
 use crate::Broker;
-use crate::topics::{RESERVE_BYTES, RESERVE_TIME};
 use protocol::code::response;
 use protocol::request::Empty;
 use protocol::request::topic::CreateTopic;
@@ -11,6 +10,7 @@ use remoting::{Answer, Call, Reject};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use store::{RESERVE_BYTES, RESERVE_TIME};
 
 /// How long the answer waits for name servers. The topic is there without them; they hear of it later.
 pub(super) const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(1);

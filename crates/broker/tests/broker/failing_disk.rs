@@ -206,3 +206,30 @@ fn a_flush_of_half_a_second_holds_up_nobody_but_those_who_wait_for_it() {
 fn a_flush_of_five_seconds_bounds_what_waits_for_it() {
     check_slow(Duration::from_secs(5), 100, 1 << 20, 65);
 }
+
+#[test]
+fn a_file_that_cannot_be_read_while_it_is_sent_closes_the_connection_and_is_refused_by_name_from_then_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    let mut client = running.client();
+    for n in 0..6 {
+        assert_eq!(client.send_message("T", n % 2, "", &vec![b'0' + n as u8; 20_000]).code, 0);
+    }
+    let log = dir.path().join("commitlog/00000000000000000000");
+    let file = std::fs::OpenOptions::new().write(true).open(&log).unwrap();
+    file.set_len(50_000).unwrap(); // the third message ends behind it
+
+    let pull = |offset| Pull { queue: 0, offset, ..Pull::of("T") };
+    client.send_pull(pull(0));
+    assert!(client.is_closed(), "a reply that cannot be sent to its end");
+    let mut client = running.client();
+    assert_eq!(bodies(&client.pull(pull(0))), ["0".repeat(20_000)], "what is whole is served");
+    let refused = client.pull(pull(1));
+    let text = refused.remark.unwrap_or_default();
+    assert_eq!(refused.code, 1, "{text}");
+    for part in ["message 1 of topic `T` queue 0", log.to_str().unwrap(), "byte 4"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(client.send_message("T", 0, "", b"new").code, 0, "messages are taken");
+    assert_eq!(bodies(&client.pull(pull(3))), ["new"]);
+}

@@ -186,7 +186,10 @@ impl Info {
         if let Some(checkpoint) = &self.checkpoint {
             line(
                 pick("checkpoint  ", "检查点    "),
-                format!("{}, {}", local_time(checkpoint.timestamp), checkpoint.dispatched),
+                match checkpoint.timestamp {
+                    0 => checkpoint.dispatched.to_string(), // not all stores keep the time
+                    time => format!("{}, {}", local_time(time), checkpoint.dispatched),
+                },
             );
         }
         for topic in &self.not_readable {

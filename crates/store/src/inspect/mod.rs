@@ -56,13 +56,8 @@ pub enum LookError {
 }
 
 impl From<ListError> for LookError {
-    fn from(error: ListError) -> LookError {
-        match error {
-            ListError::Io { path, error } => LookError::Io { path, error },
-            ListError::Size { path, .. } | ListError::Name { path } => {
-                LookError::Io { path, error: io::ErrorKind::InvalidData.into() }
-            }
-        }
+    fn from(ListError { path, error }: ListError) -> LookError {
+        LookError::Io { path, error }
     }
 }
 

@@ -519,10 +519,9 @@ impl Made<'_> {
             // Messages of which nothing is left, not even their entries, were where the log was damaged.
             let (min, max) = queue.bounds();
             let last = if max > min { queue.entry(max - 1).ok().flatten() } else { None };
-            if let (Some(lost), Some(last)) = (self.lost, last)
-                && last.at < lost.at
-                && offset - max <= GAP_MAX
-            {
+            if let Some(last) = last.filter(|_| offset - max <= GAP_MAX) {
+                // Or they say now that they are of another topic, which nothing can tell from the truth.
+                let lost = self.lost.filter(|lost| last.at < lost.at).unwrap_or(Entry::lost_before(at));
                 (max..offset).for_each(|offset| publish(offset, lost));
             }
             publish(offset, Entry { at, size, tags_code });

@@ -41,7 +41,7 @@ pub struct IndexSummary {
 pub struct Summary {
     /// Commit log offset of the first byte of the log.
     pub log_min: i64,
-    /// Commit log offset behind the last record that any queue points to.
+    /// Commit log offset behind the last record that any queue points to, or that the checkpoint speaks of.
     pub log_max: i64,
     /// Files of the log.
     pub log_files: usize,
@@ -94,9 +94,12 @@ impl Directory {
             index.entries += header(file)?.count.saturating_sub(1).max(0) as u64;
         }
         let log = self.log.all();
+        let log_end = log.last().map_or(0, |last| last.end());
+        // Records of topics that were deleted are still there.
+        let dispatched = self.checkpoint.map_or(0, |checkpoint| checkpoint.dispatched.min(log_end));
         Ok(Summary {
             log_min,
-            log_max: last.map_or(log_min, |last| last.at + i64::from(last.size)),
+            log_max: last.map_or(log_min, |last| last.at + i64::from(last.size)).max(dispatched),
             log_files: log.len(),
             log_bytes_on_disk: log.iter().map(|file| bytes_on_disk(file)).sum(),
             oldest,

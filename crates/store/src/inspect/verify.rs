@@ -30,6 +30,7 @@ use crate::get::{is_extended, read_record};
 use crate::lost::{self, Lost};
 use crate::put::{is_queued, is_storable_topic};
 use crate::recover::TIMESTAMP_SLACK;
+use crate::retention::{RESERVE_BYTES, RESERVE_TIME};
 use crate::segment::{Segment, Segments};
 
 /// Entries of a queue that are read at a time.
@@ -101,11 +102,16 @@ impl Directory {
         check.verified
     }
 
-    /// Topics of `config/topics.json`; `None` if that cannot be told.
-    fn known_topics(&self) -> Option<Vec<String>> {
+    /// Topics of `config/topics.json`, and whether they have limits of their own; `None` if that cannot be told.
+    fn known_topics(&self) -> Option<BTreeMap<String, bool>> {
         let table = fs::read(self.config.root.join("config").join("topics.json")).ok()?;
         let table: serde_json::Value = json::read(&table).ok()?;
-        Some(table.get("topicConfigTable")?.as_object()?.keys().cloned().collect())
+        let limited = |topic: &serde_json::Value| {
+            let attributes = topic.get("attributes").and_then(|attributes| attributes.as_object());
+            attributes.is_some_and(|it| it.contains_key(RESERVE_TIME) || it.contains_key(RESERVE_BYTES))
+        };
+        let topics = table.get("topicConfigTable")?.as_object()?;
+        Some(topics.iter().map(|(name, topic)| (name.clone(), limited(topic))).collect())
     }
 
     /// Must queues and index have this record, as the store was left?
@@ -188,7 +194,7 @@ struct Check<'a, 'f> {
     queues: BTreeMap<String, BTreeMap<u32, QueueCheck<'a>>>,
     /// Records of topics that are gone.
     gone: BTreeMap<String, u64>,
-    known_topics: Option<Vec<String>>,
+    known_topics: Option<BTreeMap<String, bool>>,
 }
 
 impl<'a> Check<'a, '_> {
@@ -401,7 +407,8 @@ impl<'a> Check<'a, '_> {
     /// `expected` is the entry that the record should have; a tags code of `i64::MIN` is not compared.
     fn hold_against_queue(&mut self, topic: &str, queue_id: u32, offset: i64, expected: Entry, record: &Record<'_>) {
         let directory = self.directory;
-        let known = self.known_topics.as_ref().is_none_or(|known| known.iter().any(|known| known == topic));
+        let known = self.known_topics.as_ref().is_none_or(|known| known.contains_key(topic));
+        let limited = self.known_topics.as_ref().and_then(|known| known.get(topic)).is_some_and(|limited| *limited);
         let deleted = directory.is_deleted(topic, expected.at);
         let queue = self.queue(topic, queue_id);
         if deleted || queue.files.is_none() && !known {
@@ -459,7 +466,10 @@ impl<'a> Check<'a, '_> {
             return;
         }
         if !matches && !superseded {
+            let first = queue.files.and_then(Segments::first).map_or(0, |first| first.base / ENTRY_LEN as i64);
             match entry {
+                // Its time was over before that of the log.
+                None if limited && offset < first => {}
                 None if directory.is_settled(record) => {
                     queue.wrong(Kind::MissingEntry, offset, at, || "the log has the message, the queue not".to_owned());
                 }
@@ -497,6 +507,9 @@ impl<'a> Check<'a, '_> {
         let damages = &mut self.verified.damages;
         let directory = self.directory;
         let read = for_entries(files, offsets.start, offsets.end, &mut |offset, entry| {
+            if gap && entry.is_lost() {
+                return wrong(Kind::ReplacedMessage, offset, -1, "nothing of it is left, and consumers pass on");
+            }
             if !entry.is_there() || !entry.has_message() || entry.at < log_min {
                 if gap && (!entry.is_there() || entry.at >= log_min) {
                     wrong(Kind::MissingMessage, offset, -1, "the log has no record of it");
@@ -531,10 +544,8 @@ impl<'a> Check<'a, '_> {
     fn runs(&mut self, topic: &str, queue_id: u32, runs: Vec<Run>) {
         for Run { kind, first, count, at, reason } in runs {
             // What the log has lost without a trace: at its end, the queue goes on where the log does; elsewhere, it gets
-            // entries that lead to what stands in the place of damage.
-            if matches!(kind, Kind::MissingEntry | Kind::WrongEntry)
-                || kind == Kind::MissingMessage && (at >= self.verified.end || !self.verified.damages.is_empty())
-            {
+            // entries that say so.
+            if matches!(kind, Kind::MissingEntry | Kind::WrongEntry | Kind::MissingMessage) {
                 self.verified.queues.insert((topic.to_owned(), queue_id), i64::MIN);
             }
             let finding = Finding::new(kind, reason).in_queue(topic, queue_id, first);
