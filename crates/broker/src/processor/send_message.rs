@@ -57,7 +57,7 @@ fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, Reject> {
     let request = &call.request;
     let properties = request.properties.as_deref().unwrap_or("").as_bytes();
     let asked = Asked::read(properties)?;
-    let prepares = prepares(&broker, request, &asked)?;
+    let prepares = prepares(broker, request, &asked)?;
     if let Some(feature) = asked.not_brought.or(sys_flag_not_brought(request.sys_flag)) {
         return Err(Reject::not_supported(format!(
             "the message for topic[{}] asks for {feature}, which CometMQ does not do yet, see \"Not yet\" in its README; \
