@@ -24,6 +24,10 @@ interop against="cometmq" *ARGS:
     interop/python/run --against {{against}}
     interop/node/run --against {{against}}
 
+# Random SQL92 expressions, judged by CometMQ and by Apache's filter.
+filter-cases cases="100000" *ARGS:
+    interop/filter/run {{cases}} {{ARGS}}
+
 # Stores of Apache's brokers 4.4.0, 4.9.7, 5.5.0 and of CometMQ change hands, after clean stops and kills: a quarter of an hour.
 store-exchange *ARGS:
     cargo build --release

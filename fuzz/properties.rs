@@ -19,6 +19,7 @@ use protocol::request::send::{SendBack, SendMessage};
 use protocol::request::topic::CreateTopic;
 use protocol::request::{Header, Request};
 use protocol::route::{RegisterBrokerBody, TopicRoute};
+use protocol::sql92::Expression;
 use protocol::subscription::{SubscriptionData, SubscriptionGroupConfig, TagFilter};
 use protocol::topic::{DataVersion, TopicConfig};
 use std::collections::{BTreeMap, HashSet};
@@ -386,6 +387,23 @@ pub fn subscription(data: &[u8]) {
         assert!(offset_message_id(host, at).eq_ignore_ascii_case(&text));
     }
     let _ = protocol::topic::check_topic_name(&text);
+}
+
+/// An SQL92 expression, a line feed, properties. What is read of it is an expression by itself, and says the same.
+pub fn sql92(data: &[u8]) {
+    let cut = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
+    let (text, properties) =
+        (String::from_utf8_lossy(&data[..cut]), Properties(data.get(cut + 1..).unwrap_or_default()));
+    let Ok(expression) = Expression::parse(&text) else { return };
+    let verdict = expression.evaluate(&properties);
+    assert_eq!(expression.matches(&properties), verdict == Ok(Some(true)));
+    let read = &text[..text.len() - expression.ignored().map_or(0, str::len)];
+    let again = Expression::parse(read).expect("what was read of it");
+    assert_eq!((again.evaluate(&properties), again.ignored()), (verdict, None), "{text:?}");
+    let negated = Expression::parse(&format!("NOT ({read}\n)"));
+    if let Ok(negated) = negated {
+        assert_eq!(negated.evaluate(&properties), verdict.map(|verdict| verdict.map(|verdict| !verdict)), "{text:?}");
+    }
 }
 
 /// A store whose files are not what it wrote. The first byte says whether it was closed or killed; then, 8 bytes each:

@@ -94,7 +94,7 @@ def main(client, scenarios, prepare):
     begun = time.monotonic()
     verdicts = []
     try:
-        settings = {"mappedFileSizeCommitLog": str(64 << 20), "enablePropertyFilter": "true", "diskMaxUsedSpaceRatio": "97"}
+        settings = {"mappedFileSizeCommitLog": str(64 << 20), "diskMaxUsedSpaceRatio": "97"}
         if options.against == "apache":
             # A request that waited 200 ms is refused, a oneway then is lost: a JVM that just started is that slow.
             settings["waitTimeMillsInSendQueue"] = "5000"

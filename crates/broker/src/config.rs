@@ -195,6 +195,9 @@ pub struct Config {
     /// The most messages that a pull takes along, whatever the client asks. Left at its default, up to 1024.
     /// Key: `maxTransferCountOnMessageInMemory`. Default: 32.
     pub max_transfer_count_in_memory: usize,
+    /// Consumers may filter by SQL92 expressions. Apache's default is false.
+    /// Key: `enablePropertyFilter`. Default: true.
+    pub property_filter: bool,
     /// Clients may use lite pull.
     /// Key: `litePullMessageEnable`. Default: true.
     pub lite_pull: bool,
@@ -269,6 +272,7 @@ impl Default for Config {
             short_polling: Duration::from_secs(1),
             max_transfer_bytes_in_memory: 256 * 1024,
             max_transfer_count_in_memory: 32,
+            property_filter: true,
             lite_pull: true,
             notify_consumer_ids_changed: true,
             flush_consumer_offset_interval: Duration::from_secs(5),
@@ -412,6 +416,7 @@ impl Config {
             ("shortPollingTimeMills", Millis(&mut self.short_polling, MILLIS)),
             ("maxTransferBytesOnMessageInMemory", Size(&mut self.max_transfer_bytes_in_memory, SIZE, 1)),
             ("maxTransferCountOnMessageInMemory", Size(&mut self.max_transfer_count_in_memory, SIZE, 1)),
+            ("enablePropertyFilter", Flag(&mut self.property_filter)),
             ("litePullMessageEnable", Flag(&mut self.lite_pull)),
             ("notifyConsumerIdsChangedEnable", Flag(&mut self.notify_consumer_ids_changed)),
             ("flushConsumerOffsetInterval", Millis(&mut self.flush_consumer_offset_interval, MILLIS)),

@@ -12,6 +12,7 @@ pub mod config;
 pub mod consumers;
 pub mod delay;
 mod deletion;
+pub mod filter;
 pub mod groups;
 pub mod locks;
 pub mod offsets;
@@ -31,6 +32,7 @@ use adopt::{Fate, Finding, InspectError};
 use config::FlushDiskType;
 use consumers::Consumers;
 use delay::Delay;
+use filter::Filters;
 use groups::Groups;
 use locks::QueueLocks;
 use offsets::ConsumerOffsets;
@@ -68,6 +70,8 @@ pub struct Broker {
     pub producers: Mutex<Producers>,
     /// Who consumes.
     pub consumers: RwLock<Consumers>,
+    /// The SQL92 expressions of subscriptions.
+    pub filters: Filters,
     /// Who consumes which queue in order.
     pub locks: Mutex<QueueLocks>,
     /// Messages that are due later.
@@ -127,6 +131,7 @@ impl Broker {
             transactions_earlier: Mutex::default(),
             producers: Mutex::default(),
             consumers: RwLock::default(),
+            filters: Filters::default(),
             locks: Mutex::default(),
             delay: Delay::open(&config, &store)?,
             region: config.region_id.as_str().into(),

@@ -194,6 +194,17 @@ fn subscriptions() -> Vec<Vec<u8>> {
     .into()
 }
 
+fn expressions() -> Vec<Vec<u8>> {
+    [
+        "a > 5 AND b <= 5.5 OR NOT (c = 'it''s' AND d IS NOT NULL)\na\x016\x02b\x015\x02c\x01x\x02",
+        "a BETWEEN -1 AND 3000000000L or a NOT IN ('x','', '5')\na\x015",
+        "a CONTAINS 'x' = b NOT STARTSWITH 'y' <> c ENDSWITH '杭'/* c */ TRUE\na\x01x\x02b\x01x\x02c\x01杭",
+        "a = b IS NULL -- none\n",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .into()
+}
+
 /// The first byte: closed or killed. Then which file, what, where (2), how much, with what (3).
 fn damages() -> Vec<Vec<u8>> {
     let mut damages = vec![vec![0], vec![1]];
@@ -218,6 +229,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
         "tables" => tables(),
         "conf" => confs(),
         "subscription" => subscriptions(),
+        "sql92" => expressions(),
         "recovery" => damages(),
         other => panic!("no seeds for {other}"),
     }
@@ -260,5 +272,6 @@ properties! {
     tables: 200,
     conf: 300,
     subscription: 2000,
+    sql92: 3000,
     recovery: 150,
 }

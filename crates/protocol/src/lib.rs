@@ -12,5 +12,6 @@ pub mod properties;
 pub mod record;
 pub mod request;
 pub mod route;
+pub mod sql92;
 pub mod subscription;
 pub mod topic;

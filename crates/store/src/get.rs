@@ -1,6 +1,7 @@
 //! Read path: from a queue offset to records, as files or as bytes.
 //!
-//! 1. take entries from the queue, by tags code, up to the limits
+//! 1. take entries from the queue, by tags code, up to the limits; where properties decide, look at the records of so many
+//!    entries as one turn may cost, and keep those that are wanted
 //! 2. join records that follow one another in the log to runs
 //! 3. hand out a run as a piece of its file, to be sent without a copy, or as checked bytes
 //!
@@ -28,6 +29,10 @@ use crate::{Inner, Store};
 
 /// Queue entries looked at in one call, unless more messages are wanted.
 const SCAN_ENTRIES: usize = 800;
+/// Bytes of records looked at in one call where properties decide: about as long as it takes to send as many.
+const LOOKED_AT_BYTES: usize = 256 << 10;
+/// Bytes of records read at a time to look at them, unless one alone is larger.
+const LOOK_STEP_BYTES: usize = 64 << 10;
 /// Entries taken from a queue at a time.
 const SCAN_STEP: usize = 256;
 /// With more pieces than this, they are read into one.
@@ -179,7 +184,26 @@ impl Store {
         let Some(queue) = self.inner.queues.get(topic, queue_id) else {
             return nothing(GetStatus::NoMatchedLogicQueue, 0, (0, 0));
         };
-        self.inner.get_message(&queue, from.0, max_count, max_bytes, filter)
+        self.inner.get_message(&queue, from.0, max_count, max_bytes, Filter::Codes(filter))
+    }
+
+    /// As [`Store::get_message`], but `filter` is asked with the record of each message.
+    ///
+    /// At most 800 messages or 256 KiB of records are looked at in one call, so that a rare match does not keep the caller:
+    /// with [`GetStatus::NoMatchedMessage`], the next call goes on from [`Got::next`].
+    pub fn get_matching(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        from: QueueOffset,
+        max_count: usize,
+        max_bytes: usize,
+        filter: &dyn Fn(&Record) -> bool,
+    ) -> Got {
+        let Some(queue) = self.inner.queues.get(topic, queue_id) else {
+            return nothing(GetStatus::NoMatchedLogicQueue, 0, (0, 0));
+        };
+        self.inner.get_message(&queue, from.0, max_count, max_bytes, Filter::Records(filter))
     }
 
     /// The record at `at`, checked. `None` if the log begins behind it or ends before it, or if its topic was deleted since
@@ -218,6 +242,15 @@ fn nothing(status: GetStatus, next: i64, (min, max): (i64, i64)) -> Got {
     }
 }
 
+/// Which messages are wanted.
+#[derive(Clone, Copy)]
+pub(crate) enum Filter<'a> {
+    /// By their tags codes, which stand in the queue.
+    Codes(&'a dyn Fn(i64) -> bool),
+    /// By what stands in the log.
+    Records(&'a dyn Fn(&Record) -> bool),
+}
+
 /// A message that is wanted.
 #[derive(Clone, Copy)]
 struct Wanted {
@@ -232,7 +265,7 @@ impl Inner {
         from: i64,
         max_count: usize,
         max_bytes: usize,
-        filter: &dyn Fn(i64) -> bool,
+        filter: Filter,
     ) -> Got {
         let got = self.get_by_entries(queue, from, max_count, max_bytes, filter);
         match &got.status {
@@ -244,14 +277,7 @@ impl Inner {
         }
     }
 
-    fn get_by_entries(
-        &self,
-        queue: &Queue,
-        from: i64,
-        max_count: usize,
-        max_bytes: usize,
-        filter: &dyn Fn(i64) -> bool,
-    ) -> Got {
+    fn get_by_entries(&self, queue: &Queue, from: i64, max_count: usize, max_bytes: usize, filter: Filter) -> Got {
         let (min, max) = queue.bounds();
         let got = |status, next| nothing(status, next, (min, max));
         if max == 0 {
@@ -268,9 +294,14 @@ impl Inner {
         let mut wanted: Vec<Wanted> = Vec::new();
         let mut stopped = None;
         let (mut next, mut bytes) = (from, 0);
-        let scan_end = max.min(from.saturating_add(SCAN_ENTRIES.max(max_count) as i64));
-        'scan: while next < scan_end && wanted.len() < max_count {
-            let step = if next == from { max_count.max(1) } else { SCAN_STEP };
+        // Where records decide, this is how many are looked at; `select` keeps what the caller asked for.
+        let (count_end, bytes_end) = match filter {
+            Filter::Codes(_) => (max_count, max_bytes),
+            Filter::Records(_) => (SCAN_ENTRIES, LOOKED_AT_BYTES),
+        };
+        let scan_end = max.min(from.saturating_add(SCAN_ENTRIES.max(count_end) as i64));
+        'scan: while next < scan_end && wanted.len() < count_end {
+            let step = if next == from { count_end.max(1) } else { SCAN_STEP };
             let entries = match queue.entries(next, step.min((scan_end - next) as usize)) {
                 Ok(entries) if !entries.is_empty() => entries,
                 Ok(_) => break,
@@ -286,12 +317,14 @@ impl Inner {
                     stopped = Some(self.damage(queue, next, entry.at, reason));
                     break 'scan;
                 }
-                if !(is_extended(entry.tags_code) || filter(entry.tags_code)) {
+                if let Filter::Codes(passes) = filter
+                    && !(is_extended(entry.tags_code) || passes(entry.tags_code))
+                {
                     next += 1;
                     continue;
                 }
                 let size = entry.size as usize;
-                if !wanted.is_empty() && bytes + size > max_bytes {
+                if !wanted.is_empty() && bytes + size > bytes_end {
                     break 'scan;
                 }
                 if entry.at < log_min {
@@ -303,10 +336,13 @@ impl Inner {
                 bytes += size;
                 wanted.push(Wanted { offset: next, entry });
                 next += 1;
-                if wanted.len() == max_count {
+                if wanted.len() == count_end {
                     break 'scan;
                 }
             }
+        }
+        if let Filter::Records(passes) = filter {
+            (wanted, next) = self.select(queue, &wanted, next, max_count, max_bytes, passes);
         }
 
         let (parts, count, bytes, damage) = self.fetch(queue, &wanted);
@@ -328,6 +364,71 @@ impl Inner {
             _ => GetStatus::NoMatchedMessage,
         };
         Got { status, parts, bytes, count, next: QueueOffset(next), min: QueueOffset(min), max: QueueOffset(max) }
+    }
+
+    /// Those of `looked_at` whose records pass, up to the limits, and the offset to go on from: `next` if all were looked at.
+    ///
+    /// What cannot be read, and what is damaged, passes too: `fetch` comes upon it, and tells.
+    fn select(
+        &self,
+        queue: &Queue,
+        looked_at: &[Wanted],
+        next: i64,
+        max_count: usize,
+        max_bytes: usize,
+        passes: &dyn Fn(&Record) -> bool,
+    ) -> (Vec<Wanted>, i64) {
+        let mut kept: Vec<Wanted> = Vec::new();
+        let mut bytes = 0;
+        let mut span = Vec::new();
+        let mut rest = looked_at;
+        while let Some(first) = rest.first() {
+            let (together, after) = rest.split_at(self.close_together(rest));
+            rest = after;
+            let begin = first.entry.at;
+            let end = together.last().map_or(begin, |last| last.entry.at + i64::from(last.entry.size));
+            let read = self.place(CommitLogOffset(begin)).filter(|(segment, _)| end <= segment.end()).is_some_and(
+                |(segment, position)| {
+                    span.resize((end - begin) as usize, 0);
+                    segment.read(&mut span, position).is_ok()
+                },
+            );
+            for wanted in together {
+                let (at, size) = (wanted.entry.at, wanted.entry.size as usize);
+                let record =
+                    if read { span.get((at - begin) as usize..).and_then(|bytes| bytes.get(..size)) } else { None };
+                let sound = record
+                    .filter(|bytes| self.log.is_known_good(at) || check(bytes, at, Some((queue, wanted))).is_ok());
+                if sound.and_then(|bytes| Record::parse(bytes).ok()).is_some_and(|record| !passes(&record)) {
+                    continue;
+                }
+                if kept.len() >= max_count.max(1) || !kept.is_empty() && bytes + size > max_bytes {
+                    return (kept, wanted.offset);
+                }
+                bytes += size;
+                kept.push(*wanted);
+            }
+        }
+        (kept, next)
+    }
+
+    /// How many of these are read at once: at least one, in one file, with not too much between them.
+    fn close_together(&self, wanted: &[Wanted]) -> usize {
+        let Some((first, others)) = wanted.split_first() else { return 0 };
+        let Some((segment, _)) = self.place(CommitLogOffset(first.entry.at)) else { return 1 };
+        let mut useful = i64::from(first.entry.size);
+        let mut end = first.entry.at + useful;
+        let more = others.iter().take_while(|wanted| {
+            let begin = wanted.entry.at;
+            let after = begin + i64::from(wanted.entry.size);
+            useful += i64::from(wanted.entry.size);
+            let close = begin >= end
+                && after <= segment.end()
+                && after - first.entry.at <= (LOOK_STEP_BYTES as i64).min(SPAN_FACTOR as i64 * useful);
+            end = after;
+            close
+        });
+        1 + more.count()
     }
 
     /// Records of `wanted` up to the first that is damaged.
@@ -666,8 +767,11 @@ fn join(runs: &[Run], bytes: usize) -> io::Result<Vec<Part>> {
             n = after;
             continue;
         }
-        span.resize((end - *first) as usize, 0);
-        segment.read(&mut span, *first)?;
+        let span_len = (end - *first) as usize;
+        if span.len() < span_len {
+            span = vec![0; span_len];
+        }
+        segment.read(&mut span[..span_len], *first)?;
         for run in &runs[n..after] {
             if let Run::File { position, len, .. } = run {
                 let at = (*position - *first) as usize;

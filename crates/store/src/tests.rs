@@ -205,6 +205,63 @@ fn tags_are_filtered_by_code_before_the_log_is_read() {
     assert_eq!((none.status, none.next), (GetStatus::NoMatchedMessage, QueueOffset(100)));
 }
 
+/// Of a message that `numbered_in_groups` put.
+fn group_of(record: &protocol::record::Record) -> Option<u32> {
+    record.properties().get("group")?.parse().ok()
+}
+
+/// Messages m0, m1, … of queue 0, every n-th of group n % 10; between them messages of another queue.
+fn numbered_in_groups(store: &Store, count: usize, body_len: usize) {
+    for n in 0..count {
+        let properties = format!("group\x01{}\x02", n % 10);
+        let body = format!("{:body_len$}", format!("m{n}"));
+        store.put_message(&message("T", 0, body.as_bytes(), properties.as_bytes())).unwrap();
+        if n % 3 == 0 {
+            store.put_message(&message("T", 1, &vec![b'x'; n % 700], b"")).unwrap();
+        }
+    }
+    store.write_out().unwrap();
+}
+
+#[test]
+fn records_are_kept_or_dropped_by_their_properties() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    numbered_in_groups(&store, 1000, 0);
+    let third = |record: &protocol::record::Record| group_of(record) == Some(3);
+    let got = store.get_matching("T", 0, QueueOffset(0), 4, 1 << 20, &third);
+    assert_eq!(bodies(&got), ["m3", "m13", "m23", "m33"]);
+    assert_eq!(got.next, QueueOffset(43), "up to the first that has no room");
+    let sized = store.get_matching("T", 0, QueueOffset(4), 32, got.bytes / 2 + 10, &third);
+    assert_eq!((bodies(&sized), sized.next), (vec!["m13".to_owned(), "m23".to_owned()], QueueOffset(33)));
+    let one = store.get_matching("T", 0, QueueOffset(0), 32, 1, &third);
+    assert_eq!((bodies(&one), one.next), (vec!["m3".to_owned()], QueueOffset(13)));
+    let all = store.get_matching("T", 0, QueueOffset(0), 1000, 1 << 20, &|_| true);
+    assert_eq!((all.count, all.next), (800, QueueOffset(800)));
+    let end = store.get_matching("T", 0, QueueOffset(800), 1000, 1 << 20, &|_| true);
+    assert_eq!((end.count, end.next), (200, QueueOffset(1000)));
+    assert_eq!(store.get_matching("T", 0, QueueOffset(1000), 1, 1, &third).status, GetStatus::OffsetOverflowOne);
+    assert_eq!(store.get_matching("U", 0, QueueOffset(0), 1, 1, &third).status, GetStatus::NoMatchedLogicQueue);
+}
+
+#[test]
+fn a_rare_match_costs_no_call_more_than_its_share() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    numbered_in_groups(&store, 1000, 2000);
+    let looked = std::cell::Cell::new(0);
+    let none = |_: &protocol::record::Record| {
+        looked.set(looked.get() + 1);
+        false
+    };
+    let got = store.get_matching("T", 0, QueueOffset(0), 32, 1 << 20, &none);
+    assert_eq!(got.status, GetStatus::NoMatchedMessage);
+    assert_eq!(got.next, QueueOffset(looked.get()));
+    assert!((100..132).contains(&got.next.0), "256 KiB of records of 2 KiB: {}", got.next);
+    let next = store.get_matching("T", 0, got.next, 32, 1 << 20, &none);
+    assert!(next.next.0 > got.next.0 + 100);
+}
+
 #[test]
 fn scattered_records_come_in_one_piece() {
     let dir = tempfile::tempdir().unwrap();
@@ -367,6 +424,12 @@ fn a_damaged_message_is_refused_by_name_and_its_neighbours_stay() {
         assert_eq!((damage.topic.as_str(), damage.queue_id, damage.offset), ("T", 0, QueueOffset(5)));
         assert!(damage.to_string().contains("00000000000000000000"), "{damage}");
         assert_eq!((at.count, at.next), (0, QueueOffset(6)));
+        let dropped = store.get_matching("T", 0, QueueOffset(3), 32, 1 << 20, &|_| false);
+        assert_eq!(
+            (dropped.status, dropped.next),
+            (at.status, QueueOffset(6)),
+            "nor is it dropped in silence by a filter"
+        );
         assert_eq!(bodies(&get(&store, "T", 0, 6)), numbered(6..10));
         assert!(store.read(bad.at).is_err());
         assert_eq!(put(&store, "T", 0, "m10").queue_offset, QueueOffset(10));

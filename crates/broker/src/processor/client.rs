@@ -43,6 +43,10 @@ pub(super) async fn heartbeat(broker: Arc<Broker>, call: Call<Heartbeat>) -> Res
     let mut ask_subscriptions = false;
     for consumer in data.consumer_data_set {
         let name = consumer.group_name.clone();
+        for subscription in consumer.subscription_data_set.iter().filter(|subscription| !subscription.is_tags()) {
+            // A wrong one is told here and refused when it pulls, as in Apache's brokers.
+            let _ = broker.expression(&subscription.expression_type, &subscription.sub_string);
+        }
         // Without the group, its pulls are refused with the reason.
         let Some(group) = broker.groups.get_or_create(&name, crate::now_millis()) else { continue };
         if group.retry_queue_nums > 0 {
@@ -110,26 +114,20 @@ pub(super) async fn consumer_list(broker: Arc<Broker>, call: Call<GetConsumerLis
 }
 
 /// CHECK_CLIENT_CONFIG (46): can we filter by this subscription?
-pub(super) async fn check_config(_: Arc<Broker>, call: Call<CheckClientConfig>) -> Result<Answer<Empty>, Reject> {
+pub(super) async fn check_config(broker: Arc<Broker>, call: Call<CheckClientConfig>) -> Result<Answer<Empty>, Reject> {
     let body: CheckClientBody =
         json::read(&call.body).map_err(|error| Reject::system_error(format!("the body of the check: {error}")))?;
     match body.subscription_data {
-        Some(subscription) if !subscription.is_tags() => Err(unknown_filter(&subscription.expression_type)),
+        Some(subscription) if !subscription.is_tags() => {
+            broker.expression(&subscription.expression_type, &subscription.sub_string)?;
+            Ok(Empty {}.into())
+        }
         Some(subscription) => match SubscriptionData::tags(&subscription.topic, &subscription.sub_string) {
             Ok(_) => Ok(Empty {}.into()),
             Err(bad) => Err(Reject::new(response::SUBSCRIPTION_PARSE_FAILED, bad.to_string())),
         },
         None => Ok(Empty {}.into()),
     }
-}
-
-/// Filters other than by tags.
-pub(super) fn unknown_filter(expression_type: &str) -> Reject {
-    Reject::not_supported(format!(
-        "The broker does not support consumer to filter message by {}: CometMQ does not filter by SQL92 expressions yet; \
-         subscribe by tags, see \"Not yet\" in its README",
-        super::short(expression_type)
-    ))
 }
 
 /// A connection is gone.

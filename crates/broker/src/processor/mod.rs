@@ -80,7 +80,7 @@ fn no_such_group(group: &str) -> Reject {
 }
 
 /// A name that someone sent, for a sentence: not longer than a legal one.
-fn short(name: &str) -> &str {
+pub(crate) fn short(name: &str) -> &str {
     match name.char_indices().nth(256) {
         Some((end, _)) => &name[..end],
         None => name,

@@ -3,12 +3,12 @@
 //! A pull that finds nothing is held: a parked future that awaits a message or its deadline. A message that does not
 //! pass the filter does not end it.
 
-use super::client::unknown_filter;
 use super::{no_such_topic, short};
 use crate::Broker;
 use protocol::code::request::LITE_PULL_MESSAGE;
 use protocol::code::response;
 use protocol::request::pull::{PullMessage, PullMessageReply};
+use protocol::sql92::Expression;
 use protocol::subscription::{SQL92, SubscriptionData, TagFilter};
 use protocol::topic::{PERM_READ, SCHEDULE_TOPIC};
 use remoting::reply::Part;
@@ -42,7 +42,6 @@ pub(super) async fn pull_message(
     let request = &call.request;
     let queue_id = allowed(&broker, &call)?;
     let filter = filter(&broker, request)?;
-    let passes = |code: i64| filter.passes(code);
     let max_count = (request.max_msg_nums.max(1) as usize).min(match broker.config.max_transfer_count_in_memory {
         APACHE_COUNT => COUNT_MAX,
         set => set,
@@ -51,7 +50,17 @@ pub(super) async fn pull_message(
         Some(bytes) if bytes > 0 => (bytes as usize).min(broker.config.max_transfer_bytes_in_memory),
         _ => broker.config.max_transfer_bytes_in_memory,
     };
-    let get = |from| broker.store.get_message(&request.topic, queue_id, from, max_count, max_bytes, &passes);
+    let get = |from| {
+        let (store, topic) = (&broker.store, &request.topic);
+        match &filter {
+            Filter::Tags(tags) => {
+                store.get_message(topic, queue_id, from, max_count, max_bytes, &|code| tags.passes(code))
+            }
+            Filter::Sql(expression) => store.get_matching(topic, queue_id, from, max_count, max_bytes, &|record| {
+                expression.matches(&record.properties())
+            }),
+        }
+    };
 
     let first = QueueOffset(request.queue_offset);
     let mut from = first;
@@ -64,7 +73,8 @@ pub(super) async fn pull_message(
         match got.status {
             GetStatus::Found => return Ok(found(got)),
             GetStatus::Damaged(damage) => return Err(Reject::system_error(damage.to_string())),
-            GetStatus::NoMatchedMessage | GetStatus::MessageWasRemoving if hold.is_none() => {
+            // With more to look at, the client asks again: other connections have their turn between.
+            GetStatus::NoMatchedMessage | GetStatus::MessageWasRemoving if hold.is_none() || got.next < got.max => {
                 return Ok(nothing(response::PULL_RETRY_IMMEDIATELY, got));
             }
             GetStatus::NoMatchedMessage | GetStatus::MessageWasRemoving => from = got.next,
@@ -205,24 +215,27 @@ fn allowed(broker: &Broker, call: &Call<PullMessage>) -> Result<u32, Reject> {
     }
 }
 
+/// Which messages of the queue are wanted.
+enum Filter {
+    Tags(TagFilter),
+    Sql(Arc<Expression>),
+}
+
 /// What of the queue does it want?
-fn filter(broker: &Broker, request: &PullMessage) -> Result<TagFilter, Reject> {
+fn filter(broker: &Broker, request: &PullMessage) -> Result<Filter, Reject> {
     if request.sys_flag & PullMessage::SUBSCRIPTION != 0 {
+        let expression = request.subscription.as_deref().unwrap_or("");
         return match request.expression_type.as_deref() {
-            None | Some("" | protocol::subscription::TAG) => {
-                let expression = request.subscription.as_deref().unwrap_or("");
-                match SubscriptionData::tags(&request.topic, expression) {
-                    Ok(subscription) => Ok(subscription.filter()),
-                    Err(bad) => Err(Reject::new(
-                        response::SUBSCRIPTION_PARSE_FAILED,
-                        format!("parse the consumer's subscription failed: {bad}"),
-                    )),
-                }
-            }
-            Some(other) => Err(unknown_filter(other)),
+            None | Some("" | protocol::subscription::TAG) => match SubscriptionData::tags(&request.topic, expression) {
+                Ok(subscription) => Ok(Filter::Tags(subscription.filter())),
+                Err(bad) => Err(Reject::new(
+                    response::SUBSCRIPTION_PARSE_FAILED,
+                    format!("parse the consumer's subscription failed: {bad}"),
+                )),
+            },
+            Some(other) => broker.expression(other, expression).map(Filter::Sql),
         };
     }
-    let consumers = broker.consumers.read();
     let refused = |code, remark: &str| {
         let (group, topic) = (short(&request.consumer_group), short(&request.topic));
         Err(Reject::new(
@@ -230,19 +243,31 @@ fn filter(broker: &Broker, request: &PullMessage) -> Result<TagFilter, Reject> {
             format!("{remark}: group[{group}], topic[{topic}]; it comes with the client's heartbeat"),
         ))
     };
-    let Some(group) = consumers.get(&request.consumer_group) else {
-        return refused(response::SUBSCRIPTION_NOT_EXIST, "the consumer's group info not exist");
+    let subscription = match broker.consumers.read().get(&request.consumer_group) {
+        Some(group) => group.subscriptions.get(&request.topic).cloned(),
+        None => return refused(response::SUBSCRIPTION_NOT_EXIST, "the consumer's group info not exist"),
     };
-    let Some(subscription) = group.subscriptions.get(&request.topic) else {
+    let Some(subscription) = subscription else {
         return refused(response::SUBSCRIPTION_NOT_EXIST, "the consumer's subscription not exist");
     };
-    if request.expression_type.as_deref() == Some(SQL92) || !subscription.is_tags() {
-        return Err(unknown_filter(&subscription.expression_type));
-    }
     if subscription.sub_version < request.sub_version.unwrap_or(0) {
+        if !subscription.is_tags() || request.expression_type.as_deref() == Some(SQL92) {
+            // Who filters by properties relies on the broker: nothing that is not wanted may pass.
+            return refused(response::SUBSCRIPTION_NOT_LATEST, "the consumer's subscription not latest");
+        }
         // Its heartbeat is still to come. Apache refuses (25), and a client whose heartbeat was held up stands still for
         // up to 30 s. All clients filter by tags themselves, too: so it gets everything until then.
-        return Ok(TagFilter::All);
+        return Ok(Filter::Tags(TagFilter::All));
     }
-    Ok(subscription.filter())
+    if subscription.is_tags() {
+        return Ok(Filter::Tags(subscription.filter()));
+    }
+    match broker.expression(&subscription.expression_type, &subscription.sub_string) {
+        Ok(expression) => Ok(Filter::Sql(expression)),
+        Err(Reject { code: response::SUBSCRIPTION_PARSE_FAILED, remark, .. }) => Err(Reject::new(
+            response::FILTER_DATA_NOT_EXIST,
+            format!("The broker's consumer filter data is not exist! Your expression may be wrong! {remark}"),
+        )),
+        Err(other) => Err(other),
+    }
 }

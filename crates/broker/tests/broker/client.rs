@@ -167,6 +167,18 @@ impl Client {
         }
     }
 
+    /// Tells what a group subscribes to: topic, type, expression and version. Answers with the response.
+    pub fn subscribe(&mut self, group: &str, subscription: (&str, &str, &str, i64)) -> Command {
+        let (topic, expression_type, expression, version) = subscription;
+        let heartbeat = serde_json::json!({ "clientID": "c", "consumerDataSet": [{
+            "groupName": group,
+            "subscriptionDataSet": [{
+                "topic": topic, "expressionType": expression_type, "subString": expression, "subVersion": version
+            }],
+        }]});
+        self.ask(34, &[], heartbeat.to_string().as_bytes())
+    }
+
     /// Reads on until the broker closes the connection. False: it waits for more, and does not.
     pub fn is_closed(&mut self) -> bool {
         let mut chunk = [0; 65536];

@@ -7,6 +7,7 @@ mod consuming;
 mod delays;
 mod deleting;
 mod failing_disk;
+mod filtering;
 mod groups;
 mod refusals;
 mod sending;

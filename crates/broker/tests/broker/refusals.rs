@@ -56,35 +56,6 @@ fn what_is_not_brought_yet_is_refused_by_name() {
     for code in [324, 325, 22, 200_050] {
         assert_eq!(client.ask(code, &[], b"").code, 3, "{code}");
     }
-
-    let sql = r#"{"topic":"T","subString":"a > 1","expressionType":"SQL92","subVersion":1}"#;
-    let heartbeat =
-        format!(r#"{{"clientID":"c","consumerDataSet":[{{"groupName":"CG","subscriptionDataSet":[{sql}]}}]}}"#);
-    assert_eq!(client.ask(34, &[], heartbeat.as_bytes()).code, 0, "a heartbeat with it is welcome");
-    let check = format!(r#"{{"clientId":"c","group":"CG","subscriptionData":{sql}}}"#);
-    let answer = client.ask(46, &[], check.as_bytes());
-    assert_eq!(answer.code, 3);
-    assert!(answer.remark.unwrap().contains("SQL92"));
-    client.send_message("T", 0, "", b"x");
-    let pull = |flag: &str| {
-        [
-            ("consumerGroup", "CG"),
-            ("topic", "T"),
-            ("queueId", "0"),
-            ("queueOffset", "0"),
-            ("maxMsgNums", "32"),
-            ("sysFlag", flag),
-            ("commitOffset", "0"),
-            ("subscription", "a > 1"),
-            ("expressionType", "SQL92"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    };
-    for flag in ["0", "4"] {
-        let fields = pull(flag);
-        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(client.ask(11, &fields, b"").code, 3, "{flag}");
-    }
 }
 
 #[test]

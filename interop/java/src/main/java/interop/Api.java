@@ -4,6 +4,7 @@ import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.util.Map;
 import org.apache.rocketmq.client.MQAdmin;
+import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.common.message.MessageExt;
 
 /**
@@ -42,6 +43,12 @@ final class Api {
             }
         }
         throw new NoSuchMethodException("setMessageModel");
+    }
+
+    /** Makes a client tell its brokers at once what it wants, and learn from them what they can. */
+    static void heartbeat(DefaultMQPullConsumer consumer) throws Exception {
+        Object factory = consumer.getDefaultMQPullConsumerImpl().getRebalanceImpl().getmQClientFactory();
+        call(factory.getClass().getMethod("sendHeartbeatToAllBrokerWithLock"), factory);
     }
 
     static boolean hasLitePull() {

@@ -67,6 +67,7 @@ public final class Interop {
         Clustering.scenarios(suite);
         Pulling.scenarios(suite);
         LitePulling.scenarios(suite);
+        Filtering.scenarios(suite);
         Retrying.scenarios(suite);
         Delaying.scenarios(suite);
         Transacting.scenarios(suite);

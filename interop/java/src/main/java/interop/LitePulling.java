@@ -25,7 +25,7 @@ final class LitePulling {
             .fact("assign and seek: to an offset, to the begin, to the end, by time", LitePulling::assignAndSeek);
     }
 
-    private static DefaultLitePullConsumer consumer(Mq mq, String group) {
+    static DefaultLitePullConsumer consumer(Mq mq, String group) {
         DefaultLitePullConsumer consumer = new DefaultLitePullConsumer(group);
         consumer.setNamesrvAddr(mq.namesrv);
         consumer.setInstanceName(Mq.fresh("i"));
@@ -34,7 +34,7 @@ final class LitePulling {
         return consumer;
     }
 
-    private static List<MessageExt> poll(DefaultLitePullConsumer consumer, int count) throws Exception {
+    static List<MessageExt> poll(DefaultLitePullConsumer consumer, int count) throws Exception {
         List<MessageExt> got = new ArrayList<>();
         Mq.await(count + " messages polled", () -> {
             got.addAll(consumer.poll(100));

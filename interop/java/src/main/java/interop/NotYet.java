@@ -4,10 +4,6 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 
 import java.util.List;
 import java.util.Map;
-import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
-import org.apache.rocketmq.client.consumer.MessageSelector;
-import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
-import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageAccessor;
@@ -21,23 +17,10 @@ final class NotYet {
     static void scenarios(Suite suite) {
         suite.area("not yet")
             .unless(() -> Interop.againstApache() ? "Apache has it" : null)
-            .fact("an SQL92 subscription is refused with code 3", NotYet::sql92)
             .fact("a timer message is refused with code 3", NotYet::timer)
             .fact("POP, ACL and administration codes answer 3 with a sentence", NotYet::codes)
             .unless(() -> Interop.againstApache() ? "Apache has it" : Api.hasRequestReply() ? null : "this client has no request()")
             .fact("request-reply is refused with code 3", NotYet::requestReply);
-    }
-
-    private static void sql92(Mq mq) throws Exception {
-        DefaultMQProducer producer = mq.producer();
-        String topic = mq.topic(producer, "Sql", 1);
-        DefaultMQPushConsumer consumer = mq.pushConsumer(Mq.fresh("G"));
-        consumer.subscribe(topic, MessageSelector.bySql("amount > 5"));
-        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> ConsumeConcurrentlyStatus.CONSUME_SUCCESS);
-        refused(() -> {
-            consumer.start();
-            return null;
-        }, "an SQL92 subscription");
     }
 
     private static void timer(Mq mq) throws Exception {
@@ -55,7 +38,15 @@ final class NotYet {
     private static void requestReply(Mq mq) throws Exception {
         DefaultMQProducer producer = mq.producer();
         String topic = mq.topic(producer, "Request", 1);
-        refused(() -> producer.request(new Message(topic, "m".getBytes(UTF_8)), 5_000), "a request");
+        // The client wakes who asked before it says why it failed, so that sometimes nothing is said.
+        for (int attempt = 1; ; attempt++) {
+            try {
+                refused(() -> producer.request(new Message(topic, "m".getBytes(UTF_8)), 5_000), "a request");
+                return;
+            } catch (AssertionError nothingSaid) {
+                if (attempt == 5) throw nothingSaid;
+            }
+        }
     }
 
     private static void codes(Mq mq) throws Exception {
