@@ -11,7 +11,7 @@ use protocol::record::{Record, RecordFields};
 use protocol::request::Request;
 use protocol::request::transaction::CheckTransactionState;
 use protocol::topic::{TRANSACTION_GIVEN_UP_TOPIC, TRANSACTION_HALF_TOPIC, TRANSACTION_OP_TOPIC};
-use store::Stored;
+use store::{PutError, Stored};
 
 /// So many half messages are moved before they are brought home and their producers asked.
 const BATCH: usize = 256;
@@ -49,6 +49,13 @@ impl Broker {
                     Ok(Step::Done { end: stored, question }) => {
                         questions.extend(question);
                         end = stored.or(end);
+                        from = offset + 1;
+                        more = n == BATCH;
+                    }
+                    Err(error) if error.downcast_ref::<PutError>().is_some_and(is_final) => {
+                        tracing::error!(offset, at = %half.at, %error, "a half message can't be put again: its transaction is over, \
+                            and nothing is delivered; it can be viewed at its place in the commit log");
+                        self.transactions.lock().forget(offset);
                         from = offset + 1;
                         more = n == BATCH;
                     }
@@ -204,6 +211,11 @@ impl Broker {
             tracing::warn!(group, "nobody can be asked about a transaction: no producer of its group reads requests");
         }
     }
+}
+
+/// Will it be refused however often it is tried?
+fn is_final(error: &PutError) -> bool {
+    !matches!(error, PutError::NotWriteable { .. } | PutError::Busy { .. } | PutError::Closed)
 }
 
 /// The properties of a copy.

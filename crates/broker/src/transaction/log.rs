@@ -13,7 +13,7 @@ use crate::Broker;
 use crate::offsets::ConsumerOffsets;
 use bytes::Bytes;
 use protocol::message::{Properties, QueueOffset, SysFlag, TransactionType, edit_properties, property};
-use protocol::record::Record;
+use protocol::record::{PROPERTIES_LENGTH_MAX, Record};
 use protocol::topic::{
     PERM_READ, PERM_WRITE, TRANSACTION_GIVEN_UP_TOPIC, TRANSACTION_HALF_TOPIC, TRANSACTION_OP_TOPIC,
 };
@@ -28,6 +28,9 @@ const OPERATION_BYTES: usize = 4096;
 /// So many messages, and so many bytes of them, are read at a time.
 const BATCH_COUNT: usize = 256;
 const BATCH_BYTES: usize = 1024 * 1024;
+
+/// What the properties of a copy have more than those of the half message, at most.
+const COPY_BYTES: usize = 100;
 
 /// So many messages with the key of a half message are looked at, to find the one that it became.
 const COPIES_MAX: usize = 64;
@@ -187,6 +190,12 @@ impl Broker {
     #[doc(alias = "parseHalfMessageInner")]
     pub(crate) fn prepare(&self, put: &PutMessage<'_>, producer_group: &str) -> Result<Stored, PutError> {
         let properties = half_properties(put, producer_group);
+        if properties.len() + COPY_BYTES > PROPERTIES_LENGTH_MAX {
+            return Err(PutError::PropertiesTooLarge {
+                topic: put.topic.to_owned(),
+                len: properties.len() + COPY_BYTES,
+            });
+        }
         self.put_half(&PutMessage { topic: TRANSACTION_HALF_TOPIC, queue_id: 0, properties: &properties, ..*put })
     }
 

@@ -525,3 +525,29 @@ fn ends_that_the_store_refuses_are_asked_about_later() {
     assert_eq!(end_of(&mut client, "PG", &copy, COMMIT, true).code, 0);
     assert_eq!(delivered(&running, "T"), ["b".repeat(100)]);
 }
+
+#[test]
+fn what_is_taken_can_be_asked_about_however_long_its_properties_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(eager(dir.path()));
+    let mut client = running.client();
+    join(&mut client, "p");
+    let (mut taken, mut refused) = (0, 0);
+    let born = now().to_string();
+    for length in (32_300..32_768).step_by(20) {
+        let all = properties(&format!("TRAN_MSG=true;PGROUP=PG;UNIQ_KEY=ID;USER={};", "x".repeat(length)));
+        let mut fields = send_fields("T", "0", &all);
+        fields.retain(|(key, _)| *key != "g");
+        fields.push(("g", &born));
+        match client.ask(310, &fields, b"long").code {
+            0 => taken += 1,
+            13 => refused += 1,
+            other => panic!("{length}: {other}"),
+        }
+    }
+    assert!(taken > 3 && refused > 3, "{taken} {refused}");
+    for _ in 0..3 {
+        round(&running);
+        (0..taken).for_each(|_| _ = asked(&mut client));
+    }
+}
