@@ -191,6 +191,7 @@ class Server:
         return self.directory / f"store-{zlib.crc32(repr(sorted(extra.items())).encode()):08x}" if extra else self.store
 
     def write_conf(self, extra):
+        self.extra = extra
         conf = {
             "brokerClusterName": self.cluster,
             "brokerName": self.broker_name,

@@ -99,16 +99,9 @@ impl What {
     pub fn fate(&self) -> Fate {
         use What::*;
         match self {
-            Known => Fate::Used,
+            Known | OpenTransactions(_) => Fate::Used,
             Spare => Fate::Kept,
-            Timers { left: true, .. }
-            | Unclean
-            | Unknown
-            | OpenTransactions(_)
-            | PopGroups(_)
-            | Replica
-            | Rights
-            | Tiered => Fate::Attention,
+            Timers { left: true, .. } | Unclean | Unknown | PopGroups(_) | Replica | Rights | Tiered => Fate::Attention,
             RocksDbQueues
             | RocksDbTables
             | RocksDbState
@@ -233,8 +226,7 @@ impl fmt::Display for Finding {
             ),
             OpenTransactions(count) => write!(
                 f,
-                ": {count} half messages are neither committed nor rolled back, and this version asks no producer about \
-                them. They stay in the log; Apache's broker asks when it has the directory again"
+                ": {count} half messages are neither committed nor rolled back; their producers are asked about them"
             ),
             PopGroups(groups) => write!(
                 f,

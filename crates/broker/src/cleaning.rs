@@ -5,11 +5,12 @@
 //! 3. on a disk that is almost full, the oldest files go however young, as many as it takes
 //! 4. nothing goes that is needed still: [`Broker::needed`] is the one list of that
 
+use crate::transaction::TRANSACTION_GROUP;
 use crate::{Broker, Config};
-use protocol::topic::SCHEDULE_TOPIC;
+use protocol::topic::{SCHEDULE_TOPIC, TRANSACTION_HALF_TOPIC};
 use std::io;
 use std::time::{Duration, SystemTime};
-use store::{Clean, Cleaned, Needed, Space, SpaceState};
+use store::{Clean, Cleaned, Needed, QueueOffset, Space, SpaceState};
 
 /// What the disk says about files of the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -87,6 +88,10 @@ impl Broker {
                     by: format!("messages of delay level {level} ({delay:?}) are to be delivered"),
                 });
             }
+        }
+        let half = self.offsets.get(TRANSACTION_GROUP, TRANSACTION_HALF_TOPIC, 0).unwrap_or(0);
+        if let Some(from) = self.store.place_of(TRANSACTION_HALF_TOPIC, 0, QueueOffset(half))? {
+            needed.push(Needed { from, by: "transactions are neither committed nor rolled back".into() });
         }
         Ok(needed)
     }

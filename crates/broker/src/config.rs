@@ -171,6 +171,18 @@ pub struct Config {
     /// they wait on for a broker of Apache's.
     /// Key: `timerWheelEnable`. Default: true.
     pub timer_wheel: bool,
+    /// For so long a producer may take to commit or roll back by itself, before it is asked.
+    /// Key: `transactionTimeOut`. Default: 6000.
+    pub transaction_timeout: Duration,
+    /// How often it is looked for transactions whose producers are to be asked.
+    /// Key: `transactionCheckInterval`. Default: 30000.
+    pub transaction_check_interval: Duration,
+    /// So often producers are asked about a transaction; then it goes to `TRANS_CHECK_MAX_TIME_TOPIC`.
+    /// Key: `transactionCheckMax`. Default: 15.
+    pub transaction_check_max: i32,
+    /// Transactions are refused.
+    /// Key: `rejectTransactionMessage`. Default: false.
+    pub reject_transaction: bool,
     /// A pull from an empty queue waits for as long as the client says. Without, for `shortPollingTimeMills`.
     /// Key: `longPollingEnable`. Default: true.
     pub long_polling: bool,
@@ -252,6 +264,10 @@ impl Default for Config {
             scrub_rate: 8 << 20,
             delay_levels: DelayLevels::default(),
             timer_wheel: true,
+            transaction_timeout: Duration::from_secs(6),
+            transaction_check_interval: Duration::from_secs(30),
+            transaction_check_max: 15,
+            reject_transaction: false,
             long_polling: true,
             short_polling: Duration::from_secs(1),
             max_transfer_bytes_in_memory: 256 * 1024,
@@ -392,6 +408,10 @@ impl Config {
             ("scrubBytesPerSecond", Size(&mut self.scrub_rate, 0..=u32::MAX as u64, 1)),
             ("messageDelayLevel", Delays(&mut self.delay_levels)),
             ("timerWheelEnable", Flag(&mut self.timer_wheel)),
+            ("transactionTimeOut", Millis(&mut self.transaction_timeout, 0..=i64::MAX as u64)),
+            ("transactionCheckInterval", Millis(&mut self.transaction_check_interval, MILLIS)),
+            ("transactionCheckMax", Number(&mut self.transaction_check_max, 0..=i32::MAX as u64)),
+            ("rejectTransactionMessage", Flag(&mut self.reject_transaction)),
             ("longPollingEnable", Flag(&mut self.long_polling)),
             ("shortPollingTimeMills", Millis(&mut self.short_polling, MILLIS)),
             ("maxTransferBytesOnMessageInMemory", Size(&mut self.max_transfer_bytes_in_memory, SIZE, 1)),

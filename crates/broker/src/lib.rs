@@ -3,7 +3,8 @@
 //! A [`Broker`] is opened, gives its [`Broker::router`] to a server, runs what needs time in [`Broker::run`], and is
 //! closed. What it answers stands in `processor`; all else here are the tables that answers come from.
 //!
-//! Locks: `consumers`, `producers`, `locks` and those inside the tables are never held two at a time.
+//! Locks: `consumers`, `producers`, `locks` and those inside the tables are never held two at a time. `transactions` is held
+//! while messages are put, and comes before all others that this needs.
 
 pub mod adopt;
 mod cleaning;
@@ -22,6 +23,7 @@ pub mod retry;
 mod run;
 mod table;
 pub mod topics;
+pub mod transaction;
 
 pub use config::Config;
 pub use table::OpenError as TableError;
@@ -42,10 +44,11 @@ use remoting::{Peer, Reject, Router};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use store::{PutError, PutMessage, Store, StoreConfig, Stored};
 use topics::Topics;
+use transaction::{Progress, Transactions};
 
 /// How long an answer waits for a table to be on disk.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,6 +76,14 @@ pub struct Broker {
     pub locks: Mutex<QueueLocks>,
     /// Messages that are due later.
     pub delay: Delay,
+    /// Half messages that wait for their end.
+    pub transactions: Mutex<Transactions>,
+    /// Transactions ended, and no operation message says so yet.
+    ends_unsaid: AtomicBool,
+    /// Under which address we were known to the producer of the last one.
+    operation_host: Mutex<Option<SocketAddr>>,
+    /// How far transactions were worked off a round of checks ago.
+    transactions_earlier: Mutex<Option<Progress>>,
     /// The region, as every reply to a send carries it.
     region: Arc<str>,
     /// Pulls that wait for messages.
@@ -108,10 +119,16 @@ impl Broker {
         // The store is first: it makes sure that nobody else works in this directory.
         let store = Store::open(store_config(&config))?;
         attention.iter().for_each(|finding| tracing::warn!("{finding}"));
+        let offsets = ConsumerOffsets::open(&config)?;
+        let transactions = transaction::log::open(&store, &offsets);
         let broker = Broker {
             topics: Topics::open(&config, now)?,
             groups: Groups::open(&config, now)?,
-            offsets: ConsumerOffsets::open(&config)?,
+            offsets,
+            ends_unsaid: AtomicBool::new(!transactions.unsaid().is_empty()),
+            transactions: Mutex::new(transactions),
+            operation_host: Mutex::default(),
+            transactions_earlier: Mutex::default(),
             producers: Mutex::default(),
             consumers: RwLock::default(),
             filters: Filters::default(),
@@ -147,7 +164,11 @@ impl Broker {
 
     /// Brings everything to disk and ends. Call it when the server has stopped and [`Broker::run`] has returned.
     pub fn close(&self) -> io::Result<()> {
+        self.say_ends();
         let closed = self.store.close();
+        if closed.is_ok() {
+            self.note_transactions_now();
+        }
         // Behind the store: what a table says was delivered is on disk then.
         let saved = self.tables().map(|(_, table)| table.save());
         closed.and(saved.into_iter().collect())
@@ -155,6 +176,7 @@ impl Broker {
 
     /// Hands what was put to the operating system; sends are acknowledged behind it.
     fn write_out(&self) -> Result<(), Reject> {
+        self.say_ends();
         self.store.write_out().map_err(|error| {
             let remark = format!("the message is not stored, and may be later or not: {error}");
             Reject::new(response::SERVICE_NOT_AVAILABLE, remark)

@@ -2,7 +2,7 @@
 
 use crate::consumers::{MEMBERS_MAX, Member};
 use remoting::Peer;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 /// All producer groups and their members.
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Producers<P = Peer> {
     /// Group → client id → member.
-    groups: HashMap<String, HashMap<String, Member<P>>>,
+    groups: HashMap<String, BTreeMap<String, Member<P>>>,
     /// Members of all groups; a few more than there are, until the next expiry.
     count: usize,
 }
@@ -61,13 +61,14 @@ impl<P: Clone + Eq> Producers<P> {
             members.retain(|_, member| keep(member));
             !members.is_empty()
         });
-        self.count = self.groups.values().map(HashMap::len).sum();
+        self.count = self.groups.values().map(BTreeMap::len).sum();
     }
 
-    /// One of the group's members.
+    /// How each of the group's members is reached, always in the same order.
     #[doc(alias = "getAvailableChannel")]
-    pub fn any(&self, group: &str) -> Option<&Member<P>> {
-        self.groups.get(group)?.values().next()
+    pub fn peers(&self, group: &str) -> Vec<P> {
+        let members = self.groups.get(group);
+        members.map_or_else(Vec::new, |members| members.values().map(|member| member.peer.clone()).collect())
     }
 }
 
@@ -82,11 +83,11 @@ mod tests {
         producers.heartbeat("g", "a", Member::new(1, start));
         producers.heartbeat("g", "b", Member::new(2, start));
         producers.close(&1);
-        assert_eq!(producers.any("g").unwrap().peer, 2);
+        assert_eq!(producers.peers("g"), [2]);
         producers.heartbeat("g", "b", Member::new(2, start + Duration::from_secs(100)));
         producers.expire(start + Duration::from_secs(200), Duration::from_secs(120));
-        assert!(producers.any("g").is_some());
+        assert_eq!(producers.peers("g"), [2]);
         producers.leave("g", "b");
-        assert!(producers.any("g").is_none());
+        assert!(producers.peers("g").is_empty());
     }
 }

@@ -20,7 +20,7 @@ const SPACE_PERIOD: Duration = Duration::from_secs(1);
 const CLOCK_PERIOD: Duration = Duration::from_secs(1);
 
 impl Broker {
-    /// Delivers delayed messages, saves tables, drops silent clients and old files, until `shutdown` is ready.
+    /// Delivers delayed messages, asks about open transactions, saves tables, drops silent clients and old files, until `shutdown` is ready.
     ///
     /// Runs on any runtime with timers; the data threads are better left alone.
     pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()>) {
@@ -31,6 +31,7 @@ impl Broker {
         tasks.spawn(save_changes(self.clone()));
         tasks.spawn(save_offsets(self.clone()));
         tasks.spawn(save_delay(self.clone()));
+        tasks.spawn(check_transactions(self.clone()));
         tasks.spawn(expire_clients(self.clone()));
         tasks.spawn(clean_store(self.clone()));
         tasks.spawn(look_at_clock(self.clone()));
@@ -95,6 +96,20 @@ async fn save_delay(broker: Arc<Broker>) {
     loop {
         ticks.tick().await;
         save(&broker, "delayOffset.json", |broker| &broker.delay.earlier).await;
+    }
+}
+
+async fn check_transactions(broker: Arc<Broker>) {
+    let mut ticks = every(broker.config.transaction_check_interval);
+    ticks.tick().await; // at once, and nobody is connected yet
+    let mut failed_before = false;
+    loop {
+        ticks.tick().await;
+        let checked = broker.check_transactions().await;
+        if let (Err(error), false) = (&checked, failed_before) {
+            tracing::error!(%error, "producers can't be asked about transactions; trying again every transactionCheckInterval");
+        }
+        failed_before = checked.is_err();
     }
 }
 

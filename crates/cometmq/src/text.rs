@@ -278,9 +278,9 @@ pub fn finding(finding: &Finding, language: Language) -> String {
         What::Timers { waiting, of_pop, left: true } => format!(
             "按 timerWheelEnable=false，{waiting} 条定时消息（其中 POP 消费者的 {of_pop} 条）不投递，直到 Apache Broker 再次使用该目录；超过 7 天它会丢弃它们"
         ),
-        What::OpenTransactions(count) => format!(
-            "{count} 条半消息既未提交也未回滚，本版本不会回查生产者。它们保留在日志中；Apache Broker 再次使用该目录时会回查"
-        ),
+        What::OpenTransactions(count) => {
+            format!("{count} 条半消息既未提交也未回滚；Broker 会向其生产者回查")
+        }
         What::PopGroups(groups) => format!("消费组 {} 设为 POP 模式，本版本没有该模式；其消费者将改为拉取", list(groups)),
         What::Replica => "该 Broker 曾是带控制器的副本组的成员，在这里是独立的。请使用主节点的目录，并让其余节点保持停止".into(),
         What::Rights => "这里存有用户和权限，本版本不检查任何人的权限；请勿让陌生人访问端口".into(),

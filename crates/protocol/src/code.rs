@@ -212,5 +212,6 @@ pub mod response {
         SUBSCRIPTION_GROUP_NOT_EXIST = 26,
         FILTER_DATA_NOT_EXIST = 27,
         INVALID_PARAMETER = 29,
+        ILLEGAL_OPERATION = 604,
     }
 }

@@ -767,8 +767,11 @@ fn join(runs: &[Run], bytes: usize) -> io::Result<Vec<Part>> {
             n = after;
             continue;
         }
-        span.resize((end - *first) as usize, 0);
-        segment.read(&mut span, *first)?;
+        let span_len = (end - *first) as usize;
+        if span.len() < span_len {
+            span = vec![0; span_len];
+        }
+        segment.read(&mut span[..span_len], *first)?;
         for run in &runs[n..after] {
             if let Run::File { position, len, .. } = run {
                 let at = (*position - *first) as usize;

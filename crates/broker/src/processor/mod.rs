@@ -2,6 +2,7 @@
 
 mod client;
 mod deletion;
+mod end_transaction;
 mod lock;
 mod offset;
 mod pull_message;
@@ -21,6 +22,8 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
     Router::new(broker)
         .on(send_message::send_message)
         .on(send_back::send_back)
+        .on(end_transaction::end_transaction)
+        .on(end_transaction::resume_check)
         .on(pull_message::pull_message)
         .on(offset::query_consumer_offset)
         .on(offset::update_consumer_offset)

@@ -57,6 +57,7 @@ fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, Reject> {
     let request = &call.request;
     let properties = request.properties.as_deref().unwrap_or("").as_bytes();
     let asked = Asked::read(properties)?;
+    let prepares = prepares(broker, request, &asked)?;
     if let Some(feature) = asked.not_brought.or(sys_flag_not_brought(request.sys_flag)) {
         return Err(Reject::not_supported(format!(
             "the message for topic[{}] asks for {feature}, which CometMQ does not do yet, see \"Not yet\" in its README; \
@@ -123,7 +124,11 @@ fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, Reject> {
             ));
         }
         put.properties = &properties;
-        let stored = broker.put(&put, delay_level).map_err(not_stored)?;
+        let stored = match prepares {
+            false => broker.put(&put, delay_level),
+            true => broker.prepare(&put, &request.producer_group),
+        };
+        let stored = stored.map_err(not_stored)?;
         reply.msg_id = offset_message_id(store_host, stored.at);
         reply.queue_offset = stored.queue_offset.0;
         reply.transaction_id = Some(unique_key.into_owned());
@@ -160,6 +165,8 @@ struct Asked<'a> {
     delay_level: i32,
     /// Wait for the disk.
     wait: bool,
+    /// It is a half message.
+    transaction: bool,
     not_brought: Option<&'static str>,
     /// Something that a broker adds is there already, or something that it strips.
     rewrite: bool,
@@ -167,16 +174,21 @@ struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     fn read(properties: &'a [u8]) -> Result<Asked<'a>, Reject> {
-        let mut asked = Asked { unique_key: None, delay_level: 0, wait: true, not_brought: None, rewrite: false };
+        let mut asked = Asked {
+            unique_key: None,
+            delay_level: 0,
+            wait: true,
+            transaction: false,
+            not_brought: None,
+            rewrite: false,
+        };
         let mut timer = false;
         for (name, value) in Properties(properties).raw() {
             match name {
                 b"UNIQ_KEY" => asked.unique_key = std::str::from_utf8(value).ok(),
                 b"DELAY" => asked.delay_level = delay_level(value)?,
                 b"WAIT" => asked.wait = !value.eq_ignore_ascii_case(b"false"),
-                b"TRAN_MSG" if value.eq_ignore_ascii_case(b"true") => {
-                    asked.not_brought = Some("a transaction (TRAN_MSG)")
-                }
+                b"TRAN_MSG" => asked.transaction = value.eq_ignore_ascii_case(b"true"),
                 b"MSG_TYPE" if value == b"reply" => {
                     asked.not_brought = Some("request-reply (a message with MSG_TYPE=reply)");
                 }
@@ -207,10 +219,34 @@ fn delay_level(value: &[u8]) -> Result<i32, Reject> {
 
 fn sys_flag_not_brought(sys_flag: i32) -> Option<&'static str> {
     match sys_flag {
-        _ if sys_flag & SysFlag::TRANSACTION_MASK == SysFlag::TRANSACTION_PREPARED => Some("a transaction (sysFlag 4)"),
         _ if sys_flag & (SysFlag::INNER_BATCH | SysFlag::NEED_UNWRAP) != 0 => Some("an inner batch (sysFlag 0x80)"),
         _ => None,
     }
+}
+
+/// Is this a half message, whose producer will say whether it is delivered?
+fn prepares(broker: &Broker, request: &SendMessage, asked: &Asked<'_>) -> Result<bool, Reject> {
+    let flagged = request.sys_flag & SysFlag::TRANSACTION_MASK == SysFlag::TRANSACTION_PREPARED;
+    if !(asked.transaction || flagged) {
+        return Ok(false);
+    }
+    // Old consumers send a message that they could not work at back as it was, also one of a transaction.
+    if asked.delay_level > 0 && request.reconsume_times.is_some_and(|times| times > 0) {
+        return Ok(false);
+    }
+    let topic = short(&request.topic);
+    if broker.config.reject_transaction {
+        let remark = format!(
+            "the broker[{}] sending transaction message is forbidden (rejectTransactionMessage), for topic[{topic}]",
+            broker.config.name
+        );
+        return Err(Reject::new(response::NO_PERMISSION, remark));
+    }
+    if request.batch {
+        let remark = format!("a batch for topic[{topic}] is a transaction; send transactions one by one");
+        return Err(Reject::new(response::MESSAGE_ILLEGAL, remark));
+    }
+    Ok(true)
 }
 
 /// The topic's queues; creates the topic if that is allowed, and answers with the version in which it is there.
@@ -296,6 +332,11 @@ fn check_batch(broker: &Broker, request: &SendMessage, asked: &Asked<'_>, body: 
         // What can't be read is refused by the store, which says where.
         let Ok(entry) = entry else { break };
         let entry = Asked::read(entry.properties)?;
+        if entry.transaction {
+            return illegal(format!(
+                "a message in the batch for topic[{topic}] is a transaction; send transactions one by one"
+            ));
+        }
         if let Some(feature) = entry.not_brought {
             return Err(Reject::not_supported(format!(
                 "a message in the batch for topic[{topic}] asks for {feature}, which is not possible in a batch; none was stored"
@@ -371,8 +412,8 @@ mod tests {
         assert_eq!((asked.unique_key, asked.delay_level, asked.wait, asked.rewrite), (Some("ID"), 3, false, false));
         assert!(asked.not_brought.is_none(), "a delay level counts for more than a timer");
         assert!(Asked::read(b"TIMER_DELAY_SEC\x0110\x02").unwrap().not_brought.is_some());
-        assert!(Asked::read(b"TRAN_MSG\x01true\x02").unwrap().not_brought.is_some());
-        assert!(Asked::read(b"TRAN_MSG\x01false\x02").unwrap().not_brought.is_none());
+        assert!(Asked::read(b"TRAN_MSG\x01true\x02").unwrap().transaction);
+        assert!(!Asked::read(b"TRAN_MSG\x01false\x02").unwrap().transaction);
         assert!(Asked::read(b"DELAY\x01soon\x02").is_err());
     }
 

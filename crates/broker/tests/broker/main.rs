@@ -11,5 +11,6 @@ mod filtering;
 mod groups;
 mod refusals;
 mod sending;
+mod transactions;
 
 use client::{Client, Running};

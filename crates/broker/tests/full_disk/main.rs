@@ -11,6 +11,7 @@ use broker::Config;
 use broker::config::DelayLevels;
 use client::{Client, Pull, Running, bodies, config, properties};
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -28,6 +29,7 @@ const TESTS: &[Test] = &[
         "with_the_files_of_a_large_disk_messages_are_refused_when_it_is_full_and_taken_again_when_somebody_makes_room",
         somebody_makes_room,
     ),
+    ("a_broker_starts_with_not_a_byte_free_and_serves_what_is_there", starts_on_a_full_disk),
     ("deleting_old_files_makes_room", deleting_old_files_makes_room),
     ("a_full_disk_makes_room_by_itself_with_the_oldest_messages", the_oldest_make_room),
     ("a_disk_of_which_much_is_used_takes_messages_as_long_as_there_is_room", much_is_used),
@@ -108,6 +110,28 @@ fn count(client: &mut Client, queue: i32, from: i64) -> i64 {
         }
         next += bodies(&answer).len() as i64;
     }
+}
+
+fn starts_on_a_full_disk(dir: &Path) {
+    let config = || Config { store_root: dir.join("store"), listen_port: 0, name: "b1".into(), ..Config::default() };
+    let running = Running::start(config());
+    let mut client = running.client();
+    (0..50).for_each(|_| assert_eq!(client.send_message("T", 0, "", b"there").code, 0));
+    running.stop();
+    let mut others = fs::File::create(dir.join("somebody-else's")).unwrap();
+    for len in [MIB, 4096] {
+        while others.write(&vec![1; len]).is_ok() {}
+    }
+
+    let running = Running::start(config());
+    let mut client = running.client();
+    assert_eq!(count(&mut client, 0, 0), 50);
+    let refused = client.send_message("T", 0, "", b"x");
+    assert_eq!(refused.code, 14, "{}", refused.remark.unwrap_or_default());
+    drop(others);
+    fs::remove_file(dir.join("somebody-else's")).unwrap();
+    wait_until_taken(&mut client);
+    running.stop();
 }
 
 fn somebody_makes_room(dir: &Path) {

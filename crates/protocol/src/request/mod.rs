@@ -10,6 +10,7 @@ pub mod query;
 pub mod route;
 pub mod send;
 pub mod topic;
+pub mod transaction;
 
 use crate::code::response;
 use crate::command::{Command, ExtFields, Fields};
