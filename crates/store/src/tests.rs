@@ -385,8 +385,8 @@ fn a_torn_tail_is_cut_wherever_it_is_torn() {
     let store = Store::open(StoreConfig { flush_interval: Duration::from_secs(3600), ..small(dir.path()) }).unwrap();
     (0..3).for_each(|n| _ = put(&store, "T", 0, &format!("m{n}")));
     let last = put(&store, "T", 0, "last");
-    drop(store);
     let whole = crashed_copy(dir.path());
+    drop(store); // which flushes
     for torn in last.at.0..last.end.0 {
         let copy = crashed_copy(whole.path());
         change(&log_file(copy.path(), 0), torn as usize, |rest| rest.fill(0));

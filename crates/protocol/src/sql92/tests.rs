@@ -175,7 +175,7 @@ fn comments_blanks_and_names() {
         // Without the end of its line a comment is two minus signs.
         ("5 = --5", TRUE),
     ]);
-    refused(&["n = /* 5", "n # 5", "\"n\" = 5", "n = 'five", "n != 5", "杭 = 1"]);
+    refused(&["n = /* 5", "n # 5", "\"n\" = 5", "n = 'five", "n = 'five ''", "n = 5 'x", "n != 5", "杭 = 1"]);
 }
 
 #[test]
@@ -186,6 +186,7 @@ fn what_stands_behind_the_expression_is_not_read() {
         ("n = 0L", Some("L")),
         ("n = 5 XOR n = 6", Some("XOR n = 6")),
         ("n = 5) ' !", Some(") ' !")),
+        ("n = 5 'x '' y", Some("'x '' y")),
     ] {
         assert_eq!(Expression::parse(text).unwrap().ignored(), ignored, "{text}");
     }

@@ -162,16 +162,22 @@ fn number(rest: &str) -> Option<(Token<'_>, usize)> {
     Some((Token::Whole(&rest[..whole + suffix]), whole + suffix))
 }
 
-/// Length of the string at the front of `rest`, with its quotes.
+/// Length of the string at the front of `rest`, with its quotes. `None`: it has no end.
+///
+/// If the end is missing, the last `''` that could be taken for one is: only a text behind the expression, which is not
+/// read, can have such a string.
 fn text_len(rest: &str) -> Option<usize> {
     let mut at = 1;
-    loop {
-        at += rest[at..].find('\'')? + 1;
+    let mut end = None;
+    while let Some(before) = rest[at..].find('\'') {
+        at += before + 1;
+        end = Some(at);
         if !rest[at..].starts_with('\'') {
-            return Some(at);
+            break;
         }
         at += 1;
     }
+    end
 }
 
 fn count(text: &str, belongs: impl Fn(u8) -> bool) -> usize {
