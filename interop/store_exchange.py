@@ -33,14 +33,14 @@ SETTINGS = {
     "messageDelayLevel": "1s 2s 3s 20s 5s 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h",
     "flushConsumerOffsetInterval": "1000",
     "diskMaxUsedSpaceRatio": "97",
+    "transactionCheckInterval": "2000",
+    "transactionTimeOut": "1000",
+    "transactionCheckMax": "1000",
 }
 APACHE = {
     **SETTINGS,
     "timerWheelEnable": "false",
     "flushDelayOffsetInterval": "500",
-    "transactionCheckInterval": "2000",
-    "transactionTimeOut": "1000",
-    "transactionCheckMax": "1000",
 }
 # How 4.4.0 spells them; CometMQ reads its broker.conf as it is.
 SPELT_BEFORE = {"mappedFileSizeCommitLog": "mapedFileSizeCommitLog", "mappedFileSizeConsumeQueue": "mapedFileSizeConsumeQueue"}
