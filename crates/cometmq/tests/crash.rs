@@ -306,7 +306,13 @@ impl Sender {
 }
 
 async fn start_load(world: &Arc<World>) -> Vec<JoinHandle<()>> {
-    let client = Client::connect(&world.namesrv).await.unwrap();
+    let client = loop {
+        // On a slow day it takes the name server a while to answer.
+        match Client::connect(&world.namesrv).await {
+            Ok(client) => break client,
+            Err(_) => tokio::time::sleep(AGAIN).await,
+        }
+    };
     // The broker may not have registered yet.
     let producer = client.producer(TOPIC).timeout(TIMEOUT);
     let mut first = Sender::new(world, 0);

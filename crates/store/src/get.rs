@@ -397,8 +397,9 @@ impl Inner {
                 let (at, size) = (wanted.entry.at, wanted.entry.size as usize);
                 let record =
                     if read { span.get((at - begin) as usize..).and_then(|bytes| bytes.get(..size)) } else { None };
-                let sound = record
-                    .filter(|bytes| self.log.is_known_good(at) || check(bytes, at, Some((queue, wanted))).is_ok());
+                let sound = record.filter(|bytes| {
+                    self.is_known_good(queue, wanted) || check(bytes, at, Some((queue, wanted))).is_ok()
+                });
                 if sound.and_then(|bytes| Record::parse(bytes).ok()).is_some_and(|record| !passes(&record)) {
                     continue;
                 }
@@ -431,6 +432,12 @@ impl Inner {
         1 + more.count()
     }
 
+    /// Need the record not be compared with its checksums? An entry that was there when the store was opened proves
+    /// nothing, wherever it points to.
+    fn is_known_good(&self, queue: &Queue, wanted: &Wanted) -> bool {
+        queue.is_new(wanted.offset) && self.log.is_known_good(wanted.entry.at)
+    }
+
     /// Records of `wanted` up to the first that is damaged.
     fn fetch(&self, queue: &Queue, wanted: &[Wanted]) -> (Vec<Part>, usize, usize, Option<Damage>) {
         let mut runs: Vec<Run> = Vec::new();
@@ -443,13 +450,13 @@ impl Inner {
                 damage = Some(self.damage(queue, first.offset, first.entry.at, "its file is gone".to_owned()));
                 break;
             };
-            let old = !self.log.is_known_good(first.entry.at);
+            let old = !self.is_known_good(queue, first);
             let mut len = 0;
             let mut end = first.entry.at;
             let same_run = rest.iter().take_while(|wanted| {
                 let goes_on = wanted.entry.at == end
                     && end + i64::from(wanted.entry.size) <= segment.end()
-                    && self.log.is_known_good(wanted.entry.at) != old;
+                    && self.is_known_good(queue, wanted) != old;
                 if goes_on {
                     end += i64::from(wanted.entry.size);
                     len += wanted.entry.size as usize;
@@ -484,7 +491,7 @@ impl Inner {
         match join(&runs, bytes) {
             Ok(parts) => (parts, count, bytes, damage),
             // One of them cannot be read. Which one shows when each is looked at.
-            Err(error) if self.log.is_known_good(wanted.last().map_or(-1, |last| last.entry.at)) => {
+            Err(error) if wanted.last().is_some_and(|last| self.is_known_good(queue, last)) => {
                 tracing::warn!(
                     "{queue:?} could not be read from the commit log: {error}; what was written is checked from now on"
                 );

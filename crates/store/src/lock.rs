@@ -12,10 +12,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, fcntl_lock, flock};
 use rustix::io::Errno;
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
+
+/// So long it may take a child process to run its program, and close what it has inherited.
+const CHILD_STARTS: Duration = Duration::from_millis(250);
 
 /// Held while the store is open.
 #[derive(Debug)]
@@ -66,8 +71,15 @@ impl Lock {
     pub(crate) fn take_directory(&mut self, path: &Path) -> Result<(), LockError> {
         let directory = File::open(path).map_err(|error| LockError::Io(helped(error)))?;
         // A file system may be unable to lock a directory, as NFS is. The file `lock` is the guard then.
-        if let Err(Errno::WOULDBLOCK) = flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            return Err(LockError::Held { by: directory_holder(&directory) });
+        let tried = Instant::now();
+        while let Err(Errno::WOULDBLOCK) = flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            let by = directory_holder(&directory);
+            // A child that this process starts holds what was closed a moment ago, until it runs its program.
+            let own = i32::try_from(std::process::id()).ok();
+            if by != own || tried.elapsed() > CHILD_STARTS {
+                return Err(LockError::Held { by });
+            }
+            thread::sleep(Duration::from_millis(5));
         }
         self.directories.push(directory);
         Ok(())

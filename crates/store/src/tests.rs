@@ -401,6 +401,21 @@ fn a_torn_tail_is_cut_wherever_it_is_torn() {
 }
 
 #[test]
+fn an_entry_that_points_behind_the_log_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    (0..3).for_each(|n| _ = put(&store, "T", 0, &format!("m{n}")));
+    let end = store.commit_log_bounds().1;
+    store.close().unwrap();
+    drop(store);
+    change(&dir.path().join("consumequeue/T/0/00000000000000000000"), 20, |rest| {
+        rest[..8].copy_from_slice(&(end.0 + 1000).to_be_bytes());
+    });
+    let store = open(dir.path());
+    assert_eq!(all(&store, "T", 0), numbered(0..3), "it is found again in the log");
+}
+
+#[test]
 fn a_damaged_message_is_refused_by_name_and_its_neighbours_stay() {
     for clean in [true, false] {
         let dir = tempfile::tempdir().unwrap();
