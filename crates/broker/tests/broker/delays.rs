@@ -112,10 +112,21 @@ fn what_a_killed_broker_delivered_is_not_delivered_again() {
     let running = Running::start(config());
     let mut client = running.client();
     wait_for_messages(&running, 5);
-    std::thread::sleep(Duration::from_millis(300));
-    let keys: Vec<String> =
-        messages(&client.pull(Pull::of("T"))).into_iter().map(|(_, properties)| properties).collect();
-    assert_eq!(keys.len(), 5, "none comes twice: {keys:?}");
+    // Each level delivers in order: these come behind all that is still to come of the others.
+    for level in [1, 2] {
+        client.send_message("T", 0, &properties(&format!("DELAY={level};UNIQ_KEY=end{level};")), b"end");
+    }
+    let until = Instant::now() + Duration::from_secs(30);
+    let keys = loop {
+        let keys: Vec<String> =
+            messages(&client.pull(Pull::of("T"))).into_iter().map(|(_, properties)| properties).collect();
+        if ["end1", "end2"].iter().all(|end| keys.iter().any(|key| key.contains(end))) {
+            break keys;
+        }
+        assert!(Instant::now() < until, "they don't come: {keys:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert_eq!(keys.len(), 7, "none comes twice: {keys:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! To mount one takes rights that not everybody has. Without them this says that it was not run: hence no test harness,
 //! which knows only passed and failed. The same is told with injected errors in `broker/failing_disk.rs`.
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each test program uses a part of it")]
 #[path = "../broker/client.rs"]
 mod client;
 
