@@ -247,6 +247,7 @@ impl Broker {
 
 /// What the settings say of the store.
 pub fn store_config(config: &Config) -> StoreConfig {
+    let defaults = StoreConfig::new(&config.store_root);
     StoreConfig {
         commit_log: config.commit_log_path.clone(),
         commit_log_file_size: config.commit_log_file_size as u64,
@@ -264,11 +265,13 @@ pub fn store_config(config: &Config) -> StoreConfig {
         file_reserved: config.file_reserved_time,
         disk_free_min: Some(config.disk_free_space_min as u64).filter(|bytes| *bytes > 0),
         disk_used_max: config.disk_space_warning_level_ratio.map(|percent| f64::from(percent) / 100.0),
-        disk_used_enough: config.disk_space_clean_forcibly_ratio.map_or(0.85, |percent| f64::from(percent) / 100.0),
+        disk_used_enough: config
+            .disk_space_clean_forcibly_ratio
+            .map_or(defaults.disk_used_enough, |percent| f64::from(percent) / 100.0),
         scrub_rate: config.scrub_rate as u64,
         disk: config.disk.clone(),
         clock: config.clock.clone(),
-        ..StoreConfig::new(&config.store_root)
+        ..defaults
     }
 }
 
