@@ -21,6 +21,8 @@ pub mod producers;
 pub mod registration;
 pub mod retry;
 mod run;
+pub mod settings;
+pub mod stats;
 mod table;
 pub mod topics;
 pub mod transaction;
@@ -41,6 +43,8 @@ use producers::Producers;
 use protocol::code::response;
 use protocol::topic::{SCHEDULE_TOPIC, TopicConfig};
 use remoting::{Peer, Reject, Router};
+use settings::Settings;
+use stats::Stats;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -57,7 +61,7 @@ const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
 #[doc(alias = "BrokerController")]
 pub struct Broker {
     /// What the operator set. `listen_port` is where it really listens.
-    pub config: Config,
+    pub config: Settings,
     /// The messages.
     pub store: Arc<Store>,
     /// The topics.
@@ -90,6 +94,12 @@ pub struct Broker {
     held_pulls: AtomicUsize,
     /// For queues that nobody chose.
     turn: AtomicU32,
+    /// What is counted.
+    pub stats: Stats,
+    /// When it was started; in milliseconds since 1970, too.
+    started: (Instant, i64),
+    /// Where the commit log ended then.
+    log_end_at_start: i64,
     /// Why no messages go although room is wanted, as it was told.
     no_room_told: Mutex<Option<String>>,
 }
@@ -138,8 +148,11 @@ impl Broker {
             held_pulls: AtomicUsize::new(0),
             turn: AtomicU32::new(now as u32),
             no_room_told: Mutex::default(),
+            stats: Stats::default(),
+            started: (Instant::now(), now),
+            log_end_at_start: store.commit_log_bounds().1.0,
             store,
-            config,
+            config: Settings::new(config),
         };
         for topic in broker.topics.all().0 {
             broker.store.set_retention(&topic.topic_name, topics::retention(&topic));
@@ -230,6 +243,19 @@ impl Broker {
             Ok(()) => Ok(()),
             Err(_) => Err(Reject::system_error(format!(
                 "config/topics.json in {} could not be saved within {SAVE_TIMEOUT:?}: check the disk; the broker's log says more",
+                self.config.store_root.display()
+            ))),
+        }
+    }
+
+    /// Waits until the table of groups, as it is now, is on disk.
+    pub(crate) async fn groups_saved(&self) -> Result<(), Reject> {
+        let counter = *self.groups.changed().borrow();
+        match tokio::time::timeout(SAVE_TIMEOUT, self.groups.saved(counter)).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Reject::system_error(format!(
+                "config/subscriptionGroup.json in {} could not be saved within {SAVE_TIMEOUT:?}: check the disk; the broker's log \
+                 says more",
                 self.config.store_root.display()
             ))),
         }

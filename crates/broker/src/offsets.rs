@@ -63,6 +63,15 @@ impl ConsumerOffsets {
         self.table.read().groups.get(group)?.get(topic)?.get(&queue_id).copied()
     }
 
+    /// The topics in which it is known how far `group` is.
+    #[doc(alias = "whichTopicByConsumer")]
+    pub fn topics(&self, group: &str) -> Vec<String> {
+        let table = self.table.read();
+        let mut topics: Vec<String> = table.groups.get(group).into_iter().flat_map(HashMap::keys).cloned().collect();
+        topics.sort();
+        topics
+    }
+
     /// All before `offset` is consumed. It may go back: that is how users reset it.
     #[doc(alias = "commitOffset")]
     pub fn commit(&self, group: &str, topic: &str, queue_id: i32, offset: i64) {

@@ -64,6 +64,14 @@ impl<P: Clone + Eq> Producers<P> {
         self.count = self.groups.values().map(BTreeMap::len).sum();
     }
 
+    /// All members: group, client id, member.
+    pub fn all(&self) -> Vec<(String, String, Member<P>)> {
+        let of_group = |(group, members): (&String, &BTreeMap<String, Member<P>>)| {
+            members.iter().map(|(client, member)| (group.clone(), client.clone(), member.clone())).collect::<Vec<_>>()
+        };
+        self.groups.iter().flat_map(of_group).collect()
+    }
+
     /// How each of the group's members is reached, always in the same order.
     #[doc(alias = "getAvailableChannel")]
     pub fn peers(&self, group: &str) -> Vec<P> {

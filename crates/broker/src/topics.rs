@@ -244,6 +244,13 @@ impl Topics {
         done.map(|()| table.version.counter)
     }
 
+    /// The table counts as changed: name servers are told it again.
+    pub fn touch(&self, now: i64) {
+        let mut table = self.table.write();
+        table.version.advance(now);
+        self.changed.send_replace(table.version.counter);
+    }
+
     /// All topics, and the version in which they are so.
     pub fn all(&self) -> (Vec<Arc<TopicConfig>>, DataVersion) {
         let table = self.table.read();

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Where a name server listens unless told otherwise.
 pub const PORT: u16 = 9876;
 
-/// A name server's settings. All take effect at restart.
+/// A name server's settings. What is not said to change at once takes effect at restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamesrvConfig {
     /// The address to listen on. Key: `bindAddress`. Default: `0.0.0.0`.
@@ -16,7 +16,10 @@ pub struct NamesrvConfig {
     /// The port. Key: `listenPort`. Default: 9876.
     pub listen_port: u16,
     /// How often silent brokers are looked for. Key: `scanNotActiveBrokerInterval`, milliseconds. Default: 5000.
+    /// Changes at once.
     pub scan_interval: Duration,
+    /// The file that they come from, where changes are kept. No key.
+    pub file: Option<PathBuf>,
 }
 
 impl Default for NamesrvConfig {
@@ -25,6 +28,7 @@ impl Default for NamesrvConfig {
             bind_address: Ipv4Addr::UNSPECIFIED.into(),
             listen_port: PORT,
             scan_interval: Duration::from_secs(5),
+            file: None,
         }
     }
 }
@@ -56,33 +60,121 @@ pub enum ConfigError {
     },
 }
 
+/// Settings that say where settings are kept.
+const BLACK_LIST: [&str; 3] = ["configBlackList", "configStorePath", "kvConfigPath"];
+
+/// Why settings are not changed. None is, then.
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError {
+    /// Nobody may change it from outside.
+    #[error(
+        "can not update config in black list: {0} says where settings are kept, and changes only in namesrv.conf itself"
+    )]
+    BlackListed(String),
+    /// It changes nothing here.
+    #[error(
+        "setting {0} changes nothing on this name server; it has bindAddress, listenPort and scanNotActiveBrokerInterval"
+    )]
+    Unknown(String),
+    /// It can change only while the name server is down.
+    #[error("setting {0} takes effect only when the name server starts: write it into namesrv.conf and restart")]
+    AtRestart(String),
+    /// A value that can't be.
+    #[error("{key}={value} can't be: {allowed}")]
+    Value {
+        /// The key.
+        key: String,
+        /// What it was to be.
+        value: String,
+        /// What it can be.
+        allowed: &'static str,
+    },
+    /// There is no file to keep it in.
+    #[error(
+        "this name server was started without a namesrv.conf, so a change would be lost when it stops: start it with -c namesrv.conf"
+    )]
+    NoFile,
+    /// It can't be kept.
+    #[error("{path}: {error}; nothing is changed", path = path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+}
+
 impl NamesrvConfig {
     /// Reads a `namesrv.conf` over the defaults. Returns with it what changes nothing here, as `key=value`: a name
     /// server needs few settings, and most of Apache's are sizes of its thread pools.
     pub fn read(path: &Path) -> Result<(NamesrvConfig, Vec<String>), ConfigError> {
         let text = std::fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
         let (mut config, mut ignored) = (NamesrvConfig::default(), Vec::new());
+        config.file = Some(path.into());
         for properties::Property { line, key, value } in properties::read(&String::from_utf8_lossy(&text)) {
-            let (set, allowed) = match key.as_str() {
-                "bindAddress" => (value.parse().map(|ip| config.bind_address = ip).is_ok(), "an IP address"),
-                "listenPort" => (value.parse().map(|port| config.listen_port = port).is_ok(), "0 to 65535"),
-                "scanNotActiveBrokerInterval" => match value.parse() {
-                    Ok(millis @ 1..=3_600_000) => {
-                        config.scan_interval = Duration::from_millis(millis);
-                        (true, "")
-                    }
-                    _ => (false, "1 to 3600000 milliseconds"),
-                },
-                _ => {
-                    ignored.push(format!("{key}={value}"));
-                    (true, "")
-                }
-            };
-            if !set {
-                return Err(ConfigError::Value { path: path.into(), line, key, value, allowed });
+            match config.set(&key, &value) {
+                Some(Ok(())) => {}
+                Some(Err(allowed)) => return Err(ConfigError::Value { path: path.into(), line, key, value, allowed }),
+                None => ignored.push(format!("{key}={value}")),
             }
         }
         Ok((config, ignored))
+    }
+
+    /// Sets what a key says. The error says what it can be; `None`: the key changes nothing here.
+    fn set(&mut self, key: &str, value: &str) -> Option<Result<(), &'static str>> {
+        let (set, allowed) = match key {
+            "bindAddress" => (value.parse().map(|ip| self.bind_address = ip).is_ok(), "an IP address"),
+            "listenPort" => (value.parse().map(|port| self.listen_port = port).is_ok(), "0 to 65535"),
+            "scanNotActiveBrokerInterval" => match value.parse() {
+                Ok(millis @ 1..=3_600_000) => {
+                    self.scan_interval = Duration::from_millis(millis);
+                    (true, "")
+                }
+                _ => (false, "1 to 3600000 milliseconds"),
+            },
+            _ => return None,
+        };
+        Some(if set { Ok(()) } else { Err(allowed) })
+    }
+
+    /// Changes settings, here and in `namesrv.conf`: all or none. Blocks.
+    #[doc(alias = "updateNamesrvConfig")]
+    pub fn update(&mut self, changes: &[properties::Property]) -> Result<(), UpdateError> {
+        let mut changed = self.clone();
+        for properties::Property { key, value, .. } in changes {
+            if BLACK_LIST.contains(&key.as_str()) {
+                return Err(UpdateError::BlackListed(key.clone()));
+            }
+            match changed.set(key, value) {
+                None => return Err(UpdateError::Unknown(key.clone())),
+                Some(Err(allowed)) => {
+                    return Err(UpdateError::Value { key: key.clone(), value: value.clone(), allowed });
+                }
+                Some(Ok(())) => {}
+            }
+            if (changed.bind_address, changed.listen_port) != (self.bind_address, self.listen_port) {
+                return Err(UpdateError::AtRestart(key.clone()));
+            }
+        }
+        if changed == *self {
+            return Ok(());
+        }
+        let path = self.file.clone().ok_or(UpdateError::NoFile)?;
+        let kept = std::fs::read_to_string(&path).and_then(|mut text| {
+            for properties::Property { key, value, .. } in changes {
+                text = properties::replace(&text, key, value);
+            }
+            // The new file stands ready as a whole before it takes the old one's name; a link stays one.
+            let path = std::fs::canonicalize(&path)?;
+            let new = path.with_extension("conf.tmp");
+            std::fs::write(&new, text)?;
+            std::fs::File::open(&new)?.sync_all()?;
+            std::fs::rename(&new, &path)
+        });
+        kept.map_err(|error| UpdateError::File { path, error })?;
+        *self = changed;
+        Ok(())
     }
 
     /// Every key and its value as text.
@@ -100,13 +192,39 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_change_is_kept_in_the_file_and_what_can_not_change_is_refused() {
+        let path = std::env::temp_dir().join(format!("namesrv-update-{}.conf", std::process::id()));
+        std::fs::write(&path, "# ours\nlistenPort=9900\n").unwrap();
+        let (mut config, _) = NamesrvConfig::read(&path).unwrap();
+        let property = |key: &str, value: &str| properties::Property { line: 1, key: key.into(), value: value.into() };
+        let faster = property("scanNotActiveBrokerInterval", "1000");
+        config.update(&[faster.clone()]).unwrap();
+        assert_eq!(config.scan_interval, Duration::from_secs(1));
+        let text = "# ours\nlistenPort=9900\nscanNotActiveBrokerInterval=1000\n";
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        for (key, value, why) in [
+            ("listenPort", "1", "only when the name server starts"),
+            ("scanNotActiveBrokerInterval", "often", "1 to 3600000"),
+            ("kvConfigPath", "/x", "black list"),
+            ("needWaitForService", "true", "changes nothing"),
+        ] {
+            let refused = config.update(&[property(key, value)]).unwrap_err().to_string();
+            assert!(refused.contains(why) && refused.contains(key), "{refused}");
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(NamesrvConfig::default().update(&[faster]), Err(UpdateError::NoFile)));
+    }
+
+    #[test]
     fn a_file_is_read_over_the_defaults_and_what_changes_nothing_is_named() {
         let path = std::env::temp_dir().join(format!("namesrv-{}.conf", std::process::id()));
         let read = |text: &str| {
             std::fs::write(&path, text).unwrap();
             NamesrvConfig::read(&path)
         };
-        assert_eq!(read("# nothing").unwrap(), (NamesrvConfig::default(), vec![]));
+        let nothing = NamesrvConfig { file: Some(path.clone()), ..NamesrvConfig::default() };
+        assert_eq!(read("# nothing").unwrap(), (nothing, vec![]));
         let (config, ignored) = read("listenPort=9900\nrocketmqHome=/opt/rocketmq\n").unwrap();
         assert_eq!((config.listen_port, ignored), (9900, vec!["rocketmqHome=/opt/rocketmq".to_owned()]));
         let error = read("\nlistenPort=x").unwrap_err().to_string();

@@ -3,8 +3,9 @@
 //! Brokers register with it, clients ask it. It keeps everything in memory, asks nobody and agrees with no one: with two
 //! name servers, every broker registers with both.
 //!
-//! [`routes`] is what it knows; [`processor`] is what it answers.
+//! [`routes`] is what it knows; [`processor`] is what it answers, [`admin`] what it answers to operators.
 
+pub mod admin;
 pub mod config;
 pub mod processor;
 pub mod routes;
@@ -20,7 +21,7 @@ use std::time::Instant;
 
 /// A name server.
 pub struct Namesrv {
-    config: NamesrvConfig,
+    config: RwLock<NamesrvConfig>,
     routes: RwLock<Routes>,
     /// Brokers of this process to which nobody gave an address: every client is told the one by which it came here.
     as_reached: RwLock<Vec<String>>,
@@ -29,7 +30,7 @@ pub struct Namesrv {
 impl Namesrv {
     /// A name server that knows nobody yet.
     pub fn new(config: NamesrvConfig) -> Arc<Namesrv> {
-        Arc::new(Namesrv { config, routes: RwLock::default(), as_reached: RwLock::default() })
+        Arc::new(Namesrv { config: RwLock::new(config), routes: RwLock::default(), as_reached: RwLock::default() })
     }
 
     /// What it answers.
@@ -43,15 +44,21 @@ impl Namesrv {
             .on(processor::get_topic_list)
             .on(processor::forget_topic)
             .on(processor::delete_kv_config)
+            .on(admin::wipe_write_perm)
+            .on(admin::add_write_perm)
+            .on(admin::topics_by_cluster)
+            .on(admin::system_topics)
+            .on(admin::get_config)
+            .on(admin::update_config)
             .on_close(Namesrv::disconnected)
     }
 
     /// Forgets silent brokers, until `shutdown` resolves.
     pub async fn run(self: Arc<Namesrv>, shutdown: impl Future<Output = ()>) {
         let scan = async {
-            let mut scans = tokio::time::interval(self.config.scan_interval);
             loop {
-                scans.tick().await;
+                let interval = self.config.read().scan_interval;
+                tokio::time::sleep(interval).await;
                 for broker in self.routes.write().expire(Instant::now()) {
                     tracing::warn!(address = %broker.address, "a broker has not registered for too long, and is forgotten");
                 }

@@ -259,6 +259,38 @@ impl Routes {
         self.mappings.retain(|_, mappings| !mappings.is_empty());
     }
 
+    /// Takes the permission to write from all topics of a broker, or gives it to them, until the broker registers its topics
+    /// changed. Answers with how many topics there are.
+    #[doc(alias = "operateWritePermOfBrokerByLock")]
+    pub fn set_writable(&mut self, broker: &str, writable: bool) -> usize {
+        let queues = self.topics.values_mut().filter_map(|queues| queues.get_mut(broker));
+        let set = queues.map(|queues| match writable {
+            true => queues.perm |= PERM_WRITE,
+            false => queues.perm &= !PERM_WRITE,
+        });
+        set.count()
+    }
+
+    /// The topics that brokers of a cluster have.
+    pub fn topics_of_cluster(&self, cluster: &str) -> Vec<String> {
+        let of_cluster = |name: &String| self.brokers.get(name).is_some_and(|broker| broker.cluster == cluster);
+        let topics = self.topics.iter().filter(|(_, queues)| queues.keys().any(of_cluster));
+        topics.map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// Names that topics of the system have, as every cluster and every broker has one: and where one of the brokers is.
+    #[doc(alias = "getSystemTopicList")]
+    pub fn system_topics(&self) -> (Vec<String>, Option<String>) {
+        let info = self.cluster_info();
+        let mut names = Vec::new();
+        for (cluster, brokers) in info.cluster_addr_table {
+            names.push(cluster);
+            names.extend(brokers);
+        }
+        let addresses = self.brokers.values().flat_map(|broker| broker.broker_addrs.values());
+        (names, addresses.into_iter().next().cloned())
+    }
+
     /// Where a topic is; `None` when no broker that is here has it.
     pub fn route(&self, topic: &str) -> Option<TopicRoute> {
         let queues = self.topics.get(topic)?;
@@ -367,6 +399,29 @@ mod tests {
         assert_eq!(brokers, ["b"]);
         routes.forget_topic("T", None);
         assert_eq!((routes.route("T"), routes.topic_names()), (None, vec!["U".into()]));
+    }
+
+    #[test]
+    fn an_operator_takes_the_permission_to_write_from_a_broker_and_gives_it_back() {
+        let (mut routes, now) = (Routes::default(), Instant::now());
+        routes.register(broker("a", 0, "1:1", &["T", "U"]), now).unwrap();
+        routes.register(broker("b", 0, "2:1", &["T", "U"]), now).unwrap();
+        let perms =
+            |routes: &Routes| routes.route("T").unwrap().queue_datas.iter().map(|it| it.perm).collect::<Vec<_>>();
+        assert_eq!((routes.set_writable("a", false), perms(&routes)), (2, vec![4, 6]));
+        routes.register(broker("a", 0, "1:1", &["T", "U"]), now).unwrap();
+        assert_eq!(perms(&routes), [4, 6], "the broker says nothing new");
+        assert_eq!((routes.set_writable("a", true), perms(&routes)), (2, vec![6, 6]));
+        assert_eq!(routes.set_writable("c", false), 0);
+    }
+
+    #[test]
+    fn lists_are_of_a_cluster_or_of_all_names() {
+        let (mut routes, now) = (Routes::default(), Instant::now());
+        routes.register(broker("a", 0, "1:1", &["T", "U"]), now).unwrap();
+        assert_eq!(routes.topics_of_cluster("C"), ["T", "U"]);
+        assert!(routes.topics_of_cluster("D").is_empty());
+        assert_eq!(routes.system_topics(), (vec!["C".into(), "a".into()], Some("1:1".into())));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //!
 //! Nothing here opens a socket, reads a file or asks a clock.
 
+pub mod admin;
 pub mod code;
 pub mod command;
+pub mod group;
 pub mod heartbeat;
 pub mod json;
 pub mod message;

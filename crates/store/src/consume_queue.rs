@@ -114,6 +114,8 @@ struct State {
     written: i64,
     max: i64,
     tail: VecDeque<Entry>,
+    /// Bytes of the records that came since the store was opened.
+    bytes: i64,
     /// Listed as having something to drain.
     dirty: bool,
     deleted: bool,
@@ -172,6 +174,19 @@ impl Queue {
     /// Queue offset behind the newest message that can be read.
     pub fn max_offset(&self) -> QueueOffset {
         QueueOffset(self.state.lock().max)
+    }
+
+    /// How many messages came since the store was opened, and how many bytes their records have.
+    pub fn arrived(&self) -> (i64, i64) {
+        let state = self.state.lock();
+        ((state.max - self.new_from.load(Ordering::Relaxed)).max(0), state.bytes)
+    }
+
+    /// Up to `count` entries from `from` on, as they stand in the queue's files: where the record lies, its size in bytes, and
+    /// the hash of its tags. Fewer if there are no more.
+    pub fn entries_from(&self, from: QueueOffset, count: usize) -> io::Result<Vec<(CommitLogOffset, i32, i64)>> {
+        let entries = self.entries(from.0, count)?;
+        Ok(entries.iter().map(|entry| (CommitLogOffset(entry.at), entry.size, entry.tags_code)).collect())
     }
 
     /// Topic and number.
@@ -274,6 +289,7 @@ impl Queue {
             self.bridge_gap(&mut state, offset.0, entry.at);
         }
         state.tail.push_back(entry);
+        state.bytes += i64::from(entry.size);
         state.max += 1;
         if !state.waiters.is_empty() {
             let max = state.max;

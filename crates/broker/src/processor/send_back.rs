@@ -5,7 +5,7 @@ use super::send_message::await_disk;
 use crate::Broker;
 use crate::retry::{self, Destination};
 use protocol::code::response;
-use protocol::message::offset_message_id;
+use protocol::message::{Properties, offset_message_id, property};
 use protocol::record::{PROPERTIES_LENGTH_MAX, Record};
 use protocol::request::Empty;
 use protocol::request::send::SendBack;
@@ -69,6 +69,8 @@ pub(super) async fn send_back(broker: Arc<Broker>, call: Call<SendBack>) -> Resu
         properties: &properties,
     };
     let stored = broker.put(&put, delay_level).map_err(not_stored)?;
+    let first = Properties(record.properties).get(property::RETRY_TOPIC).unwrap_or(record.topic);
+    broker.stats.sent_back(&request.group, first);
     // The consumer goes on and forgets the message, so it has to be as safe as it was.
     await_disk(&broker, stored.end, Empty {}).await
 }
