@@ -340,8 +340,8 @@ impl Broker {
         self.store.messages_arrived()
     }
 
-    /// Looks at everything that is counted by topic and group. Blocks: there may be many.
-    pub(crate) fn look_at_stats(&self, now: i64) {
+    /// Looks at everything that is counted by topic and group, as is done every ten seconds; `now` in ms since 1970. Blocks.
+    pub fn look_at_stats(&self, now: i64) {
         self.stats.keep(|group| self.groups.get(group).is_some(), |topic| self.topics.get(topic).is_some());
         self.stats.look(now, &self.config.cluster_name, &self.put_by_topic());
     }

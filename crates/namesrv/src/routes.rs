@@ -30,6 +30,8 @@ pub struct Routes {
     /// By broker name.
     brokers: BTreeMap<String, BrokerData>,
     live: HashMap<BrokerKey, Live>,
+    /// Names of brokers from which an operator has taken the permission to write.
+    wiped: BTreeSet<String>,
     /// By name, brokers that were here and are gone: to say so when someone asks for their topics.
     gone: BTreeMap<String, Gone>,
 }
@@ -221,6 +223,7 @@ impl Routes {
         let name = broker.broker_name.clone();
         if broker.broker_addrs.is_empty() {
             self.brokers.remove(&name);
+            self.wiped.remove(&name);
             let mut topics = BTreeSet::new();
             self.topics.retain(|topic, queues| {
                 if queues.remove(&name).is_some() {
@@ -259,16 +262,17 @@ impl Routes {
         self.mappings.retain(|_, mappings| !mappings.is_empty());
     }
 
-    /// Takes the permission to write from all topics of a broker, or gives it to them, until the broker registers its topics
-    /// changed. Answers with how many topics there are.
+    /// Takes the permission to write from all topics of a broker, or gives it back: as long as the broker is here, also when it
+    /// registers anew. Answers with how many topics it has.
     #[doc(alias = "operateWritePermOfBrokerByLock")]
     pub fn set_writable(&mut self, broker: &str, writable: bool) -> usize {
-        let queues = self.topics.values_mut().filter_map(|queues| queues.get_mut(broker));
-        let set = queues.map(|queues| match writable {
-            true => queues.perm |= PERM_WRITE,
-            false => queues.perm &= !PERM_WRITE,
-        });
-        set.count()
+        let topics = self.topics.values().filter(|queues| queues.contains_key(broker)).count();
+        if writable {
+            self.wiped.remove(broker);
+        } else if topics > 0 {
+            self.wiped.insert(broker.to_owned());
+        }
+        topics
     }
 
     /// The topics that brokers of a cluster have.
@@ -297,10 +301,19 @@ impl Routes {
         let broker_datas: Vec<BrokerData> = queues.keys().filter_map(|name| self.brokers.get(name)).cloned().collect();
         (!broker_datas.is_empty()).then(|| TopicRoute {
             broker_datas,
-            queue_datas: queues.values().cloned().collect(),
+            queue_datas: queues.values().map(|queues| self.seen(queues)).collect(),
             topic_queue_mapping_by_broker: self.mappings.get(topic).cloned(),
             ..TopicRoute::default()
         })
+    }
+
+    /// A broker's queues as clients are told them.
+    fn seen(&self, queues: &QueueData) -> QueueData {
+        let mut seen = queues.clone();
+        if self.wiped.contains(&seen.broker_name) {
+            seen.perm &= !PERM_WRITE;
+        }
+        seen
     }
 
     /// Why there is no route for a topic, and what helps.
@@ -410,7 +423,7 @@ mod tests {
             |routes: &Routes| routes.route("T").unwrap().queue_datas.iter().map(|it| it.perm).collect::<Vec<_>>();
         assert_eq!((routes.set_writable("a", false), perms(&routes)), (2, vec![4, 6]));
         routes.register(broker("a", 0, "1:1", &["T", "U"]), now).unwrap();
-        assert_eq!(perms(&routes), [4, 6], "the broker says nothing new");
+        assert_eq!(perms(&routes), [4, 6], "the broker registers anew");
         assert_eq!((routes.set_writable("a", true), perms(&routes)), (2, vec![6, 6]));
         assert_eq!(routes.set_writable("c", false), 0);
     }

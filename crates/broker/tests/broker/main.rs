@@ -9,6 +9,7 @@ mod deleting;
 mod failing_disk;
 mod filtering;
 mod groups;
+mod operators;
 mod refusals;
 mod sending;
 mod transactions;
