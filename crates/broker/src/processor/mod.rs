@@ -7,6 +7,7 @@ mod lock;
 mod offset;
 mod pull_message;
 mod query;
+mod reply;
 mod send_back;
 pub(crate) mod send_message;
 mod topic;
@@ -21,6 +22,7 @@ use store::PutError;
 pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
     Router::new(broker)
         .on(send_message::send_message)
+        .on(reply::send_reply)
         .on(send_back::send_back)
         .on(end_transaction::end_transaction)
         .on(end_transaction::resume_check)

@@ -32,18 +32,21 @@ pub(super) fn send_message(
 ) -> impl Future<Output = Result<Answer<SendMessageReply>, Reject>> {
     // What waits below holds on to neither the request nor its body.
     let taken = take(&broker, &call);
-    async move {
-        let Taken { end, reply, created, wait } = taken?;
-        if let Some(counter) = created {
-            // So that the topic is there after a crash, as the message is.
-            broker.topic_saved(counter).await?;
-        }
-        if wait { await_disk(&broker, end, reply).await } else { Ok(Answer::new(reply).behind_write()) }
+    async move { acknowledge(&broker, taken?).await }
+}
+
+/// Answers when what is promised holds.
+pub(super) async fn acknowledge(broker: &Broker, taken: Taken) -> Result<Answer<SendMessageReply>, Reject> {
+    let Taken { end, reply, created, wait } = taken;
+    if let Some(counter) = created {
+        // So that the topic is there after a crash, as the message is.
+        broker.topic_saved(counter).await?;
     }
+    if wait { await_disk(broker, end, reply).await } else { Ok(Answer::new(reply).behind_write()) }
 }
 
 /// A message that is on its way into the log.
-struct Taken {
+pub(super) struct Taken {
     /// Where its record ends.
     end: CommitLogOffset,
     reply: SendMessageReply,
@@ -53,7 +56,8 @@ struct Taken {
     wait: bool,
 }
 
-fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, Reject> {
+/// Puts the message.
+pub(super) fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, Reject> {
     let request = &call.request;
     let properties = request.properties.as_deref().unwrap_or("").as_bytes();
     let asked = Asked::read(properties)?;
@@ -189,11 +193,6 @@ impl<'a> Asked<'a> {
                 b"DELAY" => asked.delay_level = delay_level(value)?,
                 b"WAIT" => asked.wait = !value.eq_ignore_ascii_case(b"false"),
                 b"TRAN_MSG" => asked.transaction = value.eq_ignore_ascii_case(b"true"),
-                b"MSG_TYPE" if value == b"reply" => {
-                    asked.not_brought = Some("request-reply (a message with MSG_TYPE=reply)");
-                }
-                // No answer would ever come; who asks hears it now rather than after a time-out.
-                b"REPLY_TO_CLIENT" => asked.not_brought = Some("request-reply (a message with REPLY_TO_CLIENT)"),
                 b"TIMER_DELAY_SEC" | b"TIMER_DELAY_MS" | b"TIMER_DELIVER_MS" => timer = true,
                 b"POP_CK" | b"MSG_REGION" | b"TRACE_ON" | b"CLUSTER" => asked.rewrite = true,
                 _ => {}

@@ -10,6 +10,7 @@ mod failing_disk;
 mod filtering;
 mod groups;
 mod refusals;
+mod replying;
 mod sending;
 mod transactions;
 

@@ -71,6 +71,7 @@ public final class Interop {
         Retrying.scenarios(suite);
         Delaying.scenarios(suite);
         Transacting.scenarios(suite);
+        Requesting.scenarios(suite);
         Querying.scenarios(suite);
         Restarting.scenarios(suite);
         NotYet.scenarios(suite);
