@@ -225,6 +225,8 @@ pub struct Config {
     pub disk: Disk,
     /// The wall clock. No key: for tests.
     pub clock: Clock,
+    /// The machine's memory, bytes. No key: for tests.
+    pub memory: u64,
 }
 
 impl Default for Config {
@@ -293,6 +295,10 @@ impl Default for Config {
             flush_delay_offset_interval: Duration::from_secs(10),
             disk: Disk::default(),
             clock: Clock::default(),
+            memory: {
+                let machine = rustix::system::sysinfo();
+                machine.totalram as u64 * u64::from(machine.mem_unit)
+            },
         }
     }
 }

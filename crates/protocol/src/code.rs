@@ -175,6 +175,7 @@ pub mod request {
         GET_LITE_GROUP_INFO = 200078,
         TRIGGER_LITE_DISPATCH = 200079,
         BATCH_ACK_MESSAGE = 200151,
+        QUERY_GROUP_CONFLICTS = 90040,
     }
 }
 
@@ -212,6 +213,8 @@ pub mod response {
         SUBSCRIPTION_GROUP_NOT_EXIST = 26,
         FILTER_DATA_NOT_EXIST = 27,
         INVALID_PARAMETER = 29,
+        CONSUMER_NOT_ONLINE = 206,
+        CONSUME_MSG_TIMEOUT = 207,
         ILLEGAL_OPERATION = 604,
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod code;
 pub mod command;
+pub mod group;
 pub mod heartbeat;
 pub mod json;
 pub mod message;

@@ -2,8 +2,9 @@
 
 use super::no_such_group;
 use crate::Broker;
-use crate::consumers::Member;
+use crate::consumers::{Member, sentence};
 use protocol::code::response;
+use protocol::group::GroupConflict;
 use protocol::heartbeat::{CheckClientBody, ConsumerList, HeartbeatData};
 use protocol::json;
 use protocol::request::client::{
@@ -57,24 +58,19 @@ pub(super) async fn heartbeat(broker: Arc<Broker>, call: Call<Heartbeat>) -> Res
                 tracing::warn!(group = name, %error, "no retry topic");
             }
         }
-        let before =
-            broker.consumers.read().get(&name).and_then(|group| group.members.get(client)).map(|it| it.peer.clone());
         let changes = broker.consumers.write().heartbeat(
             consumer,
             client,
             member.clone(),
             data.heartbeat_fingerprint,
             data.without_sub,
+            |peer| !peer.is_closed(),
         );
         ask_subscriptions |= changes.ask_subscriptions;
-        if let Some(before) = before.filter(|before| changes.moved && !before.is_closed()) {
-            tracing::warn!(
-                group = name,
-                "{client} is the id of two clients, at {} and at {}; they count as one member, and one of them gets \
-                 nothing: give each an instance name of its own",
-                before.address(),
-                call.peer.address()
-            );
+        if changes.tell_conflicts {
+            for conflict in broker.group_conflicts(Some(&name)) {
+                tracing::warn!(group = name, "{}", sentence(&conflict));
+            }
         }
         if changes.rebalance {
             broker.tell_members(&name);
@@ -149,6 +145,12 @@ impl Broker {
         for group in groups {
             self.tell_members(group);
         }
+    }
+
+    /// What is wrong among the members of groups, or of one.
+    pub(crate) fn group_conflicts(&self, group: Option<&str>) -> Vec<GroupConflict> {
+        let consumers = self.consumers.read();
+        consumers.conflicts(group, Instant::now(), |peer| !peer.is_closed(), |peer| peer.address().to_string())
     }
 
     /// Has all members of a group share its queues anew.

@@ -1,13 +1,16 @@
 //! Everything that this broker answers: one file per family of requests, one function per request.
 
+mod ask_consumer;
 mod client;
 mod deletion;
 mod end_transaction;
+mod group;
 mod lock;
 mod offset;
 mod pull_message;
 mod query;
 mod reply;
+mod reset;
 mod send_back;
 pub(crate) mod send_message;
 mod topic;
@@ -39,6 +42,20 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(client::unregister)
         .on(client::consumer_list)
         .on(client::check_config)
+        .on(group::consumers)
+        .on(group::producers)
+        .on(group::progress)
+        .on(group::who_consumes)
+        .on(group::time_spans)
+        .on(group::correction_offsets)
+        .on(group::topics_of_group)
+        .on(group::subscription)
+        .on(group::conflicts)
+        .on(reset::reset)
+        .on(reset::clone_offsets)
+        .on(ask_consumer::status)
+        .on(ask_consumer::running_info)
+        .on(ask_consumer::consume_directly)
         .on(lock::lock)
         .on(lock::unlock)
         .on(topic::create)

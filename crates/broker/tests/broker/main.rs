@@ -9,6 +9,7 @@ mod deleting;
 mod failing_disk;
 mod filtering;
 mod groups;
+mod moving;
 mod refusals;
 mod replying;
 mod sending;
