@@ -71,6 +71,8 @@ def apache_jars(version):
 
 
 def client_jars(version):
+    if version.startswith("admin-"):
+        return copy_jars(JAVA / "admin" / "pom.xml", "rocketmq.tools", version.removeprefix("admin-"), TARGET / version)
     return copy_jars(JAVA / "pom.xml", "rocketmq.client", version, TARGET / f"lib-{version}")
 
 
