@@ -198,6 +198,8 @@ pub fn start_error(error: &StartError, language: Language) -> String {
         (StartError::BrokerConfig(error), Chinese) => format!("配置文件有误：{error}"),
         (StartError::NamesrvConfig(error), English) => error.to_string(),
         (StartError::NamesrvConfig(error), Chinese) => format!("配置文件有误：{error}"),
+        (StartError::KvConfig(error), English) => format!("the name server's settings (kvConfigPath): {error}"),
+        (StartError::KvConfig(error), Chinese) => format!("无法读取 NameServer 的 KV 配置（kvConfigPath）：{error}"),
         (StartError::NamesrvAddr { given, value }, English) => {
             format!("{given} is {value}, which are no addresses: host:port is, several parted by `;`")
         }
@@ -302,6 +304,15 @@ pub fn client_error(error: &client::Error, language: Language) -> String {
         (Error::NoNameServer { namesrv, source }, Chinese) => format!("名字服务器 {namesrv} 没有应答：{source}"),
         (Error::Message(reason), Chinese) => format!("消息无法发送：{reason}"),
         (other, Chinese) => other.to_string(),
+    }
+}
+
+/// Why an operator's command failed.
+pub fn admin_error(error: &admin::Error, language: Language) -> String {
+    match (error, language) {
+        (admin::Error::Client(error), _) => client_error(error, language),
+        (admin::Error::NoCluster { name, known }, Chinese) => format!("没有集群 {name}；现有集群：{known}"),
+        (other, _) => other.to_string(),
     }
 }
 

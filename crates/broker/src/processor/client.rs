@@ -12,7 +12,7 @@ use protocol::request::client::{
 };
 use protocol::request::{Empty, Request};
 use protocol::subscription::SubscriptionData;
-use protocol::topic::{PERM_READ, PERM_WRITE, retry_topic};
+use protocol::topic::{PERM_READ, PERM_WRITE, TopicConfig, UNIT_SUB, retry_topic};
 use remoting::{Answer, Call, Peer, Reject};
 use std::sync::Arc;
 use std::time::Instant;
@@ -51,9 +51,11 @@ pub(super) async fn heartbeat(broker: Arc<Broker>, call: Call<Heartbeat>) -> Res
         // Without the group, its pulls are refused with the reason.
         let Some(group) = broker.groups.get_or_create(&name, crate::now_millis()) else { continue };
         if group.retry_queue_nums > 0 {
-            let queues = group.retry_queue_nums;
-            let ensured =
-                broker.topics.ensure(&retry_topic(&name), queues, PERM_READ | PERM_WRITE, crate::now_millis());
+            let retry = TopicConfig {
+                topic_sys_flag: if consumer.unit_mode { UNIT_SUB } else { 0 },
+                ..TopicConfig::new(retry_topic(&name), group.retry_queue_nums, PERM_READ | PERM_WRITE)
+            };
+            let ensured = broker.topics.ensure_with(retry, crate::now_millis());
             if let Err(error) = ensured {
                 tracing::warn!(group = name, %error, "no retry topic");
             }

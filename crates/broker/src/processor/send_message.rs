@@ -15,7 +15,8 @@ use protocol::message::{Properties, SysFlag, edit_properties, offset_message_id,
 use protocol::record::{BatchEntries, PROPERTIES_LENGTH_MAX};
 use protocol::request::send::{SendMessage, SendMessageReply};
 use protocol::topic::{
-    DLQ_PREFIX, PERM_READ, PERM_WRITE, QUEUES_MAX, RETRY_PREFIX, check_topic_name, dead_letter_topic, is_send_forbidden,
+    DLQ_PREFIX, PERM_READ, PERM_WRITE, QUEUES_MAX, RETRY_PREFIX, TopicConfig, UNIT_SUB, check_topic_name,
+    dead_letter_topic, is_send_forbidden,
 };
 use remoting::{Answer, Call, Reject};
 use std::borrow::Cow;
@@ -259,11 +260,14 @@ fn queues(broker: &Broker, request: &SendMessage) -> Result<(Queues, Option<i64>
     }
     check_topic_name(topic).map_err(|bad| Reject::new(response::INVALID_PARAMETER, bad.to_string()))?;
     let now = crate::now_millis();
+    let unit = request.unit_mode.unwrap_or(false);
     let created = if topic.starts_with(RETRY_PREFIX) {
-        broker.topics.ensure(topic, 1, PERM_READ | PERM_WRITE, now)
+        let topic_sys_flag = if unit { UNIT_SUB } else { 0 };
+        let config = TopicConfig { topic_sys_flag, ..TopicConfig::new(topic, 1, PERM_READ | PERM_WRITE) };
+        broker.topics.ensure_with(config, now)
     } else {
         let wished = request.default_topic_queue_nums.min(QUEUES_MAX);
-        broker.topics.auto_create(topic, &request.default_topic, wished, &broker.config, now)
+        broker.topics.auto_create(topic, &request.default_topic, wished, unit, &broker.config, now)
     };
     match created {
         Ok(queues) => Ok((queues, Some(*broker.topics.changed().borrow()))),

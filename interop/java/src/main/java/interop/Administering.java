@@ -2,7 +2,6 @@ package interop;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
 
-import java.util.ArrayList;
 import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
@@ -277,7 +276,7 @@ final class Administering {
         Map<MessageQueue, Object> queues = Tools.get(info, "getMqTable");
         Set<String> topics = queues.keySet().stream().map(MessageQueue::getTopic).collect(Collectors.toSet());
         Check.that(topics.contains(filled.topic), "its queues, but: " + queues);
-        Check.that(Tools.<String>get(info, "getJstack").contains("at "), "stacks of its threads");
+        Check.that(String.valueOf(Tools.<Object>get(info, "getJstack")).contains("java.lang.Thread"), "stacks of its threads");
     }
 
     private static void directly(Mq mq) throws Exception {
@@ -338,10 +337,5 @@ final class Administering {
         tools.call("deleteKvConfig", ORDER, topic);
         Raw.Answer gone = Raw.ask(mq.namesrv, 101, Map.of("namespace", ORDER, "key", topic), new byte[0]);
         Check.equal(gone.code(), 22, "code of a deleted one");
-        List<Raw.Answer> refused = new ArrayList<>();
-        for (Map<String, String> fields : List.of(Map.of("namespace", "", "key", "k", "value", "v"), Map.of("namespace", "n", "key", "k"))) {
-            refused.add(Raw.ask(mq.namesrv, 100, fields, new byte[0]));
-        }
-        Check.that(refused.get(1).code() != 0, "a value is needed, but: " + refused);
     }
 }
