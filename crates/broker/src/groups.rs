@@ -89,6 +89,11 @@ impl Groups {
         })
     }
 
+    /// The group's settings, if it is there.
+    pub fn get(&self, name: &str) -> Option<Arc<SubscriptionGroupConfig>> {
+        self.table.read().groups.get(name).cloned()
+    }
+
     /// The group's settings; a group that is not there is created if that is allowed.
     #[doc(alias = "findSubscriptionGroupConfig")]
     pub fn get_or_create(&self, name: &str, now: i64) -> Option<Arc<SubscriptionGroupConfig>> {
@@ -109,11 +114,6 @@ impl Groups {
         }
         let group = table.groups.entry(name.to_owned()).or_insert_with(|| Arc::new(SubscriptionGroupConfig::new(name)));
         Some(group.clone())
-    }
-
-    /// The group's settings.
-    pub fn get(&self, name: &str) -> Option<Arc<SubscriptionGroupConfig>> {
-        self.table.read().groups.get(name).cloned()
     }
 
     /// All groups in order of their names, what is forbidden, and the version in which it is so.

@@ -3,14 +3,11 @@
 use crate::Namesrv;
 use crate::config::UpdateError;
 use protocol::code::response;
-use protocol::json;
 use protocol::properties;
 use protocol::request::Empty;
 use protocol::request::admin::{
-    AddWritePerm, AddWritePermReply, GetNamesrvConfig, GetSystemTopicsFromNamesrv, GetTopicsByCluster,
-    UpdateNamesrvConfig, WipeWritePerm, WipeWritePermReply,
+    AddWritePerm, AddWritePermReply, GetNamesrvConfig, UpdateNamesrvConfig, WipeWritePerm, WipeWritePermReply,
 };
-use protocol::route::TopicList;
 use remoting::{Answer, Call, Reject};
 use std::sync::Arc;
 
@@ -34,21 +31,6 @@ pub async fn add_write_perm(
     let topics = namesrv.routes.write().set_writable(broker, true);
     tracing::info!(broker, topics, by = ?call.peer, "the permission to write is given back");
     Ok(AddWritePermReply { add_topic_count: topics as i32 }.into())
-}
-
-/// GET_TOPICS_BY_CLUSTER (224).
-pub async fn topics_by_cluster(namesrv: Arc<Namesrv>, call: Call<GetTopicsByCluster>) -> Result<Answer<Empty>, Reject> {
-    let topic_list = namesrv.routes.read().topics_of_cluster(&call.request.cluster);
-    Ok(Answer::new(Empty {}).with_body(json::write(&TopicList { broker_addr: None, topic_list })))
-}
-
-/// GET_SYSTEM_TOPIC_LIST_FROM_NS (304).
-pub async fn system_topics(
-    namesrv: Arc<Namesrv>,
-    _: Call<GetSystemTopicsFromNamesrv>,
-) -> Result<Answer<Empty>, Reject> {
-    let (topic_list, broker_addr) = namesrv.routes.read().system_topics();
-    Ok(Answer::new(Empty {}).with_body(json::write(&TopicList { broker_addr, topic_list })))
 }
 
 /// GET_NAMESRV_CONFIG (319).

@@ -4,6 +4,7 @@ use protocol::properties;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use store::disk::Disk;
 
 /// Where a name server listens unless told otherwise.
 pub const PORT: u16 = 9876;
@@ -18,6 +19,15 @@ pub struct NamesrvConfig {
     /// How often silent brokers are looked for. Key: `scanNotActiveBrokerInterval`, milliseconds. Default: 5000.
     /// Changes at once.
     pub scan_interval: Duration,
+    /// Where settings are kept that operators put here by namespace and key, like the queues of ordered topics. None: in memory
+    /// only. Key: `kvConfigPath`. Default: `namesrv/kvConfig.json` in the home directory.
+    pub kv_config_path: Option<PathBuf>,
+    /// Routes of ordered topics say how many queues they have on each broker, as the namespace `ORDER_TOPIC_CONFIG` says it.
+    /// Key: `orderMessageEnable`. Default: false.
+    pub order_messages: bool,
+    /// Brokers that register are told which topics are ordered.
+    /// Key: `returnOrderTopicConfigToBroker`. Default: true.
+    pub order_topics_to_broker: bool,
     /// The file that they come from, where changes are kept. No key.
     pub file: Option<PathBuf>,
 }
@@ -28,6 +38,9 @@ impl Default for NamesrvConfig {
             bind_address: Ipv4Addr::UNSPECIFIED.into(),
             listen_port: PORT,
             scan_interval: Duration::from_secs(5),
+            kv_config_path: None,
+            order_messages: false,
+            order_topics_to_broker: true,
             file: None,
         }
     }
@@ -125,6 +138,14 @@ impl NamesrvConfig {
     fn set(&mut self, key: &str, value: &str) -> Option<Result<(), &'static str>> {
         let (set, allowed) = match key {
             "bindAddress" => (value.parse().map(|ip| self.bind_address = ip).is_ok(), "an IP address"),
+            "kvConfigPath" => {
+                self.kv_config_path = Some(PathBuf::from(value)).filter(|path| !path.as_os_str().is_empty());
+                (true, "")
+            }
+            "orderMessageEnable" => (flag(value).map(|on| self.order_messages = on).is_some(), FLAG),
+            "returnOrderTopicConfigToBroker" => {
+                (flag(value).map(|on| self.order_topics_to_broker = on).is_some(), FLAG)
+            }
             "listenPort" => (value.parse().map(|port| self.listen_port = port).is_ok(), "0 to 65535"),
             "scanNotActiveBrokerInterval" => match value.parse() {
                 Ok(millis @ 1..=3_600_000) => {
@@ -165,12 +186,8 @@ impl NamesrvConfig {
             for properties::Property { key, value, .. } in changes {
                 text = properties::replace(&text, key, value);
             }
-            // The new file stands ready as a whole before it takes the old one's name; a link stays one.
-            let path = std::fs::canonicalize(&path)?;
-            let new = path.with_extension("conf.tmp");
-            std::fs::write(&new, text)?;
-            std::fs::File::open(&new)?.sync_all()?;
-            std::fs::rename(&new, &path)
+            // A link stays one.
+            store::table::save(&Disk::default(), &std::fs::canonicalize(&path)?, text.as_bytes())
         });
         kept.map_err(|error| UpdateError::File { path, error })?;
         *self = changed;
@@ -183,8 +200,18 @@ impl NamesrvConfig {
             ("bindAddress", self.bind_address.to_string()),
             ("listenPort", self.listen_port.to_string()),
             ("scanNotActiveBrokerInterval", self.scan_interval.as_millis().to_string()),
+            ("kvConfigPath", self.kv_config_path.iter().map(|path| path.display().to_string()).collect()),
+            ("orderMessageEnable", self.order_messages.to_string()),
+            ("returnOrderTopicConfigToBroker", self.order_topics_to_broker.to_string()),
         ]
     }
+}
+
+/// What a key that is on or off may be set to.
+const FLAG: &str = "true or false";
+
+fn flag(value: &str) -> Option<bool> {
+    value.to_ascii_lowercase().parse().ok()
 }
 
 #[cfg(test)]

@@ -275,26 +275,6 @@ impl Routes {
         topics
     }
 
-    /// The topics that brokers of a cluster have.
-    pub fn topics_of_cluster(&self, cluster: &str) -> Vec<String> {
-        let of_cluster = |name: &String| self.brokers.get(name).is_some_and(|broker| broker.cluster == cluster);
-        let topics = self.topics.iter().filter(|(_, queues)| queues.keys().any(of_cluster));
-        topics.map(|(topic, _)| topic.clone()).collect()
-    }
-
-    /// Names that topics of the system have, as every cluster and every broker has one: and where one of the brokers is.
-    #[doc(alias = "getSystemTopicList")]
-    pub fn system_topics(&self) -> (Vec<String>, Option<String>) {
-        let info = self.cluster_info();
-        let mut names = Vec::new();
-        for (cluster, brokers) in info.cluster_addr_table {
-            names.push(cluster);
-            names.extend(brokers);
-        }
-        let addresses = self.brokers.values().flat_map(|broker| broker.broker_addrs.values());
-        (names, addresses.into_iter().next().cloned())
-    }
-
     /// Where a topic is; `None` when no broker that is here has it.
     pub fn route(&self, topic: &str) -> Option<TopicRoute> {
         let queues = self.topics.get(topic)?;
@@ -354,6 +334,20 @@ impl Routes {
             clusters.entry(broker.cluster.clone()).or_default().insert(name.clone());
         }
         ClusterInfo { broker_addr_table: self.brokers.clone(), cluster_addr_table: clusters }
+    }
+
+    /// The topics of which a broker of this cluster has queues.
+    #[doc(alias = "getTopicsByCluster")]
+    pub fn topics_of_cluster(&self, cluster: &str) -> Vec<String> {
+        let here = |broker: &String| self.brokers.get(broker).is_some_and(|broker| broker.cluster == cluster);
+        let topics = self.topics.iter().filter(|(_, queues)| queues.keys().any(here));
+        topics.map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// The topics whose bits of unit mode are as wanted.
+    pub fn topics_with(&self, wanted: impl Fn(i32) -> bool) -> Vec<String> {
+        let topics = self.topics.iter().filter(|(_, queues)| queues.values().any(|it| wanted(it.topic_sys_flag)));
+        topics.map(|(topic, _)| topic.clone()).collect()
     }
 
     /// All topics.
@@ -426,15 +420,6 @@ mod tests {
         assert_eq!(perms(&routes), [4, 6], "the broker registers anew");
         assert_eq!((routes.set_writable("a", true), perms(&routes)), (2, vec![6, 6]));
         assert_eq!(routes.set_writable("c", false), 0);
-    }
-
-    #[test]
-    fn lists_are_of_a_cluster_or_of_all_names() {
-        let (mut routes, now) = (Routes::default(), Instant::now());
-        routes.register(broker("a", 0, "1:1", &["T", "U"]), now).unwrap();
-        assert_eq!(routes.topics_of_cluster("C"), ["T", "U"]);
-        assert!(routes.topics_of_cluster("D").is_empty());
-        assert_eq!(routes.system_topics(), (vec!["C".into(), "a".into()], Some("1:1".into())));
     }
 
     #[test]

@@ -25,7 +25,7 @@ struct Running {
 }
 
 fn start() -> Running {
-    let namesrv = Namesrv::new(NamesrvConfig::default());
+    let namesrv = Namesrv::open(NamesrvConfig::default()).unwrap();
     let server = Server::start(1).unwrap();
     let address = server.listen(TcpListener::bind("0.0.0.0:0").unwrap(), namesrv.router()).unwrap();
     Running { namesrv, _server: server, port: address.port(), client: Client::default() }

@@ -9,15 +9,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Names and values.
-#[doc(alias = "org.apache.rocketmq.remoting.protocol.body.KVTable")]
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct KvTable {
-    /// By name.
-    pub table: BTreeMap<String, String>,
-}
-
 /// The body of UPDATE_AND_CREATE_TOPIC_LIST (18).
 #[doc(alias = "CreateTopicListRequestBody")]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -178,6 +178,7 @@ pub mod request {
         // Ours alone, for what RocketMQ has no code for.
         LIST_TRANSACTIONS = 90_000,
         RESOLVE_TRANSACTION = 90_001,
+        QUERY_GROUP_CONFLICTS = 90_040,
     }
 }
 
@@ -215,6 +216,8 @@ pub mod response {
         SUBSCRIPTION_GROUP_NOT_EXIST = 26,
         FILTER_DATA_NOT_EXIST = 27,
         INVALID_PARAMETER = 29,
+        CONSUMER_NOT_ONLINE = 206,
+        CONSUME_MSG_TIMEOUT = 207,
         ILLEGAL_OPERATION = 604,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::short;
 use crate::{Broker, now_millis};
-use protocol::admin::{KvTable, ProducerInfo, ProducerTable};
+use protocol::admin::{ProducerInfo, ProducerTable};
 use protocol::code::response;
 use protocol::command::VERSION;
 use protocol::json;
@@ -12,6 +12,7 @@ use protocol::request::admin::{
     CleanExpiredQueues, CleanUnusedTopics, DeleteExpiredLog, GetAllProducers, GetBrokerConfig, GetBrokerConfigReply,
     GetRuntimeInfo, UpdateBrokerConfig,
 };
+use protocol::route::KvTable;
 use protocol::topic::SCHEDULE_TOPIC;
 use remoting::{Answer, Call, Reject};
 use std::collections::BTreeMap;

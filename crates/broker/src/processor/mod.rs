@@ -1,14 +1,18 @@
 //! Everything that this broker answers: one file per family of requests, one function per request.
 
 mod admin;
+mod ask_consumer;
 mod client;
 mod deletion;
 mod end_transaction;
+mod group;
 mod group_config;
 mod lock;
 mod offset;
 mod pull_message;
 mod query;
+mod reply;
+mod reset;
 mod send_back;
 pub(crate) mod send_message;
 mod stats;
@@ -24,6 +28,7 @@ use store::PutError;
 pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
     Router::new(broker)
         .on(send_message::send_message)
+        .on(reply::send_reply)
         .on(send_back::send_back)
         .on(end_transaction::end_transaction)
         .on(end_transaction::resume_check)
@@ -42,6 +47,20 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(client::unregister)
         .on(client::consumer_list)
         .on(client::check_config)
+        .on(group::consumers)
+        .on(group::producers)
+        .on(group::progress)
+        .on(group::who_consumes)
+        .on(group::time_spans)
+        .on(group::correction_offsets)
+        .on(group::topics_of_group)
+        .on(group::subscription)
+        .on(group::conflicts)
+        .on(reset::reset)
+        .on(reset::clone_offsets)
+        .on(ask_consumer::status)
+        .on(ask_consumer::running_info)
+        .on(ask_consumer::consume_directly)
         .on(lock::lock)
         .on(lock::unlock)
         .on(topic::create)

@@ -64,10 +64,14 @@ pub(super) async fn pull_message(
 
     let first = QueueOffset(request.queue_offset);
     let mut from = first;
-    let mut got = get(from);
-    if request.sys_flag & PullMessage::COMMIT_OFFSET != 0 && request.commit_offset >= 0 {
-        broker.offsets.commit(&request.consumer_group, &request.topic, queue_id as i32, request.commit_offset);
+    if let Some(offset) = reset(&broker, request, from) {
+        return Ok(moved(&broker, request, queue_id, offset));
     }
+    let mut got = get(from);
+    let commit = request.sys_flag & PullMessage::COMMIT_OFFSET != 0 && request.commit_offset >= 0;
+    let pulled = if matches!(got.status, GetStatus::Found) { got.next } else { from };
+    let commit = commit.then_some(request.commit_offset);
+    broker.offsets.pull(&request.consumer_group, &request.topic, request.queue_id, commit, pulled.0);
     let mut hold: Option<Hold> = None;
     loop {
         match got.status {
@@ -108,9 +112,28 @@ pub(super) async fn pull_message(
         if broker.topics.queues(&request.topic).is_none() {
             return Err(no_such_topic(&request.topic)); // deleted meanwhile
         }
+        if let Some(offset) = reset(&broker, request, from) {
+            return Ok(moved(&broker, request, queue_id, offset));
+        }
         hold = held;
         got = get(from);
     }
+}
+
+/// Where the group is to go on, if an operator has moved it and this is the first that its consumer hears of it.
+fn reset(broker: &Broker, request: &PullMessage, from: QueueOffset) -> Option<i64> {
+    broker.offsets.hear_of_reset(&request.consumer_group, &request.topic, request.queue_id, from.0)
+}
+
+fn moved(broker: &Broker, request: &PullMessage, queue_id: u32, offset: i64) -> Answer<PullMessageReply> {
+    let reply = PullMessageReply {
+        suggest_which_broker_id: 0,
+        next_begin_offset: offset,
+        min_offset: broker.store.min_offset(&request.topic, queue_id).0,
+        max_offset: broker.store.max_offset(&request.topic, queue_id).0,
+        forbidden_type: None,
+    };
+    Answer::new(reply).with_code(response::PULL_OFFSET_MOVED, "OFFSET_RESET")
 }
 
 /// A pull that is held.

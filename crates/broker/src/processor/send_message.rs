@@ -15,7 +15,8 @@ use protocol::message::{Properties, SysFlag, edit_properties, offset_message_id,
 use protocol::record::{BatchEntries, PROPERTIES_LENGTH_MAX};
 use protocol::request::send::{SendMessage, SendMessageReply};
 use protocol::topic::{
-    DLQ_PREFIX, PERM_READ, PERM_WRITE, QUEUES_MAX, RETRY_PREFIX, check_topic_name, dead_letter_topic, is_send_forbidden,
+    DLQ_PREFIX, PERM_READ, PERM_WRITE, QUEUES_MAX, RETRY_PREFIX, TopicConfig, UNIT_SUB, check_topic_name,
+    dead_letter_topic, is_send_forbidden,
 };
 use remoting::{Answer, Call, Reject};
 use std::borrow::Cow;
@@ -32,18 +33,21 @@ pub(super) fn send_message(
 ) -> impl Future<Output = Result<Answer<SendMessageReply>, Reject>> {
     // What waits below holds on to neither the request nor its body.
     let taken = take(&broker, &call);
-    async move {
-        let Taken { end, reply, created, wait } = taken?;
-        if let Some(counter) = created {
-            // So that the topic is there after a crash, as the message is.
-            broker.topic_saved(counter).await?;
-        }
-        if wait { await_disk(&broker, end, reply).await } else { Ok(Answer::new(reply).behind_write()) }
+    async move { acknowledge(&broker, taken?).await }
+}
+
+/// Answers when what is promised holds.
+pub(super) async fn acknowledge(broker: &Broker, taken: Taken) -> Result<Answer<SendMessageReply>, Reject> {
+    let Taken { end, reply, created, wait } = taken;
+    if let Some(counter) = created {
+        // So that the topic is there after a crash, as the message is.
+        broker.topic_saved(counter).await?;
     }
+    if wait { await_disk(broker, end, reply).await } else { Ok(Answer::new(reply).behind_write()) }
 }
 
 /// A message that is on its way into the log.
-struct Taken {
+pub(super) struct Taken {
     /// Where its record ends.
     end: CommitLogOffset,
     reply: SendMessageReply,
@@ -53,7 +57,8 @@ struct Taken {
     wait: bool,
 }
 
-fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, Reject> {
+/// Puts the message.
+pub(super) fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, Reject> {
     let request = &call.request;
     let properties = request.properties.as_deref().unwrap_or("").as_bytes();
     let asked = Asked::read(properties)?;
@@ -189,11 +194,6 @@ impl<'a> Asked<'a> {
                 b"DELAY" => asked.delay_level = delay_level(value)?,
                 b"WAIT" => asked.wait = !value.eq_ignore_ascii_case(b"false"),
                 b"TRAN_MSG" => asked.transaction = value.eq_ignore_ascii_case(b"true"),
-                b"MSG_TYPE" if value == b"reply" => {
-                    asked.not_brought = Some("request-reply (a message with MSG_TYPE=reply)");
-                }
-                // No answer would ever come; who asks hears it now rather than after a time-out.
-                b"REPLY_TO_CLIENT" => asked.not_brought = Some("request-reply (a message with REPLY_TO_CLIENT)"),
                 b"TIMER_DELAY_SEC" | b"TIMER_DELAY_MS" | b"TIMER_DELIVER_MS" => timer = true,
                 b"POP_CK" | b"MSG_REGION" | b"TRACE_ON" | b"CLUSTER" => asked.rewrite = true,
                 _ => {}
@@ -260,11 +260,14 @@ fn queues(broker: &Broker, request: &SendMessage) -> Result<(Queues, Option<i64>
     }
     check_topic_name(topic).map_err(|bad| Reject::new(response::INVALID_PARAMETER, bad.to_string()))?;
     let now = crate::now_millis();
+    let unit = request.unit_mode.unwrap_or(false);
     let created = if topic.starts_with(RETRY_PREFIX) {
-        broker.topics.ensure(topic, 1, PERM_READ | PERM_WRITE, now)
+        let topic_sys_flag = if unit { UNIT_SUB } else { 0 };
+        let config = TopicConfig { topic_sys_flag, ..TopicConfig::new(topic, 1, PERM_READ | PERM_WRITE) };
+        broker.topics.ensure_with(config, now)
     } else {
         let wished = request.default_topic_queue_nums.min(QUEUES_MAX);
-        broker.topics.auto_create(topic, &request.default_topic, wished, &broker.config, now)
+        broker.topics.auto_create(topic, &request.default_topic, wished, unit, &broker.config, now)
     };
     match created {
         Ok(queues) => Ok((queues, Some(*broker.topics.changed().borrow()))),

@@ -4,7 +4,6 @@ use super::{no_such_topic, short};
 use crate::{Broker, stats};
 use protocol::admin::{ConsumeQueueEntries, ConsumeQueueEntry, ConsumeStatsList, QueueBounds, TopicStats};
 use protocol::group::{ConsumeStats, QueueProgress};
-use protocol::heartbeat::MessageQueue;
 use protocol::json;
 use protocol::request::Empty;
 use protocol::request::admin::{GetConsumeStatsInBroker, GetTopicStats, QueryConsumeQueue, ViewStats};
@@ -34,13 +33,6 @@ pub(super) async fn topic_stats(broker: Arc<Broker>, call: Call<GetTopicStats>) 
     Ok(Answer::new(Empty {}).with_body(json::write_object_keys(&table)))
 }
 
-impl Broker {
-    /// A queue of this broker, as others name it.
-    fn message_queue(&self, topic: &str, queue_id: i32) -> MessageQueue {
-        MessageQueue { broker_name: self.config.name.clone(), queue_id, topic: topic.to_owned() }
-    }
-}
-
 /// VIEW_BROKER_STATS_DATA (315).
 pub(super) async fn view(broker: Arc<Broker>, call: Call<ViewStats>) -> Result<Answer<Empty>, Reject> {
     let ViewStats { stats_name: name, stats_key: key } = &call.request;
@@ -65,14 +57,9 @@ pub(super) async fn consume_stats(
         ConsumeStatsList { broker_addr: broker.store_host(&call.peer).to_string(), ..ConsumeStatsList::default() };
     for group in broker.groups.all().0.into_keys() {
         let mut of_group = Vec::new();
-        for topic in broker.offsets.topics(&group) {
+        for topic in broker.offsets.topics_of(&group) {
             let Some(config) = broker.topics.get(&topic) else { continue };
-            let left = broker
-                .consumers
-                .read()
-                .get(&group)
-                .is_some_and(|group| !group.subscriptions.is_empty() && !group.subscriptions.contains_key(&topic));
-            if left || ordered_only && !config.order {
+            if !broker.still_wants(&group, &topic) || ordered_only && !config.order {
                 continue;
             }
             let key = format!("{topic}@{group}");
@@ -99,7 +86,12 @@ impl Broker {
             0 => None,
             next => self.store.store_timestamp_of(topic, queue_id as u32, QueueOffset(next - 1)),
         };
-        QueueProgress { broker_offset, consumer_offset, last_timestamp: last.unwrap_or(0), pull_offset: 0 }
+        QueueProgress {
+            broker_offset,
+            consumer_offset,
+            last_timestamp: last.unwrap_or(0),
+            pull_offset: self.offsets.pulled(group, topic, queue_id),
+        }
     }
 }
 

@@ -9,8 +9,10 @@ mod deleting;
 mod failing_disk;
 mod filtering;
 mod groups;
+mod moving;
 mod operators;
 mod refusals;
+mod replying;
 mod sending;
 mod transactions;
 

@@ -3,7 +3,7 @@
 use super::{Empty, headers, requests};
 
 headers! {
-    /// GET_BROKER_RUNTIME_INFO (28); the answer's body is [`admin::KvTable`](crate::admin::KvTable).
+    /// GET_BROKER_RUNTIME_INFO (28); the answer's body is [`route::KvTable`](crate::route::KvTable).
     pub struct GetRuntimeInfo {}
 
     /// GET_BROKER_CONFIG (26); the answer's body is `.properties` text.
@@ -172,16 +172,6 @@ headers! {
         add_topic_count: i32 = "addTopicCount",
     }
 
-    /// GET_TOPICS_BY_CLUSTER (224), to a name server; the answer's body is a `TopicList`.
-    #[doc(alias = "GetTopicsByClusterRequestHeader")]
-    pub struct GetTopicsByCluster {
-        /// The cluster.
-        cluster: String = "cluster",
-    }
-
-    /// GET_SYSTEM_TOPIC_LIST_FROM_NS (304); the answer's body is a `TopicList`.
-    pub struct GetSystemTopicsFromNamesrv {}
-
     /// GET_NAMESRV_CONFIG (319); the answer's body is `.properties` text.
     pub struct GetNamesrvConfig {}
 
@@ -214,8 +204,6 @@ requests! {
     GetRequestModes: GET_ALL_MESSAGE_REQUEST_MODE => Empty;
     WipeWritePerm: WIPE_WRITE_PERM_OF_BROKER => WipeWritePermReply;
     AddWritePerm: ADD_WRITE_PERM_OF_BROKER => AddWritePermReply;
-    GetTopicsByCluster: GET_TOPICS_BY_CLUSTER => Empty;
-    GetSystemTopicsFromNamesrv: GET_SYSTEM_TOPIC_LIST_FROM_NS => Empty;
     GetNamesrvConfig: GET_NAMESRV_CONFIG => Empty;
     UpdateNamesrvConfig: UPDATE_NAMESRV_CONFIG => Empty;
 }

@@ -25,6 +25,7 @@ public final class Interop {
 
     public static void main(String[] arguments) throws Exception {
         if (arguments[0].equals("--list")) {
+            clientVersion = arguments.length > 1 ? arguments[1] : "";
             suite().scenarios.forEach(scenario -> System.out.println(scenario.name()));
             return;
         }
@@ -60,6 +61,10 @@ public final class Interop {
 
     static Suite suite() {
         Suite suite = new Suite();
+        if (clientVersion.startsWith("admin-")) {
+            Administering.scenarios(suite);
+            return suite;
+        }
         Sending.scenarios(suite);
         Topics.scenarios(suite);
         Pushing.scenarios(suite);
@@ -71,6 +76,7 @@ public final class Interop {
         Retrying.scenarios(suite);
         Delaying.scenarios(suite);
         Transacting.scenarios(suite);
+        Requesting.scenarios(suite);
         Querying.scenarios(suite);
         Restarting.scenarios(suite);
         NotYet.scenarios(suite);

@@ -18,9 +18,7 @@ final class NotYet {
         suite.area("not yet")
             .unless(() -> Interop.againstApache() ? "Apache has it" : null)
             .fact("a timer message is refused with code 3", NotYet::timer)
-            .fact("POP, ACL and administration codes answer 3 with a sentence", NotYet::codes)
-            .unless(() -> Interop.againstApache() ? "Apache has it" : Api.hasRequestReply() ? null : "this client has no request()")
-            .fact("request-reply is refused with code 3", NotYet::requestReply);
+            .fact("POP, ACL and administration codes answer 3 with a sentence", NotYet::codes);
     }
 
     private static void timer(Mq mq) throws Exception {
@@ -35,25 +33,11 @@ final class NotYet {
         Check.equal(producer.maxOffset(Mq.queues(producer, topic).get(0)), 0L, "messages stored");
     }
 
-    private static void requestReply(Mq mq) throws Exception {
-        DefaultMQProducer producer = mq.producer();
-        String topic = mq.topic(producer, "Request", 1);
-        // The client wakes who asked before it says why it failed, so that sometimes nothing is said.
-        for (int attempt = 1; ; attempt++) {
-            try {
-                refused(() -> producer.request(new Message(topic, "m".getBytes(UTF_8)), 5_000), "a request");
-                return;
-            } catch (AssertionError nothingSaid) {
-                if (attempt == 5) throw nothingSaid;
-            }
-        }
-    }
-
     private static void codes(Mq mq) throws Exception {
         record Code(int code, String name) {}
         for (Code code : List.of(
             new Code(200050, "POP_MESSAGE"), new Code(200051, "ACK_MESSAGE"), new Code(50, "UPDATE_AND_CREATE_ACL_CONFIG"),
-            new Code(3001, "AUTH_CREATE_USER"), new Code(324, "SEND_REPLY_MESSAGE"))) {
+            new Code(3001, "AUTH_CREATE_USER"))) {
             Raw.Answer answer = Raw.ask(Interop.broker, code.code, Map.of(), new byte[0]);
             Check.equal(answer.code(), REQUEST_CODE_NOT_SUPPORTED, "code for " + code.name);
             Check.that(answer.remark().length() >= 10, "a sentence for " + code.name + ", but: " + answer.remark());
