@@ -199,6 +199,23 @@ pub struct ProducerTable {
     pub data: BTreeMap<String, Vec<ProducerInfo>>,
 }
 
+/// Answers GET_BROKER_HA_STATUS (907).
+#[doc(alias = "org.apache.rocketmq.remoting.protocol.body.HARuntimeInfo")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HaStatus {
+    /// Of a slave, how it is connected to its master.
+    pub ha_client_runtime_info: Map<String, Value>,
+    /// Of a master, how its slaves are connected.
+    pub ha_connection_info: Vec<Value>,
+    /// How many slaves have all that the master has.
+    pub in_sync_slave_nums: i32,
+    /// It is a master.
+    pub master: bool,
+    /// Where its commit log ends.
+    pub master_commit_log_max_offset: i64,
+}
+
 /// The body of SET_MESSAGE_REQUEST_MODE (401).
 #[doc(alias = "SetMessageRequestModeRequestBody")]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use super::short;
 use crate::{Broker, now_millis};
-use protocol::admin::{ProducerInfo, ProducerTable};
+use protocol::admin::{HaStatus, ProducerInfo, ProducerTable};
 use protocol::code::response;
 use protocol::command::VERSION;
 use protocol::json;
@@ -10,7 +10,7 @@ use protocol::properties;
 use protocol::request::Empty;
 use protocol::request::admin::{
     CleanExpiredQueues, CleanUnusedTopics, DeleteExpiredLog, GetAllProducers, GetBrokerConfig, GetBrokerConfigReply,
-    GetRuntimeInfo, UpdateBrokerConfig,
+    GetHaStatus, GetRuntimeInfo, UpdateBrokerConfig,
 };
 use protocol::route::KvTable;
 use protocol::topic::SCHEDULE_TOPIC;
@@ -236,6 +236,13 @@ pub(super) async fn clean_unused_topics(
         deleted.map_err(|error| Reject::system_error(format!("topic[{}] can't be deleted: {error}", short(&topic))))?;
     }
     Ok(Empty {}.into())
+}
+
+/// GET_BROKER_HA_STATUS (907): a master that has no slaves.
+pub(super) async fn ha_status(broker: Arc<Broker>, _: Call<GetHaStatus>) -> Result<Answer<Empty>, Reject> {
+    let master_commit_log_max_offset = broker.store.commit_log_bounds().1.0;
+    let status = HaStatus { master: true, master_commit_log_max_offset, ..HaStatus::default() };
+    Ok(Answer::new(Empty {}).with_body(json::write(&status)))
 }
 
 /// GET_ALL_PRODUCER_INFO (328).

@@ -86,6 +86,7 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(admin::clean_expired_queues)
         .on(admin::clean_unused_topics)
         .on(admin::all_producers)
+        .on(admin::ha_status)
         .on(deletion::delete_topic)
         .on(deletion::delete_group)
         .before_replies(Broker::write_out)

@@ -3,7 +3,7 @@
 use super::{no_such_topic, short};
 use crate::{Broker, stats};
 use protocol::admin::{ConsumeQueueEntries, ConsumeQueueEntry, ConsumeStatsList, QueueBounds, TopicStats};
-use protocol::group::{ConsumeStats, QueueProgress};
+use protocol::group::ConsumeStats;
 use protocol::json;
 use protocol::request::Empty;
 use protocol::request::admin::{GetConsumeStatsInBroker, GetTopicStats, QueryConsumeQueue, ViewStats};
@@ -62,9 +62,7 @@ pub(super) async fn consume_stats(
             if !broker.still_wants(&group, &topic) || ordered_only && !config.order {
                 continue;
             }
-            let key = format!("{topic}@{group}");
-            let mut stats =
-                ConsumeStats { consume_tps: broker.stats.tps(stats::GROUP_GET_NUMS, &key), ..ConsumeStats::default() };
+            let mut stats = ConsumeStats { consume_tps: broker.consume_tps(&group, &topic), ..ConsumeStats::default() };
             for queue_id in 0..config.write_queue_nums {
                 let progress = broker.progress(&group, &topic, queue_id);
                 list.total_diff += progress.broker_offset - progress.consumer_offset;
@@ -76,23 +74,6 @@ pub(super) async fn consume_stats(
         list.consume_stats_list.push([(group, of_group)].into());
     }
     Ok(Answer::new(Empty {}).with_body(json::write_object_keys(&list)))
-}
-
-impl Broker {
-    fn progress(&self, group: &str, topic: &str, queue_id: i32) -> QueueProgress {
-        let broker_offset = self.store.max_offset(topic, queue_id as u32).0;
-        let consumer_offset = self.offsets.get(group, topic, queue_id).unwrap_or(0).max(0);
-        let last = match consumer_offset {
-            0 => None,
-            next => self.store.store_timestamp_of(topic, queue_id as u32, QueueOffset(next - 1)),
-        };
-        QueueProgress {
-            broker_offset,
-            consumer_offset,
-            last_timestamp: last.unwrap_or(0),
-            pull_offset: self.offsets.pulled(group, topic, queue_id),
-        }
-    }
 }
 
 /// QUERY_CONSUME_QUEUE (321).

@@ -138,6 +138,9 @@ headers! {
     /// GET_ALL_PRODUCER_INFO (328); the answer's body is [`admin::ProducerTable`](crate::admin::ProducerTable).
     pub struct GetAllProducers {}
 
+    /// GET_BROKER_HA_STATUS (907); the answer's body is [`admin::HaStatus`](crate::admin::HaStatus).
+    pub struct GetHaStatus {}
+
     /// SET_MESSAGE_REQUEST_MODE (401); the body is [`admin::RequestMode`](crate::admin::RequestMode).
     pub struct SetRequestMode {}
 
@@ -200,6 +203,7 @@ requests! {
     DeleteExpiredLog: DELETE_EXPIRED_COMMITLOG => Empty;
     CleanUnusedTopics: CLEAN_UNUSED_TOPIC => Empty;
     GetAllProducers: GET_ALL_PRODUCER_INFO => Empty;
+    GetHaStatus: GET_BROKER_HA_STATUS => Empty;
     SetRequestMode: SET_MESSAGE_REQUEST_MODE => Empty;
     GetRequestModes: GET_ALL_MESSAGE_REQUEST_MODE => Empty;
     WipeWritePerm: WIPE_WRITE_PERM_OF_BROKER => WipeWritePermReply;
