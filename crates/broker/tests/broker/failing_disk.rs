@@ -5,6 +5,7 @@ use crate::client::{Pull, bodies, config, properties, send_fields};
 use broker::Config;
 use broker::config::{DelayLevels, FlushDiskType};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -210,28 +211,36 @@ fn a_flush_of_five_seconds_bounds_what_waits_for_it() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_while_it_is_sent_closes_the_connection_and_is_refused_by_name_from_then_on() {
+fn a_file_that_changes_under_a_running_broker_is_refused_by_name_where_it_changed_and_served_elsewhere() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(config(dir.path()));
     let mut client = running.client();
     for n in 0..6 {
-        assert_eq!(client.send_message("T", n % 2, "", &vec![b'0' + n as u8; 20_000]).code, 0);
+        // Those of queue 0 are sent from memory, those of queue 1 from the file.
+        let len = [20_000, 60_000][n as usize % 2];
+        assert_eq!(client.send_message("T", n % 2, "", &vec![b'0' + n as u8; len]).code, 0);
     }
     let log = dir.path().join("commitlog/00000000000000000000");
     let file = std::fs::OpenOptions::new().write(true).open(&log).unwrap();
-    file.set_len(50_000).unwrap(); // the third message ends behind it
+    file.write_all_at(b"?", 50_000).unwrap(); // in the second message
+    file.set_len(175_000).unwrap(); // the fifth begins before, the sixth behind it
 
-    let pull = |offset| Pull { queue: 0, offset, ..Pull::of("T") };
-    client.send_pull(pull(0));
-    assert!(client.is_closed(), "a reply that cannot be sent to its end");
-    let mut client = running.client();
-    assert_eq!(bodies(&client.pull(pull(0))), ["0".repeat(20_000)], "what is whole is served");
-    let refused = client.pull(pull(1));
-    let text = refused.remark.unwrap_or_default();
-    assert_eq!(refused.code, 1, "{text}");
-    for part in ["message 1 of topic `T` queue 0", log.to_str().unwrap(), "byte 4"] {
-        assert!(text.contains(part), "{part}: {text}");
+    let mut pull = |queue, offset| client.pull(Pull { queue, offset, ..Pull::of("T") });
+    let mut refused = |queue, offset| {
+        let refused = pull(queue, offset);
+        let text = refused.remark.unwrap_or_default();
+        assert_eq!(refused.code, 1, "{text}");
+        for part in [&*format!("message {offset} of topic `T` queue {queue}"), log.to_str().unwrap(), "byte "] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    };
+    for _asked_again in 0..2 {
+        refused(1, 0);
+        refused(0, 2);
+        refused(1, 2);
     }
+    assert_eq!(bodies(&pull(0, 0)), ["0".repeat(20_000), "2".repeat(20_000)], "what is before it");
+    assert_eq!(bodies(&pull(1, 1)), ["3".repeat(60_000)], "what is behind it");
     assert_eq!(client.send_message("T", 0, "", b"new").code, 0, "messages are taken");
-    assert_eq!(bodies(&client.pull(pull(3))), ["new"]);
+    assert_eq!(bodies(&client.pull(Pull { offset: 3, ..Pull::of("T") })), ["new"]);
 }
