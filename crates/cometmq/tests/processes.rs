@@ -6,7 +6,8 @@ use protocol::code::response;
 use protocol::command::Command as Frame;
 use protocol::json;
 use protocol::request::Request;
-use protocol::request::offset::GetMaxOffset;
+use protocol::request::offset::{GetMaxOffset, UpdateConsumerOffset};
+use protocol::request::pull::PullMessage;
 use protocol::request::route::GetRoute;
 use protocol::request::send::SendMessage;
 use protocol::route::TopicRoute;
@@ -208,6 +209,67 @@ fn what_was_acknowledged_is_there_after_a_restart() {
         assert_eq!(ask(&broker, &end).ext.get("offset"), Some(expected.to_string().as_str()));
         dev.stop();
     }
+}
+
+#[test]
+fn tables_that_are_gone_are_named_and_what_the_store_shows_of_them_is_there_again() {
+    let home = TempDir::new().unwrap();
+    let arguments = ["dev", "--namesrv-port", "0", "--broker-port", "0", "--data", "data"];
+    let send = SendMessage {
+        producer_group: "p".into(),
+        topic: "orders".into(),
+        default_topic: "TBW102".into(),
+        default_topic_queue_nums: 4,
+        queue_id: 2,
+        ..SendMessage::default()
+    };
+    let start = || Process::start(command(home.path(), BINARY, &arguments).current_dir(home.path()));
+    let mut dev = start();
+    let broker = dev.banner("broker");
+    dev.line("is ready");
+    assert_eq!(ask(&broker, &send).code, response::SUCCESS);
+    let delayed = SendMessage { properties: Some("DELAY\u{1}18\u{2}".into()), ..send };
+    assert_eq!(ask(&broker, &delayed).code, response::SUCCESS);
+    let pull = PullMessage { consumer_group: "readers".into(), topic: "orders".into(), ..PullMessage::default() };
+    assert_ne!(ask(&broker, &pull).code, response::SUBSCRIPTION_GROUP_NOT_EXIST);
+    let commit = UpdateConsumerOffset {
+        consumer_group: "readers".into(),
+        topic: "orders".into(),
+        queue_id: Some(2),
+        commit_offset: 1,
+    };
+    assert_eq!(ask(&broker, &commit).code, response::SUCCESS);
+    dev.stop();
+
+    // Said of none that is there, and of no new store.
+    let mut dev = start();
+    dev.line("is ready");
+    assert!(!dev.seen.iter().any(|line| line.contains("is gone")), "{:?}", dev.seen);
+    dev.stop();
+    let config = home.path().join("data/config");
+    let remove = |table: &str| {
+        for suffix in ["", ".bak"] {
+            let _ = fs::remove_file(config.join(format!("{table}{suffix}")));
+        }
+    };
+    ["topics.json", "consumerOffset.json", "delayOffset.json"].iter().for_each(|table| remove(table));
+    let mut dev = start();
+    let line = dev.line("topics.json is gone");
+    assert!(line.contains("orders (3)"), "{line}");
+    let line = dev.line("consumerOffset.json is gone");
+    assert!(line.contains("readers"), "{line}");
+    dev.line("delayOffset.json is gone");
+    let broker = dev.banner("broker");
+    dev.line("is ready");
+    let end = GetMaxOffset { topic: "orders".into(), queue_id: 2 };
+    assert_eq!(ask(&broker, &end).ext.get("offset"), Some("1"));
+    assert_eq!(ask(&broker, &commit).code, response::SUCCESS);
+    dev.stop();
+    remove("subscriptionGroup.json");
+    let mut dev = start();
+    let line = dev.line("subscriptionGroup.json is gone");
+    assert!(line.contains("readers"), "{line}");
+    dev.stop();
 }
 
 #[test]

@@ -236,6 +236,15 @@ fn a_deleted_topic_stays_deleted_whatever_is_lost_of_what_can_be_made_again() {
         }
         whole(&open(copy.path()));
     }
+    // A clean stop leaves a copy of what was deleted; after that the table itself may go, too.
+    store.close().unwrap();
+    for damage in ["gone", "unreadable"] {
+        let copy = crashed_copy(dir.path());
+        fs::remove_dir_all(copy.path().join("consumequeue")).unwrap();
+        let table = copy.path().join("config/deletedTopics.json");
+        if damage == "gone" { fs::remove_file(table) } else { fs::write(table, "{") }.unwrap();
+        whole(&open(copy.path()));
+    }
 }
 
 #[test]
