@@ -234,13 +234,24 @@ impl Broker {
         (turn % count.max(1) as u32) as i32
     }
 
-    /// Waits until the table of topics in this version is on disk.
+    /// Waits until the table of topics in this version is on disk. Refuses if it cannot be saved.
     pub(crate) async fn topic_saved(&self, counter: i64) -> Result<(), Reject> {
+        let root = self.config.store_root.display();
         match tokio::time::timeout(SAVE_TIMEOUT, self.topics.saved(counter)).await {
-            Ok(()) => Ok(()),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                let free = self.store.space().map_or_else(|_| "?".to_owned(), |space| space.free.to_string());
+                Err(Reject::new(
+                    response::SERVICE_NOT_AVAILABLE,
+                    format!(
+                        "config/topics.json in {root} can't be saved ({error}; {free} bytes are free): make room there, or check \
+                         the disk and the directory's permissions. The topic is in force, and is saved when that works; a \
+                         broker that stops before forgets it"
+                    ),
+                ))
+            }
             Err(_) => Err(Reject::system_error(format!(
-                "config/topics.json in {} could not be saved within {SAVE_TIMEOUT:?}: check the disk; the broker's log says more",
-                self.config.store_root.display()
+                "config/topics.json in {root} could not be saved within {SAVE_TIMEOUT:?}: check the disk; the broker's log says more"
             ))),
         }
     }

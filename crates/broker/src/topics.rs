@@ -40,9 +40,18 @@ pub struct Topics {
     table: RwLock<Inner>,
     /// The version's counter, told to whoever watches for changes.
     changed: watch::Sender<i64>,
-    saved: watch::Sender<i64>,
+    saved: watch::Sender<Saved>,
     registered: watch::Sender<i64>,
     file: TableFile,
+}
+
+/// What is on disk.
+#[derive(Default)]
+struct Saved {
+    /// The counter of the version that is.
+    counter: i64,
+    /// The counter of the version that could not be saved at the last try, and why.
+    failed: Option<(i64, Arc<io::Error>)>,
 }
 
 struct Inner {
@@ -170,7 +179,7 @@ impl Topics {
                 others: read.others,
             }),
             changed: watch::Sender::new(counter),
-            saved: watch::Sender::new(before),
+            saved: watch::Sender::new(Saved { counter: before, failed: None }),
             registered: watch::Sender::new(0),
             file,
         })
@@ -300,9 +309,14 @@ impl Topics {
         let _ = self.registered.subscribe().wait_for(|known| *known >= counter).await;
     }
 
-    /// Waits until this version is on disk.
-    pub async fn saved(&self, counter: i64) {
-        let _ = self.saved.subscribe().wait_for(|saved| *saved >= counter).await;
+    /// Waits until this version is on disk, or could not be saved. It is tried again, and is in force meanwhile.
+    pub async fn saved(&self, counter: i64) -> Result<(), Arc<io::Error>> {
+        let tried = |failed: &(i64, _)| failed.0 >= counter;
+        let mut saved = self.saved.subscribe();
+        let known = saved.wait_for(|it| it.counter >= counter || it.failed.as_ref().is_some_and(tried)).await;
+        // The sender lives as long as `self`.
+        let failed = known.ok().filter(|it| it.counter < counter).and_then(|it| it.failed.clone());
+        failed.map_or(Ok(()), |(_, error)| Err(error))
     }
 }
 
@@ -312,7 +326,7 @@ impl Table for Topics {
         let _one_at_a_time = self.file.saving.lock();
         let file = {
             let table = self.table.read();
-            if *self.saved.borrow() >= table.version.counter {
+            if self.saved.borrow().counter >= table.version.counter {
                 return Ok(());
             }
             File {
@@ -325,9 +339,18 @@ impl Table for Topics {
                 others: table.others.clone(),
             }
         };
-        self.file.save(&file)?;
-        self.saved.send_replace(file.data_version.counter);
-        Ok(())
+        let counter = file.data_version.counter;
+        match self.file.save(&file) {
+            Ok(()) => {
+                self.saved.send_replace(Saved { counter, failed: None });
+                Ok(())
+            }
+            Err(error) => {
+                let text = io::Error::new(error.kind(), error.to_string());
+                self.saved.send_modify(|saved| saved.failed = Some((counter, Arc::new(error))));
+                Err(text)
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use store::disk::{Action, Disk, Watch};
 
@@ -105,6 +105,68 @@ fn while_the_disk_is_full_everything_is_answered_and_all_goes_on_by_itself_behin
     client.send_message("T", 0, &properties("DELAY=1;"), b"delayed too");
     let next = client.pull(Pull { offset: 2, hold_millis: 5000, ..Pull::of("T") });
     assert_eq!(bodies(&next), ["delayed too"], "delivered once");
+    running.stop();
+}
+
+/// A disk that has no room for tables.
+#[derive(Debug, Default)]
+struct TableDisk {
+    is_full: AtomicBool,
+}
+
+impl Watch for TableDisk {
+    fn before(&self, action: Action<'_>) -> io::Result<()> {
+        match action {
+            Action::Write { path, .. } if path.to_string_lossy().contains("topics.json") => {
+                fails_with(if self.is_full.load(Ordering::SeqCst) { NO_SPACE } else { 0 })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn after(&self, _: Action<'_>) {}
+}
+
+#[test]
+fn a_topic_that_cannot_be_saved_is_refused_at_once_with_path_and_room_and_saved_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(TableDisk::default());
+    let on_disk = || Config { disk: Disk::watched(disk.clone()), ..config(dir.path()) };
+    let running = Running::start(on_disk());
+    let mut client = running.client();
+    let mut create = |topic| {
+        let fields = [
+            ("topic", topic),
+            ("defaultTopic", "TBW102"),
+            ("readQueueNums", "2"),
+            ("writeQueueNums", "2"),
+            ("perm", "6"),
+            ("topicFilterType", "SINGLE_TAG"),
+        ];
+        let answer = client.ask(17, &fields, b"");
+        (answer.code, answer.remark.unwrap_or_default())
+    };
+    assert_eq!(create("Before").0, 0);
+    disk.is_full.store(true, Ordering::SeqCst);
+    for topic in ["First", "Second"] {
+        let began = Instant::now();
+        let (code, text) = create(topic);
+        assert_eq!(code, 14, "{text}");
+        for part in ["config/topics.json", dir.path().to_str().unwrap(), "os error 28", "bytes are free"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        // It is tried every second.
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    }
+    disk.is_full.store(false, Ordering::SeqCst);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while create("First").0 != 0 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    running.stop();
+    let running = Running::start(on_disk());
+    assert!(running.broker.topics.get("First").is_some() && running.broker.topics.get("Second").is_some());
     running.stop();
 }
 
