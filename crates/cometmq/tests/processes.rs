@@ -351,6 +351,26 @@ fn what_is_unknown_or_not_honoured_in_broker_conf_is_said_at_start_in_the_reader
 }
 
 #[test]
+fn a_silent_connection_is_closed_after_the_time_that_its_conf_says() {
+    let home = TempDir::new().unwrap();
+    let conf = home.path().join("idle.conf");
+    fs::write(&conf, "serverChannelMaxIdleTimeSeconds=1\nlistenPort=0\n").unwrap();
+    let conf = conf.to_str().unwrap();
+    for arguments in [["namesrv", "-c", conf], ["broker", "-c", conf], ["dev", "-c", conf]] {
+        let ports = ["--namesrv-port", "0", "--broker-port", "0"];
+        let ports = if arguments[0] == "dev" { &ports[..] } else { &[] };
+        let mut process = Process::start(&mut command(home.path(), BINARY, &[&arguments[..], ports].concat()));
+        let address = process.banner(if arguments[0] == "namesrv" { "name server" } else { "broker" });
+        let mut silent = TcpStream::connect(&address).unwrap();
+        silent.set_read_timeout(Some(PATIENCE)).unwrap();
+        let began = Instant::now();
+        assert_eq!(silent.read(&mut [0; 16]).unwrap(), 0, "{}: closed", arguments[0]);
+        assert!(began.elapsed() > Duration::from_millis(500), "{}: not at once", arguments[0]);
+        process.stop();
+    }
+}
+
+#[test]
 fn links_named_as_apaches_scripts_take_their_flags() {
     let home = TempDir::new().unwrap();
     let (mqbroker, mqnamesrv) = (home.path().join("mqbroker"), home.path().join("mqnamesrv"));
