@@ -18,6 +18,7 @@ pub mod locks;
 pub mod offsets;
 mod processor;
 pub mod producers;
+pub mod program;
 pub mod registration;
 pub mod retry;
 mod run;
@@ -38,6 +39,7 @@ use locks::QueueLocks;
 use offsets::ConsumerOffsets;
 use parking_lot::{Mutex, RwLock};
 use producers::Producers;
+use program::FilterPrograms;
 use protocol::code::response;
 use protocol::topic::{SCHEDULE_TOPIC, TopicConfig};
 use remoting::{Peer, Reject, Router};
@@ -72,6 +74,8 @@ pub struct Broker {
     pub consumers: RwLock<Consumers>,
     /// The SQL92 expressions of subscriptions.
     pub filters: Filters,
+    /// The filter programs of groups.
+    pub programs: FilterPrograms,
     /// Who consumes which queue in order.
     pub locks: Mutex<QueueLocks>,
     /// Messages that are due later.
@@ -121,6 +125,8 @@ impl Broker {
         attention.iter().for_each(|finding| tracing::warn!("{finding}"));
         let offsets = ConsumerOffsets::open(&config)?;
         let transactions = transaction::log::open(&store, &offsets);
+        let programs = FilterPrograms::open(&config)
+            .map_err(|error| store::OpenError::Io { path: config.store_root.join("config").join("filters"), error })?;
         let broker = Broker {
             topics: Topics::open(&config, now)?,
             groups: Groups::open(&config, now)?,
@@ -132,6 +138,7 @@ impl Broker {
             producers: Mutex::default(),
             consumers: RwLock::default(),
             filters: Filters::default(),
+            programs,
             locks: Mutex::default(),
             delay: Delay::open(&config, &store)?,
             region: config.region_id.as_str().into(),

@@ -9,8 +9,10 @@ mod deleting;
 mod failing_disk;
 mod filtering;
 mod groups;
+mod programs;
 mod refusals;
 mod sending;
 mod transactions;
 
 use client::{Client, Running};
+use protocol::code::request as code;
