@@ -15,6 +15,7 @@
 
 pub mod cluster;
 pub mod consumer;
+pub mod filter;
 pub mod topic;
 pub mod transaction;
 
@@ -41,6 +42,14 @@ pub enum Error {
         name: String,
         /// Those that are known.
         known: String,
+    },
+    /// A file that was named can't be read.
+    #[error("{} cannot be read: {error}", .path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the operating system said.
+        error: std::io::Error,
     },
 }
 

@@ -18,6 +18,7 @@ pub mod locks;
 pub mod offsets;
 mod processor;
 pub mod producers;
+pub mod program;
 pub mod registration;
 pub mod retry;
 mod run;
@@ -38,6 +39,7 @@ use locks::QueueLocks;
 use offsets::ConsumerOffsets;
 use parking_lot::{Mutex, RwLock};
 use producers::Producers;
+use program::FilterPrograms;
 use protocol::code::response;
 use protocol::topic::{DLQ_PREFIX, RETRY_PREFIX, SCHEDULE_TOPIC, TopicConfig};
 use remoting::{Peer, Reject, Router};
@@ -76,6 +78,8 @@ pub struct Broker {
     pub consumers: RwLock<Consumers>,
     /// The SQL92 expressions of subscriptions.
     pub filters: Filters,
+    /// The filter programs of groups.
+    pub programs: FilterPrograms,
     /// Who consumes which queue in order.
     pub locks: Mutex<QueueLocks>,
     /// Messages that are due later.
@@ -131,6 +135,8 @@ impl Broker {
         let topics = Topics::open(&config, &stored, now).map_err(unreadable)?;
         let groups = Groups::open(&config, &known_groups, now).map_err(unreadable)?;
         offsets.tell_if_gone(&groups.names());
+        let programs = FilterPrograms::open(&config)
+            .map_err(|error| store::OpenError::Io { path: config.store_root.join("config").join("filters"), error })?;
         let broker = Broker {
             topics,
             groups,
@@ -142,6 +148,7 @@ impl Broker {
             producers: Mutex::default(),
             consumers: RwLock::default(),
             filters: Filters::default(),
+            programs,
             locks: Mutex::default(),
             delay: Delay::open(&config, &store)?,
             region: config.region_id.as_str().into(),

@@ -9,9 +9,11 @@ mod deleting;
 mod failing_disk;
 mod filtering;
 mod groups;
+mod programs;
 mod refusals;
 mod sending;
 mod tables;
 mod transactions;
 
 use client::{Client, Running};
+use protocol::code::request as code;
