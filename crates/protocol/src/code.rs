@@ -175,6 +175,8 @@ pub mod request {
         GET_LITE_GROUP_INFO = 200078,
         TRIGGER_LITE_DISPATCH = 200079,
         BATCH_ACK_MESSAGE = 200151,
+        MESSAGE_LIFE = 90_030,
+        GET_DUPLICATES = 90_050,
     }
 }
 

@@ -4,8 +4,10 @@
 
 pub mod code;
 pub mod command;
+pub mod duplicates;
 pub mod heartbeat;
 pub mod json;
+pub mod life;
 pub mod message;
 pub mod nearest;
 pub mod properties;

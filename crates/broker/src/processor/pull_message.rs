@@ -5,6 +5,7 @@
 
 use super::{no_such_topic, short};
 use crate::Broker;
+use crate::life::event::{Event, Wanted};
 use protocol::code::request::LITE_PULL_MESSAGE;
 use protocol::code::response;
 use protocol::request::pull::{PullMessage, PullMessageReply};
@@ -56,7 +57,7 @@ pub(super) async fn pull_message(
             Filter::Tags(tags) => {
                 store.get_message(topic, queue_id, from, max_count, max_bytes, &|code| tags.passes(code))
             }
-            Filter::Sql(expression) => store.get_matching(topic, queue_id, from, max_count, max_bytes, &|record| {
+            Filter::Sql(expression, _) => store.get_matching(topic, queue_id, from, max_count, max_bytes, &|record| {
                 expression.matches(&record.properties())
             }),
         }
@@ -66,12 +67,13 @@ pub(super) async fn pull_message(
     let mut from = first;
     let mut got = get(from);
     if request.sys_flag & PullMessage::COMMIT_OFFSET != 0 && request.commit_offset >= 0 {
-        broker.offsets.commit(&request.consumer_group, &request.topic, queue_id as i32, request.commit_offset);
+        let (group, by) = (&request.consumer_group, call.peer.address());
+        broker.commit_offset(group, &request.topic, queue_id as i32, request.commit_offset, by);
     }
     let mut hold: Option<Hold> = None;
     loop {
         match got.status {
-            GetStatus::Found => return Ok(found(got)),
+            GetStatus::Found => break,
             GetStatus::Damaged(damage) => return Err(Reject::system_error(damage.to_string())),
             // With more to look at, the client asks again: other connections have their turn between.
             GetStatus::NoMatchedMessage | GetStatus::MessageWasRemoving if hold.is_none() || got.next < got.max => {
@@ -108,6 +110,15 @@ pub(super) async fn pull_message(
         hold = held;
         got = get(from);
     }
+    let wanted = match filter {
+        Filter::Tags(tags) => Wanted::Tags(tags),
+        Filter::Sql(_, text) => Wanted::Sql(text),
+    };
+    let PullMessage { consumer_group: group, topic, .. } = call.request;
+    let (range, count) = ((from.0, got.next.0), got.count as u32);
+    let to = call.peer.address();
+    broker.note(Event::Delivered { group, topic, queue_id: queue_id as i32, range, count, wanted, to });
+    Ok(found(got))
 }
 
 /// A pull that is held.
@@ -218,7 +229,8 @@ fn allowed(broker: &Broker, call: &Call<PullMessage>) -> Result<u32, Reject> {
 /// Which messages of the queue are wanted.
 enum Filter {
     Tags(TagFilter),
-    Sql(Arc<Expression>),
+    /// And as it was written.
+    Sql(Arc<Expression>, String),
 }
 
 /// What of the queue does it want?
@@ -233,7 +245,7 @@ fn filter(broker: &Broker, request: &PullMessage) -> Result<Filter, Reject> {
                     format!("parse the consumer's subscription failed: {bad}"),
                 )),
             },
-            Some(other) => broker.expression(other, expression).map(Filter::Sql),
+            Some(other) => broker.expression(other, expression).map(|read| Filter::Sql(read, expression.to_owned())),
         };
     }
     let refused = |code, remark: &str| {
@@ -263,7 +275,7 @@ fn filter(broker: &Broker, request: &PullMessage) -> Result<Filter, Reject> {
         return Ok(Filter::Tags(subscription.filter()));
     }
     match broker.expression(&subscription.expression_type, &subscription.sub_string) {
-        Ok(expression) => Ok(Filter::Sql(expression)),
+        Ok(expression) => Ok(Filter::Sql(expression, subscription.sub_string.clone())),
         Err(Reject { code: response::SUBSCRIPTION_PARSE_FAILED, remark, .. }) => Err(Reject::new(
             response::FILTER_DATA_NOT_EXIST,
             format!("The broker's consumer filter data is not exist! Your expression may be wrong! {remark}"),
