@@ -156,6 +156,7 @@ fn bodies() -> Vec<Vec<u8>> {
         frames().into_iter().map(|(_, body, _)| body).filter(|body| !body.is_empty()).collect();
     bodies.push(br#"{"brokerDatas":[{"brokerAddrs":{0:"10.0.0.1:10911"},"brokerName":"a","cluster":"C"}],"filterServerTable":{},"queueDatas":[{"brokerName":"a","perm":6,"readQueueNums":4,"topicSysFlag":0,"writeQueueNums":4}]}"#.to_vec());
     bodies.push(br#"{"-1":"a",7:"b\n"}"#.to_vec());
+    bodies.push(br#"{"a number of later versions":11111111111111111055555555}"#.to_vec());
     bodies.push(br#"{"mqOffsetTable":{{"brokerName":"a","queueId":0,"topic":"T"}:5}}"#.to_vec());
     bodies
 }
@@ -176,7 +177,11 @@ fn confs() -> Vec<Vec<u8>> {
     let whole = protocol::properties::write(whole.iter().map(|(key, value)| (key, value)));
     [
         &captured[..],
-        &[whole.into_bytes(), b"a b:=\\u4e2d \\\n  c\n#x\nfileReservedTime = 48\nflushDiskType=SYNC_FLUSH\n".to_vec()],
+        &[
+            b"a \\f.\\u2028".to_vec(),
+            whole.into_bytes(),
+            b"a b:=\\u4e2d \\\n  c\n#x\nfileReservedTime = 48\nflushDiskType=SYNC_FLUSH\n".to_vec(),
+        ],
     ]
     .concat()
 }
