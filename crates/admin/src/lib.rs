@@ -15,6 +15,7 @@
 
 pub mod cluster;
 pub mod consumer;
+pub mod message;
 pub mod topic;
 pub mod transaction;
 
@@ -42,6 +43,16 @@ pub enum Error {
         /// Those that are known.
         known: String,
     },
+}
+
+impl Error {
+    /// The response code, when a server refused.
+    pub fn code(&self) -> Option<i32> {
+        match self {
+            Error::Client(error) => error.code(),
+            Error::NoCluster { .. } => None,
+        }
+    }
 }
 
 impl From<remoting::client::RequestError> for Error {

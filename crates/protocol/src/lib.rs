@@ -17,3 +17,4 @@ pub mod route;
 pub mod sql92;
 pub mod subscription;
 pub mod topic;
+pub mod trace;

@@ -119,8 +119,13 @@ pub(super) async fn list(broker: Arc<Broker>, call: Call<ListTransactions>) -> R
 pub(super) async fn resolve(broker: Arc<Broker>, call: Call<ResolveTransaction>) -> Result<Answer<Empty>, Reject> {
     let ResolveTransaction { offset, commit } = call.request;
     let decision = if commit { Decision::Commit } else { Decision::Rollback };
+    let half = broker.transactions.lock().get(offset);
     match broker.resolve_transaction(offset, decision) {
         Ok(()) => {
+            if let Some(half) = half {
+                let by = call.peer.address();
+                broker.note(Event::Ended { group: String::new(), at: half.at.0, commit, by });
+            }
             tracing::info!(offset, ?decision, by = ?call.peer, "a transaction is ended by an operator");
             Ok(Answer::new(Empty {}).behind_write())
         }

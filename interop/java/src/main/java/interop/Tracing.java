@@ -28,11 +28,11 @@ final class Tracing {
 
     static void scenarios(Suite suite) {
         suite.area("trace")
-            .onBroker("traceTopicEnable", "true", "autoCreateTopicEnable", "false")
+            .onBroker("traceTopicEnable", "true")
             .fact("producer and consumer write to RMQ_SYS_TRACE_TOPIC, one queue, found by the message's id and key", Tracing::systemTopic)
             .fact("a consumer that fails, and the retry, have records of their own", Tracing::failure)
             .fact("a delayed message's record says so", Tracing::delayed)
-            .onBroker("traceTopicEnable", "true", "msgTraceTopicName", "MY_TRACES", "autoCreateTopicEnable", "false")
+            .onBroker("traceTopicEnable", "true", "msgTraceTopicName", "MY_TRACES")
             .fact("msgTraceTopicName: the topic is there under this name", Tracing::namedTopic)
             .onBroker()
             .fact("a trace topic of the client's own", Tracing::ownTopic)
