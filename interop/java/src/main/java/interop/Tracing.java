@@ -143,6 +143,11 @@ final class Tracing {
         String topic = mq.topic(producer, "Traced", 1);
         Message message = new Message(topic, "tag", Mq.fresh("key"), "跟踪 traced".getBytes(UTF_8));
         SendResult sent = producer.send(message);
+        DefaultMQProducer reader = mq.producer();
+        Trace published = awaitTraces(reader, traceTopic, sent.getMsgId(), "Pub", 1).get(0);
+        checkPublished(published, producer, message, sent, 0);
+        // with 4.4.0, one client of a JVM writes traces, not more
+        producer.shutdown();
         DefaultMQPushConsumer consumer = consumer(mq, Mq.fresh("G"), wanted);
         consumer.subscribe(topic, "*");
         List<String> seen = Collections.synchronizedList(new ArrayList<>());
@@ -153,9 +158,6 @@ final class Tracing {
         consumer.start();
         Mq.await("it is consumed", () -> seen.contains(sent.getMsgId()));
 
-        DefaultMQProducer reader = mq.producer();
-        Trace published = awaitTraces(reader, traceTopic, sent.getMsgId(), "Pub", 1).get(0);
-        checkPublished(published, producer, message, sent, 0);
         Trace before = awaitTraces(reader, traceTopic, sent.getMsgId(), "SubBefore", 1).get(0);
         Check.equal(before.fields()[3], consumer.getConsumerGroup(), "consumer group");
         Check.equal(before.fields()[6], "0", "retries");
@@ -176,7 +178,7 @@ final class Tracing {
     }
 
     private static void failure(Mq mq) throws Exception {
-        DefaultMQProducer producer = producer(mq, null);
+        DefaultMQProducer producer = mq.producer();
         String topic = mq.topic(producer, "TracedRetry", 1);
         String group = mq.knownGroup("G", topic);
         DefaultMQPushConsumer consumer = consumer(mq, group, null);
@@ -207,7 +209,7 @@ final class Tracing {
         SendResult sent = producer.send(message);
         DefaultMQProducer reader = mq.producer();
         Trace published = awaitTraces(reader, SYSTEM_TOPIC, sent.getMsgId(), "Pub", 1).get(0);
-        checkPublished(published, producer, message, sent, Interop.clientVersion.equals("4.4.0") ? 0 : 3);
+        checkPublished(published, producer, message, sent, 3);
     }
 
     private static void off(Mq mq) throws Exception {
