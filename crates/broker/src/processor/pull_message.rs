@@ -5,6 +5,7 @@
 
 use super::{no_such_topic, short};
 use crate::Broker;
+use crate::life::event::{Event, Wanted};
 use crate::program::Judge;
 use protocol::code::request::LITE_PULL_MESSAGE;
 use protocol::code::response;
@@ -65,10 +66,10 @@ pub(super) async fn pull_message(
         };
         let codes: &dyn Fn(i64) -> bool = match &filter {
             Filter::Tags(tags) => &|code| tags.passes(code),
-            Filter::Sql(_) => &|_| true,
+            Filter::Sql(..) => &|_| true,
         };
         let records = |record: &Record| match (&filter, &judge) {
-            (Filter::Sql(expression), _) if !expression.matches(&record.properties()) => Verdict::Unwanted,
+            (Filter::Sql(expression, _), _) if !expression.matches(&record.properties()) => Verdict::Unwanted,
             (_, Some(judge)) => judge.borrow_mut().judge(record),
             (_, None) => Verdict::Wanted,
         };
@@ -79,12 +80,13 @@ pub(super) async fn pull_message(
     let mut from = first;
     let mut got = get(from);
     if request.sys_flag & PullMessage::COMMIT_OFFSET != 0 && request.commit_offset >= 0 {
-        broker.offsets.commit(&request.consumer_group, &request.topic, queue_id as i32, request.commit_offset);
+        let (group, by) = (&request.consumer_group, call.peer.address());
+        broker.commit_offset(group, &request.topic, queue_id as i32, request.commit_offset, by);
     }
     let mut hold: Option<Hold> = None;
     loop {
         match got.status {
-            GetStatus::Found => return Ok(found(got)),
+            GetStatus::Found => break,
             GetStatus::Damaged(damage) => return Err(Reject::system_error(damage.to_string())),
             // With more to look at, the client asks again: other connections have their turn between.
             GetStatus::NoMatchedMessage | GetStatus::MessageWasRemoving if hold.is_none() || got.next < got.max => {
@@ -121,6 +123,15 @@ pub(super) async fn pull_message(
         hold = held;
         got = get(from);
     }
+    let wanted = match filter {
+        Filter::Tags(tags) => Wanted::Tags(tags),
+        Filter::Sql(_, text) => Wanted::Sql(text),
+    };
+    let PullMessage { consumer_group: group, topic, .. } = call.request;
+    let (range, count) = ((from.0, got.next.0), got.count as u32);
+    let to = call.peer.address();
+    broker.note(Event::Delivered { group, topic, queue_id: queue_id as i32, range, count, wanted, to });
+    Ok(found(got))
 }
 
 /// A pull that is held.
@@ -231,7 +242,8 @@ fn allowed(broker: &Broker, call: &Call<PullMessage>) -> Result<u32, Reject> {
 /// Which messages of the queue are wanted.
 enum Filter {
     Tags(TagFilter),
-    Sql(Arc<Expression>),
+    /// And as it was written.
+    Sql(Arc<Expression>, String),
 }
 
 /// What of the queue does it want?
@@ -246,7 +258,7 @@ fn filter(broker: &Broker, request: &PullMessage) -> Result<Filter, Reject> {
                     format!("parse the consumer's subscription failed: {bad}"),
                 )),
             },
-            Some(other) => broker.expression(other, expression).map(Filter::Sql),
+            Some(other) => broker.expression(other, expression).map(|read| Filter::Sql(read, expression.to_owned())),
         };
     }
     let refused = |code, remark: &str| {
@@ -276,7 +288,7 @@ fn filter(broker: &Broker, request: &PullMessage) -> Result<Filter, Reject> {
         return Ok(Filter::Tags(subscription.filter()));
     }
     match broker.expression(&subscription.expression_type, &subscription.sub_string) {
-        Ok(expression) => Ok(Filter::Sql(expression)),
+        Ok(expression) => Ok(Filter::Sql(expression, subscription.sub_string.clone())),
         Err(Reject { code: response::SUBSCRIPTION_PARSE_FAILED, remark, .. }) => Err(Reject::new(
             response::FILTER_DATA_NOT_EXIST,
             format!("The broker's consumer filter data is not exist! Your expression may be wrong! {remark}"),
