@@ -18,6 +18,8 @@ pub struct ConsumerOffsets {
     table: RwLock<Inner>,
     /// Queues that were reset and of which members have not heard yet. Mostly none: pulls look no further then.
     resets: AtomicUsize,
+    /// There was no such file.
+    is_gone: bool,
     file: TableFile,
 }
 
@@ -43,6 +45,17 @@ struct Progress {
     reset: bool,
 }
 
+/// A commit does not count: the queue was reset, and its consumer has not heard of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HasBeenReset;
+
+impl Progress {
+    /// Answers with what held before.
+    fn commit(&mut self, offset: i64) -> Result<Option<i64>, HasBeenReset> {
+        if self.reset { Err(HasBeenReset) } else { Ok(self.consumed.replace(offset)) }
+    }
+}
+
 /// `consumerOffset.json`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -60,8 +73,12 @@ impl ConsumerOffsets {
     /// Reads the table.
     pub fn open(config: &Config) -> Result<ConsumerOffsets, table::OpenError> {
         let file = TableFile::new(config, "consumerOffset.json");
-        let read: File = file.open()?.unwrap_or_default();
-        let mut inner = Inner { version: read.data_version, others: read.others, ..Inner::default() };
+        let found: Option<File> = file.open()?;
+        let is_gone = found.is_none();
+        let read = found.unwrap_or_default();
+        // Saved soon even if nobody commits, so that it tells something when it is gone.
+        let commits = u64::from(is_gone);
+        let mut inner = Inner { version: read.data_version, others: read.others, commits, ..Inner::default() };
         // Others derive it from the offsets.
         inner.others.remove("groupTopicMap");
         let mut resets = 0;
@@ -81,7 +98,14 @@ impl ConsumerOffsets {
                 }
             }
         }
-        Ok(ConsumerOffsets { table: RwLock::new(inner), resets: AtomicUsize::new(resets), file })
+        Ok(ConsumerOffsets { table: RwLock::new(inner), resets: AtomicUsize::new(resets), is_gone, file })
+    }
+
+    /// The groups of which it is known how far they have come.
+    pub fn groups(&self) -> Vec<String> {
+        let table = self.table.read();
+        let groups = table.groups.iter().filter(|(_, topics)| topics.values().any(is_consumed));
+        groups.map(|(group, _)| group.clone()).collect()
     }
 
     /// The first message of the queue that `group` has not consumed, if that is known.
@@ -98,34 +122,37 @@ impl ConsumerOffsets {
         queues.and_then(|queues| queues.get(&queue_id)).map_or(0, |it| it.pulled.max(it.consumed.unwrap_or(0)))
     }
 
-    /// All before `offset` is consumed. It may go back: that is how users reset it. False: it does not count, as the queue was
-    /// reset and its consumer has not heard of it.
+    /// All before `offset` is consumed. It may go back: that is how users reset it. Answers with what held
+    /// before.
     #[doc(alias = "commitOffset")]
-    pub fn commit(&self, group: &str, topic: &str, queue_id: i32, offset: i64) -> bool {
+    pub fn commit(&self, group: &str, topic: &str, queue_id: i32, offset: i64) -> Result<Option<i64>, HasBeenReset> {
         let mut table = self.table.write();
         table.commits += 1;
         table.progress(group, topic, queue_id, |progress| {
             if let Some(known) = progress.consumed.filter(|known| offset < *known && !progress.reset) {
                 tracing::debug!(group, topic, queue_id, from = known, to = offset, "offset goes back");
             }
-            if !progress.reset {
-                progress.consumed = Some(offset);
-            }
-            !progress.reset
+            progress.commit(offset)
         })
     }
 
-    /// A pull: all before `pulled` is at the consumer, and, if it says so, all before `consumed` done with.
+    /// A pull: all before `pulled` is at the consumer, and, if it says so, all before `consumed` done with. Answers as
+    /// [`ConsumerOffsets::commit`].
     #[doc(alias = "commitPullOffset")]
-    pub fn pull(&self, group: &str, topic: &str, queue_id: i32, consumed: Option<i64>, pulled: i64) {
+    pub fn pull(
+        &self,
+        group: &str,
+        topic: &str,
+        queue_id: i32,
+        pulled: i64,
+        consumed: Option<i64>,
+    ) -> Result<Option<i64>, HasBeenReset> {
         let mut table = self.table.write();
         table.commits += u64::from(consumed.is_some());
         table.progress(group, topic, queue_id, |progress| {
             progress.pulled = pulled;
-            if let (Some(consumed), false) = (consumed, progress.reset) {
-                progress.consumed = Some(consumed);
-            }
-        });
+            consumed.map_or(Ok(progress.consumed), |consumed| progress.commit(consumed))
+        })
     }
 
     /// Moves a group: from now on, it goes on in these queues where this says.
@@ -190,6 +217,30 @@ impl ConsumerOffsets {
         let offsets = self.of_topic(from, topic);
         self.reset(to, topic, &offsets);
         offsets
+    }
+
+    /// How far each group has come with a queue, in order of their names.
+    pub fn of_queue(&self, topic: &str, queue_id: i32) -> Vec<(String, i64)> {
+        let table = self.table.read();
+        let of_group = |(group, topics): (&String, &HashMap<String, BTreeMap<i32, Progress>>)| {
+            Some((group.clone(), topics.get(topic)?.get(&queue_id)?.consumed?))
+        };
+        let mut all: Vec<(String, i64)> = table.groups.iter().filter_map(of_group).collect();
+        all.sort();
+        all
+    }
+
+    /// Says it if there is no table, though `groups` are said to have consumed. Nothing can be told of what was in it.
+    pub fn tell_if_gone(&self, groups: &[String]) {
+        if self.is_gone && !groups.is_empty() {
+            tracing::error!(
+                "{} is gone, though there are groups that consume: {}. They begin anew: at the oldest or the newest message, as \
+                 their clients are set; messages may be given to them again, or be passed over. If there is a copy of the \
+                 file, stop and put it there; or set their offsets before their consumers start",
+                self.file.path().display(),
+                groups.join(", ")
+            );
+        }
     }
 
     /// Forgets how far groups have come in a topic.
@@ -286,9 +337,9 @@ mod tests {
         let config = Config { store_root: dir.path().into(), ..Config::default() };
         let offsets = ConsumerOffsets::open(&config).unwrap();
         assert_eq!(offsets.get("g", "T", 0), None);
-        offsets.commit("g", "T", 0, 7);
-        offsets.commit("g", "T", 1, 9);
-        offsets.commit("g", "T", 1, 8);
+        offsets.commit("g", "T", 0, 7).unwrap();
+        offsets.commit("g", "T", 1, 9).unwrap();
+        assert_eq!(offsets.commit("g", "T", 1, 8), Ok(Some(9)));
         offsets.save().unwrap();
         let offsets = ConsumerOffsets::open(&config).unwrap();
         assert_eq!((offsets.get("g", "T", 0), offsets.get("g", "T", 1)), (Some(7), Some(8)));
@@ -300,25 +351,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = Config { store_root: dir.path().into(), ..Config::default() };
         let offsets = ConsumerOffsets::open(&config).unwrap();
-        assert!(offsets.commit("g", "T", 0, 50));
-        offsets.pull("g", "T", 0, Some(51), 60);
+        assert_eq!(offsets.commit("g", "T", 0, 50), Ok(None));
+        assert_eq!(offsets.pull("g", "T", 0, 60, Some(51)), Ok(Some(50)));
         assert_eq!((offsets.get("g", "T", 0), offsets.pulled("g", "T", 0)), (Some(51), 60));
         assert_eq!(offsets.hear_of_reset("g", "T", 0, 60), None);
         offsets.reset("g", "T", &BTreeMap::from([(0, 5), (1, 9)]));
         assert_eq!(offsets.get("g", "T", 0), Some(5), "holds at once");
-        assert!(!offsets.commit("g", "T", 0, 52), "from where it was");
-        offsets.pull("g", "T", 0, Some(53), 61);
+        assert_eq!(offsets.commit("g", "T", 0, 52), Err(HasBeenReset), "from where it was");
+        assert_eq!(offsets.pull("g", "T", 0, 61, Some(53)), Err(HasBeenReset));
         offsets.save().unwrap();
 
         let offsets = ConsumerOffsets::open(&config).unwrap();
         assert_eq!((offsets.get("g", "T", 0), offsets.get("g", "T", 1)), (Some(5), Some(9)));
-        assert!(!offsets.commit("g", "T", 0, 54), "it still has not heard");
+        assert_eq!(offsets.commit("g", "T", 0, 54), Err(HasBeenReset), "it still has not heard");
         assert_eq!(offsets.hear_of_reset("h", "T", 0, 60), None);
         assert_eq!(offsets.hear_of_reset("g", "T", 0, 60), Some(5));
         assert_eq!(offsets.hear_of_reset("g", "T", 0, 60), None, "once");
-        assert!(offsets.commit("g", "T", 0, 6));
+        assert_eq!(offsets.commit("g", "T", 0, 6), Ok(Some(5)));
         assert_eq!(offsets.hear_of_reset("g", "T", 1, 9), None, "it begins there");
-        assert!(offsets.commit("g", "T", 1, 10));
+        assert_eq!(offsets.commit("g", "T", 1, 10), Ok(Some(9)));
         assert_eq!(offsets.resets.load(Ordering::Relaxed), 0);
         offsets.reset("g", "T", &BTreeMap::from([(0, 1)]));
         offsets.forget_topic("T");
@@ -334,9 +385,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = Config { store_root: dir.path().into(), ..Config::default() };
         let offsets = ConsumerOffsets::open(&config).unwrap();
-        offsets.commit("g", "T", 0, 5);
-        offsets.commit("g", "U", 0, 6);
-        offsets.pull("h", "T", 0, None, 7);
+        offsets.commit("g", "T", 0, 5).unwrap();
+        offsets.commit("g", "U", 0, 6).unwrap();
+        offsets.pull("h", "T", 0, 7, None).unwrap();
         assert_eq!((offsets.topics_of("g"), offsets.topics_of("h")), (vec!["T".into(), "U".into()], vec![]));
         assert_eq!(
             offsets.groups_of("T"),
@@ -359,7 +410,7 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let offsets = ConsumerOffsets::open(&config).unwrap();
         assert_eq!((offsets.get("g", "T", 0), offsets.get("g", "T", 1)), (Some(5), Some(10)));
-        offsets.commit("g", "T", 0, 6);
+        offsets.commit("g", "T", 0, 6).unwrap();
         offsets.save().unwrap();
         let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         assert_eq!(written["offsetTable"]["T@g"]["0"], 6);

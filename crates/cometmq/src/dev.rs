@@ -19,7 +19,7 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
     let DevSettings { namesrv_port, broker: mut settings } = settings;
-    let server = data_threads()?;
+    let server = data_threads(settings.config.channel_max_idle)?;
     let kv_config_path = settings.config.store_root.join("config/kvConfig.json");
     let config = NamesrvConfig { kv_config_path: Some(kv_config_path), ..NamesrvConfig::default() };
     let listener = listen::on(config.bind_address, namesrv_port, "--namesrv-port")?;

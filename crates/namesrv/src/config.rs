@@ -28,6 +28,9 @@ pub struct NamesrvConfig {
     /// Brokers that register are told which topics are ordered.
     /// Key: `returnOrderTopicConfigToBroker`. Default: true.
     pub order_topics_to_broker: bool,
+    /// A connection on which for so long no whole request arrives and nothing of a reply leaves is closed.
+    /// Key: `serverChannelMaxIdleTimeSeconds`, seconds. Default: 120.
+    pub channel_max_idle: Duration,
     /// The file that they come from, where changes are kept. No key.
     pub file: Option<PathBuf>,
 }
@@ -41,6 +44,7 @@ impl Default for NamesrvConfig {
             kv_config_path: None,
             order_messages: false,
             order_topics_to_broker: true,
+            channel_max_idle: Duration::from_secs(120),
             file: None,
         }
     }
@@ -154,6 +158,13 @@ impl NamesrvConfig {
                 }
                 _ => (false, "1 to 3600000 milliseconds"),
             },
+            "serverChannelMaxIdleTimeSeconds" => match value.parse() {
+                Ok(seconds @ 1..=86_400) => {
+                    self.channel_max_idle = Duration::from_secs(seconds);
+                    (true, "")
+                }
+                _ => (false, "1 to 86400 seconds"),
+            },
             _ => return None,
         };
         Some(if set { Ok(()) } else { Err(allowed) })
@@ -174,7 +185,8 @@ impl NamesrvConfig {
                 }
                 Some(Ok(())) => {}
             }
-            if (changed.bind_address, changed.listen_port) != (self.bind_address, self.listen_port) {
+            let fixed = |config: &NamesrvConfig| (config.bind_address, config.listen_port, config.channel_max_idle);
+            if fixed(&changed) != fixed(self) {
                 return Err(UpdateError::AtRestart(key.clone()));
             }
         }
@@ -203,6 +215,7 @@ impl NamesrvConfig {
             ("kvConfigPath", self.kv_config_path.iter().map(|path| path.display().to_string()).collect()),
             ("orderMessageEnable", self.order_messages.to_string()),
             ("returnOrderTopicConfigToBroker", self.order_topics_to_broker.to_string()),
+            ("serverChannelMaxIdleTimeSeconds", self.channel_max_idle.as_secs().to_string()),
         ]
     }
 }
@@ -254,6 +267,9 @@ mod tests {
         assert_eq!(read("# nothing").unwrap(), (nothing, vec![]));
         let (config, ignored) = read("listenPort=9900\nrocketmqHome=/opt/rocketmq\n").unwrap();
         assert_eq!((config.listen_port, ignored), (9900, vec!["rocketmqHome=/opt/rocketmq".to_owned()]));
+        let (config, _) = read("serverChannelMaxIdleTimeSeconds=30").unwrap();
+        assert_eq!(config.channel_max_idle, Duration::from_secs(30));
+        assert!(read("serverChannelMaxIdleTimeSeconds=0").is_err());
         let error = read("\nlistenPort=x").unwrap_err().to_string();
         assert!(error.ends_with(":2: listenPort=x can't be: 0 to 65535"), "{error}");
         assert_eq!(read(&properties::write(config.values())).unwrap().0, config);

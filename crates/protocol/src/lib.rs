@@ -3,11 +3,14 @@
 //! Nothing here opens a socket, reads a file or asks a clock.
 
 pub mod admin;
+pub mod body;
 pub mod code;
 pub mod command;
+pub mod duplicates;
 pub mod group;
 pub mod heartbeat;
 pub mod json;
+pub mod life;
 pub mod message;
 pub mod nearest;
 pub mod properties;
@@ -17,3 +20,4 @@ pub mod route;
 pub mod sql92;
 pub mod subscription;
 pub mod topic;
+pub mod trace;

@@ -94,8 +94,6 @@ pub struct Queue {
     topic_hash: JavaHash,
     /// Queue offset of the next message. Touched only under the log's `appender`.
     next: AtomicI64,
-    /// Messages in front of it were there when the store was opened.
-    new_from: AtomicI64,
     entries_per_file: i64,
     files: Segments,
     /// Takes no more messages. Touched only under the log's `appender`.
@@ -114,8 +112,8 @@ struct State {
     written: i64,
     max: i64,
     tail: VecDeque<Entry>,
-    /// Bytes of the records that came since the store was opened.
-    bytes: i64,
+    /// Messages that came since the store was opened, and bytes of their records.
+    arrived: (i64, i64),
     /// Listed as having something to drain.
     dirty: bool,
     deleted: bool,
@@ -146,7 +144,6 @@ impl Queue {
             queue_id,
             topic_hash: JavaHash::new().update(topic).update("#"),
             next: AtomicI64::new(0),
-            new_from: AtomicI64::new(0),
             entries_per_file,
             files,
             refuses: AtomicBool::new(false),
@@ -178,8 +175,12 @@ impl Queue {
 
     /// How many messages came since the store was opened, and how many bytes their records have.
     pub fn arrived(&self) -> (i64, i64) {
-        let state = self.state.lock();
-        ((state.max - self.new_from.load(Ordering::Relaxed)).max(0), state.bytes)
+        self.state.lock().arrived
+    }
+
+    /// From here on messages count as new.
+    pub(crate) fn begin_counting(&self) {
+        self.state.lock().arrived = (0, 0);
     }
 
     /// Up to `count` entries from `from` on, as they stand in the queue's files: where the record lies, its size in bytes, and
@@ -289,7 +290,7 @@ impl Queue {
             self.bridge_gap(&mut state, offset.0, entry.at);
         }
         state.tail.push_back(entry);
-        state.bytes += i64::from(entry.size);
+        state.arrived = (state.arrived.0 + 1, state.arrived.1 + i64::from(entry.size));
         state.max += 1;
         if !state.waiters.is_empty() {
             let max = state.max;
@@ -358,12 +359,6 @@ impl Queue {
     pub(crate) fn continue_behind_last(&self) {
         let max = self.state.lock().max;
         self.next.store(max, Ordering::Relaxed);
-        self.new_from.store(max, Ordering::Relaxed);
-    }
-
-    /// Was the message put by this process?
-    pub(crate) fn is_new(&self, offset: i64) -> bool {
-        offset >= self.new_from.load(Ordering::Relaxed)
     }
 
     /// Brings the entries of the tail into files. Says how many, and adds the files to `touched`.

@@ -14,6 +14,7 @@ use protocol::request::group::{
     GetConsumeStats, GetConsumerConnections, GetCorrectionOffsets, GetGroupConflicts, GetProducerConnections,
     GetSubscription, GetTimeSpans, GetTopicsOfGroup, WhoConsumes,
 };
+use protocol::request::topic::{GetGroupConfig, GetTopicConfig};
 use protocol::route::TopicList;
 use remoting::{Answer, Call, Reject};
 use serde::Serialize;
@@ -175,6 +176,22 @@ pub(super) async fn subscription(broker: Arc<Broker>, call: Call<GetSubscription
 pub(super) async fn conflicts(broker: Arc<Broker>, call: Call<GetGroupConflicts>) -> Result<Answer<Empty>, Reject> {
     let group = call.request.consumer_group.filter(|group| !group.is_empty());
     Ok(body(&GroupConflicts { groups: broker.group_conflicts(group.as_deref()) }))
+}
+
+/// GET_TOPIC_CONFIG (351).
+pub(super) async fn topic_config(broker: Arc<Broker>, call: Call<GetTopicConfig>) -> Result<Answer<Empty>, Reject> {
+    let topic = &call.request.topic;
+    let config = broker.topics.get(topic).ok_or_else(|| {
+        let remark =
+            format!("No topic in this broker. topic: {}; {} does not have it", short(topic), broker.config.name);
+        Reject::new(response::TOPIC_NOT_EXIST, remark)
+    })?;
+    Ok(body(&*config))
+}
+
+/// GET_SUBSCRIPTIONGROUP_CONFIG (352).
+pub(super) async fn group_config(broker: Arc<Broker>, call: Call<GetGroupConfig>) -> Result<Answer<Empty>, Reject> {
+    Ok(body(&*broker.group(&call.request.group)?))
 }
 
 fn body(of: &impl Serialize) -> Answer<Empty> {

@@ -5,8 +5,10 @@ mod ask_consumer;
 mod client;
 mod deletion;
 mod end_transaction;
+mod filter_program;
 mod group;
 mod group_config;
+mod life;
 mod lock;
 mod offset;
 mod pull_message;
@@ -43,6 +45,8 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(offset::earliest_store_time)
         .on(query::query_message)
         .on(query::view_message)
+        .on(life::message_life)
+        .on(life::duplicates)
         .on(client::heartbeat)
         .on(client::unregister)
         .on(client::consumer_list)
@@ -56,6 +60,8 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(group::topics_of_group)
         .on(group::subscription)
         .on(group::conflicts)
+        .on(group::topic_config)
+        .on(group::group_config)
         .on(reset::reset)
         .on(reset::clone_offsets)
         .on(ask_consumer::status)
@@ -89,6 +95,11 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(admin::ha_status)
         .on(deletion::delete_topic)
         .on(deletion::delete_group)
+        .on(filter_program::put)
+        .on(filter_program::remove)
+        .on(filter_program::list)
+        .on(filter_program::filter_server)
+        .on(filter_program::filter_class)
         .before_replies(Broker::write_out)
         .on_unreadable(|broker, file, at, error| broker.store.could_not_send(file, at, error))
         .on_close(client::disconnected)

@@ -2,6 +2,7 @@
 
 use super::{no_such_topic, short};
 use crate::Broker;
+use crate::offsets::HasBeenReset;
 use protocol::code::response;
 use protocol::request::Empty;
 use protocol::request::offset::{
@@ -74,9 +75,12 @@ pub(super) async fn update_consumer_offset(
     let invalid = |remark: String| Err(Reject::new(response::INVALID_PARAMETER, remark));
     match request.queue_id {
         Some(queue_id) if (0..QUEUES_MAX).contains(&queue_id) && request.commit_offset >= 0 => {
-            match broker.offsets.commit(&request.consumer_group, &request.topic, queue_id, request.commit_offset) {
-                true => Ok(Empty {}.into()),
-                false => Ok(Answer::new(Empty {}).with_code(response::SUCCESS, "Offset has been previously reset")),
+            let by = call.peer.address();
+            match broker.commit_offset(&request.consumer_group, &request.topic, queue_id, request.commit_offset, by) {
+                Ok(()) => Ok(Empty {}.into()),
+                Err(HasBeenReset) => {
+                    Ok(Answer::new(Empty {}).with_code(response::SUCCESS, "Offset has been previously reset"))
+                }
             }
         }
         Some(queue_id) => invalid(format!(

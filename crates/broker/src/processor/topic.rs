@@ -2,6 +2,7 @@
 
 use super::short;
 use crate::Broker;
+use crate::topics::DEDUP_WINDOW;
 use protocol::admin::{AllTopics, TopicConfigs};
 use protocol::code::response;
 use protocol::json;
@@ -142,12 +143,13 @@ pub(super) async fn system_topics(broker: Arc<Broker>, _: Call<GetSystemTopics>)
 }
 
 /// Attributes that a topic may have: name, values (none: any number), may it change later.
-const ATTRIBUTES: [(&str, &[&str], bool); 5] = [
+const ATTRIBUTES: [(&str, &[&str], bool); 6] = [
     ("queue.type", &["SimpleCQ"], false),
     ("cleanup.policy", &["DELETE"], false),
     ("message.type", &["UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION", "MIXED"], true),
     (RESERVE_TIME, &[], true),
     (RESERVE_BYTES, &[], true),
+    (DEDUP_WINDOW, &[], true),
 ];
 
 /// Applies `+name=value,-name`.

@@ -10,6 +10,8 @@ use protocol::group::{
 };
 use protocol::json;
 use protocol::route::TopicList;
+use protocol::subscription::SubscriptionGroupConfig;
+use protocol::topic::TopicConfig;
 use serde::de::DeserializeOwned;
 
 fn heartbeat(client: &mut Client, id: &str, group: &str, topics: &[&str]) {
@@ -197,6 +199,12 @@ fn a_group_is_seen_from_outside() {
     assert!(first.min_time_stamp > 0 && first.min_time_stamp <= first.consume_time_stamp);
     assert!(first.consume_time_stamp <= first.max_time_stamp);
     assert_eq!(spans.consume_time_span_set[2].max_time_stamp, -1, "empty");
+
+    let config: TopicConfig = read(&admin.ask(351, &[("topic", "T")], b""));
+    assert_eq!((config.topic_name.as_str(), config.read_queue_nums), ("T", 4));
+    assert_eq!(admin.ask(351, &[("topic", "none")], b"").code, 17);
+    let config: SubscriptionGroupConfig = read(&admin.ask(352, &[("group", "G")], b""));
+    assert_eq!((config.group_name.as_str(), config.retry_max_times), ("G", 16));
 
     let slowest = |client: &mut Client, filter: &str, compare: &str| {
         let fields = [("filterGroups", filter), ("compareGroup", compare), ("topic", "T")];

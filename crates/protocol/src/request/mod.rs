@@ -5,7 +5,10 @@
 
 pub mod admin;
 pub mod client;
+pub mod duplicates;
+pub mod filter;
 pub mod group;
+pub mod life;
 pub mod offset;
 pub mod pull;
 pub mod query;

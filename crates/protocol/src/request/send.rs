@@ -173,6 +173,8 @@ headers! {
         region: Option<Arc<str>> = "MSG_REGION",
         /// Are clients to trace? They read it unguarded.
         trace_on: Option<bool> = "TRACE_ON",
+        /// "true": a message with its `DEDUP_ID` was stored before; all else is that one's. CometMQ's own.
+        duplicate: Option<bool> = "duplicate",
     }
 
     /// PUSH_REPLY_MESSAGE_TO_CLIENT (326), from server to client: the answer that it waits for. The body is the message's.

@@ -70,6 +70,7 @@ public final class Interop {
         Pushing.scenarios(suite);
         Ordering.scenarios(suite);
         Clustering.scenarios(suite);
+        Naming.scenarios(suite);
         Pulling.scenarios(suite);
         LitePulling.scenarios(suite);
         Filtering.scenarios(suite);
@@ -78,6 +79,7 @@ public final class Interop {
         Transacting.scenarios(suite);
         Requesting.scenarios(suite);
         Querying.scenarios(suite);
+        Tracing.scenarios(suite);
         Restarting.scenarios(suite);
         NotYet.scenarios(suite);
         return suite;
