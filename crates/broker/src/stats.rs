@@ -5,7 +5,7 @@
 //! came to a topic, its queues say by themselves. Pulls are, once for each answer that has messages.
 
 use crate::Broker;
-use foldhash::{HashMap, HashMapExt};
+use foldhash::HashMap;
 use parking_lot::{Mutex, RwLock};
 use protocol::admin::{StatsData, StatsSpan};
 use protocol::topic::{DLQ_PREFIX, is_system_topic};
@@ -96,6 +96,9 @@ fn span(looks: &VecDeque<Look>) -> StatsSpan {
     }
 }
 
+/// What a group was given of each topic.
+type ByTopic = HashMap<Box<str>, Arc<Reads>>;
+
 /// What one group was given of one topic.
 #[derive(Debug)]
 struct Reads {
@@ -132,7 +135,7 @@ pub struct Mornings {
 #[derive(Debug, Default)]
 pub struct Stats {
     /// Group → topic → what it was given.
-    reads: RwLock<HashMap<Box<str>, HashMap<Box<str>, Arc<Reads>>>>,
+    reads: RwLock<HashMap<Box<str>, ByTopic>>,
     missed: AtomicI64,
     given: AtomicI64,
     given_of_users: AtomicI64,
@@ -175,7 +178,7 @@ impl Stats {
         let (times, messages, bytes) = Default::default();
         let reads = || Reads { is_system: is_system_topic(topic), times, messages, bytes };
         let mut all = self.reads.write();
-        let topics = all.entry(group.into()).or_insert_with(HashMap::new);
+        let topics = all.entry(group.into()).or_default();
         topics.entry(topic.into()).or_insert_with(|| Arc::new(reads())).clone()
     }
 
@@ -239,7 +242,7 @@ impl Stats {
                 before.get_mut(name).and_then(|keys| keys.remove(&key)).filter(|series| !series.went_back(count));
             let mut series = known.unwrap_or_default();
             series.look(looks.n, at, count);
-            looks.series.entry(name).or_insert_with(HashMap::new).insert(key, series);
+            looks.series.entry(name).or_default().insert(key, series);
         }
         looks.n += 1;
     }

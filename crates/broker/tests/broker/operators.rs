@@ -173,7 +173,7 @@ fn what_came_and_went_is_counted() {
     }
     let pull = Pull { group: "g", queue: 1, ..Pull::of("T") };
     assert_eq!(client.pull(pull).code, 0);
-    running.broker.offsets.commit("g", "T", 1, 4);
+    running.broker.offsets.commit("g", "T", 1, 4).unwrap();
     running.broker.look_at_stats(10_000);
     let stats = |client: &mut Client, name: &str, key: &str| {
         body(client, 315, &[("statsName", name), ("statsKey", key)])["statsMinute"].clone()
