@@ -44,7 +44,7 @@ pub enum UpdateError {
     },
     /// Apache's brokers know it, this one does not do what it says.
     #[error(
-        "setting {0} is known to Apache's brokers; this version does not do what it says, see docs/compatibility.md"
+        "setting {0} is known to Apache's brokers, and this version does not do what it says"
     )]
     NotHonoured(String),
     /// It can change only while the broker is down.

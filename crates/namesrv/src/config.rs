@@ -238,7 +238,7 @@ mod tests {
         let (mut config, _) = NamesrvConfig::read(&path).unwrap();
         let property = |key: &str, value: &str| properties::Property { line: 1, key: key.into(), value: value.into() };
         let faster = property("scanNotActiveBrokerInterval", "1000");
-        config.update(&[faster.clone()]).unwrap();
+        config.update(std::slice::from_ref(&faster)).unwrap();
         assert_eq!(config.scan_interval, Duration::from_secs(1));
         let text = "# ours\nlistenPort=9900\nscanNotActiveBrokerInterval=1000\n";
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
