@@ -43,9 +43,7 @@ pub enum UpdateError {
         nearest: Option<&'static str>,
     },
     /// Apache's brokers know it, this one does not do what it says.
-    #[error(
-        "setting {0} is known to Apache's brokers, and this version does not do what it says"
-    )]
+    #[error("setting {0} is known to Apache's brokers, and this version does not do what it says")]
     NotHonoured(String),
     /// It can change only while the broker is down.
     #[error("setting {0} takes effect only when the broker starts: write it into broker.conf and restart")]

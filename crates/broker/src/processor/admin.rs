@@ -1,6 +1,7 @@
 //! What operators ask of the broker itself: how it is, how it is set, that it cleans up.
 
 use super::short;
+use super::topic::REGISTRATION_TIMEOUT;
 use crate::{Broker, now_millis};
 use protocol::admin::{HaStatus, ProducerInfo, ProducerTable};
 use protocol::code::response;
@@ -146,13 +147,21 @@ fn bytes_for_people(bytes: u64) -> String {
     format!("{rest:.1} {}iB", ["", "K", "M", "G", "T", "P", "E"][unit])
 }
 
-/// GET_BROKER_CONFIG (26).
+/// GET_BROKER_CONFIG (26): all settings, and what tools ask for that is no setting here, but holds.
 pub(super) async fn get_config(
     broker: Arc<Broker>,
     _: Call<GetBrokerConfig>,
 ) -> Result<Answer<GetBrokerConfigReply>, Reject> {
     let version = String::from_utf8_lossy(&json::write(&broker.config.version())).into_owned();
-    let text = properties::write(broker.config.values());
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get()).to_string();
+    let fixed = [
+        ("brokerRole", "ASYNC_MASTER".to_owned()),
+        ("slaveReadEnable", "false".to_owned()),
+        ("useTLS", "false".to_owned()),
+        // mqadmin takes it for the number of processors.
+        ("clientCallbackExecutorThreads", threads),
+    ];
+    let text = properties::write(broker.config.values().into_iter().chain(fixed));
     Ok(Answer::new(GetBrokerConfigReply { version }).with_body(text.into_bytes()))
 }
 
@@ -178,18 +187,21 @@ pub(super) async fn update_config(
     for key in &changed {
         tracing::info!(key, value = broker.config.value(key), by = ?call.peer, "setting changed");
     }
-    broker.take_settings(&changed);
+    broker.take_settings(&changed).await;
     Ok(Empty {}.into())
 }
 
 impl Broker {
     /// Hands changed settings to who keeps them elsewhere.
-    fn take_settings(&self, changed: &[String]) {
+    async fn take_settings(&self, changed: &[String]) {
         self.store.set_limits(self.config.max_message_size, self.config.file_reserved_time);
         self.groups.set_auto_create(self.config.auto_create_subscription_group);
         if changed.iter().any(|key| key == "brokerPermission") {
             // Name servers are told topics with what the broker permits.
-            self.topics.touch(now_millis());
+            let counter = self.topics.touch(now_millis());
+            if !self.config.namesrv_addr.is_empty() {
+                let _ = tokio::time::timeout(REGISTRATION_TIMEOUT, self.topics.registered(counter)).await;
+            }
         }
     }
 }
