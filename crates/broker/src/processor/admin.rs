@@ -156,6 +156,7 @@ pub(super) async fn get_config(
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get()).to_string();
     let fixed = [
         ("brokerRole", "ASYNC_MASTER".to_owned()),
+        ("filterServerNums", "0".to_owned()),
         ("slaveReadEnable", "false".to_owned()),
         ("useTLS", "false".to_owned()),
         // mqadmin takes it for the number of processors.
