@@ -47,9 +47,19 @@ pub struct BenchArgs {
     /// How long to run before that.
     #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
     warm_up: f64,
-    /// latency: so many messages per second, on schedule; without it, each is sent when the last one has arrived.
+    /// send, latency: so many messages per second in all, on schedule; without it, the next one is sent when one is
+    /// answered (send) or has arrived (latency).
     #[arg(long, value_name = "MSGS_PER_SECOND")]
     rate: Option<f64>,
+    /// send, latency: a property of each message, `name=value`; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = crate::publish::property)]
+    property: Vec<(String, String)>,
+    /// send: as transactions, each a half message and then its commit; latencies are those of both requests.
+    #[arg(long)]
+    transaction: bool,
+    /// pull: only what this SQL92 expression says. What it drops is not counted.
+    #[arg(long, value_name = "EXPRESSION")]
+    sql: Option<String>,
     /// The broker's process id, on this machine: adds its CPU time and memory.
     #[arg(long)]
     pid: Option<u32>,
@@ -109,6 +119,18 @@ async fn measure(args: &BenchArgs, namesrv: &str) -> Result<Report, Failed> {
     let positive = |seconds: f64| seconds.is_finite() && seconds >= 0.0;
     if !positive(args.seconds) || !positive(args.warm_up) || args.seconds == 0.0 {
         return Err(Failed::Arguments("--seconds must be more than 0, and --warm-up not less"));
+    }
+    if args.rate.is_some_and(|rate| !(0.001..=1e7).contains(&rate)) {
+        return Err(Failed::Arguments("--rate must be between 0.001 and 10,000,000"));
+    }
+    if args.rate.is_some() && args.workload == Workload::Pull {
+        return Err(Failed::Arguments("--rate is for send and latency"));
+    }
+    if args.transaction && args.workload != Workload::Send {
+        return Err(Failed::Arguments("--transaction is for send"));
+    }
+    if args.sql.is_some() && args.workload != Workload::Pull {
+        return Err(Failed::Arguments("--sql is for pull"));
     }
     let client = Client::connect(namesrv).await?;
     match args.workload {

@@ -157,6 +157,9 @@ pub mod request {
         SWITCH_TIMER_ENGINE = 5001,
         DELETE_TOPIC_IN_BROKER_LIST = 5002,
         DELETE_SUBSCRIPTION_GROUP_LIST = 5003,
+        PUT_FILTER_PROGRAM = 90_020,
+        REMOVE_FILTER_PROGRAM = 90_021,
+        LIST_FILTER_PROGRAMS = 90_022,
         POP_MESSAGE = 200050,
         ACK_MESSAGE = 200051,
         PEEK_MESSAGE = 200052,
@@ -175,6 +178,11 @@ pub mod request {
         GET_LITE_GROUP_INFO = 200078,
         TRIGGER_LITE_DISPATCH = 200079,
         BATCH_ACK_MESSAGE = 200151,
+        // Ours alone, for what RocketMQ has no code for.
+        LIST_TRANSACTIONS = 90_000,
+        RESOLVE_TRANSACTION = 90_001,
+        MESSAGE_LIFE = 90_030,
+        GET_DUPLICATES = 90_050,
     }
 }
 

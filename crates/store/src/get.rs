@@ -190,7 +190,7 @@ impl Store {
         self.inner.get_message(&queue, from.0, max_count, max_bytes, Filter::Codes(filter))
     }
 
-    /// As [`Store::get_message`], but `filter` is asked with the record of each message.
+    /// As [`Store::get_message`], but what `matching` says of the record of each message decides, too.
     ///
     /// At most 800 messages or 256 KiB of records are looked at in one call, so that a rare match does not keep the caller:
     /// with [`GetStatus::NoMatchedMessage`], the next call goes on from [`Got::next`].
@@ -201,12 +201,12 @@ impl Store {
         from: QueueOffset,
         max_count: usize,
         max_bytes: usize,
-        filter: &dyn Fn(&Record) -> bool,
+        matching: Matching<'_>,
     ) -> Got {
         let Some(queue) = self.inner.queues.get(topic, queue_id) else {
             return nothing(GetStatus::NoMatchedLogicQueue, 0, (0, 0));
         };
-        self.inner.get_message(&queue, from.0, max_count, max_bytes, Filter::Records(filter))
+        self.inner.get_message(&queue, from.0, max_count, max_bytes, Filter::Records(matching))
     }
 
     /// The record at `at`, checked. `None` if the log begins behind it or ends before it, or if its topic was deleted since
@@ -243,13 +243,48 @@ fn nothing(status: GetStatus, next: i64, (min, max): (i64, i64)) -> Got {
     }
 }
 
+/// What a filter says of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is wanted.
+    Wanted,
+    /// It is passed over.
+    Unwanted,
+    /// It is not looked at any more, nor is what is behind it: the next call begins here. The first record of a call must
+    /// not be met with this, or no call gets on.
+    Enough,
+}
+
+impl From<bool> for Verdict {
+    fn from(wanted: bool) -> Verdict {
+        if wanted { Verdict::Wanted } else { Verdict::Unwanted }
+    }
+}
+
+/// Which messages are wanted where records decide: those whose tags code and whose record pass.
+#[derive(Clone, Copy)]
+pub struct Matching<'a> {
+    /// Asked first, with the tags code (0: no tags).
+    pub codes: &'a dyn Fn(i64) -> bool,
+    /// Asked with the record.
+    pub records: &'a dyn Fn(&Record) -> Verdict,
+}
+
 /// Which messages are wanted.
 #[derive(Clone, Copy)]
 pub(crate) enum Filter<'a> {
     /// By their tags codes, which stand in the queue.
     Codes(&'a dyn Fn(i64) -> bool),
-    /// By what stands in the log.
-    Records(&'a dyn Fn(&Record) -> bool),
+    /// By what stands in the log as well.
+    Records(Matching<'a>),
+}
+
+impl Filter<'_> {
+    fn passes_code(&self, code: i64) -> bool {
+        match self {
+            Filter::Codes(passes) | Filter::Records(Matching { codes: passes, .. }) => passes(code),
+        }
+    }
 }
 
 /// A message that is wanted.
@@ -318,9 +353,7 @@ impl Inner {
                     stopped = Some(self.damage(queue, next, entry.at, reason));
                     break 'scan;
                 }
-                if let Filter::Codes(passes) = filter
-                    && !(is_extended(entry.tags_code) || passes(entry.tags_code))
-                {
+                if !is_extended(entry.tags_code) && !filter.passes_code(entry.tags_code) {
                     next += 1;
                     continue;
                 }
@@ -342,8 +375,8 @@ impl Inner {
                 }
             }
         }
-        if let Filter::Records(passes) = filter {
-            (wanted, next) = self.select(queue, &wanted, next, max_count, max_bytes, passes);
+        if let Filter::Records(matching) = filter {
+            (wanted, next) = self.select(queue, &wanted, next, max_count, max_bytes, matching.records);
         }
 
         let (parts, count, bytes, damage) = self.fetch(queue, &wanted);
@@ -377,7 +410,7 @@ impl Inner {
         next: i64,
         max_count: usize,
         max_bytes: usize,
-        passes: &dyn Fn(&Record) -> bool,
+        judge: &dyn Fn(&Record) -> Verdict,
     ) -> (Vec<Wanted>, i64) {
         let mut kept: Vec<Wanted> = Vec::new();
         let mut bytes = 0;
@@ -399,8 +432,10 @@ impl Inner {
                 let record =
                     if read { span.get((at - begin) as usize..).and_then(|bytes| bytes.get(..size)) } else { None };
                 let sound = record.filter(|bytes| check(bytes, at, Some((queue, wanted))).is_ok());
-                if sound.and_then(|bytes| Record::parse(bytes).ok()).is_some_and(|record| !passes(&record)) {
-                    continue;
+                match sound.and_then(|bytes| Record::parse(bytes).ok()).map(|record| judge(&record)) {
+                    Some(Verdict::Wanted) | None => {}
+                    Some(Verdict::Unwanted) => continue,
+                    Some(Verdict::Enough) => return (kept, wanted.offset),
                 }
                 if kept.len() >= max_count.max(1) || !kept.is_empty() && bytes + size > max_bytes {
                     return (kept, wanted.offset);

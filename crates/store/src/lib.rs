@@ -81,6 +81,8 @@ mod scrub;
 
 pub mod table;
 
+pub mod ring;
+
 #[cfg(test)]
 mod tests;
 
@@ -113,7 +115,7 @@ pub use consume_queue::Queue;
 pub use dispatch::Arrived;
 pub use failure::Failure;
 pub use flush::{FlushError, Flushed};
-pub use get::{Damage, GetStatus, Got, Part, ReadError};
+pub use get::{Damage, GetStatus, Got, Matching, Part, ReadError, Verdict};
 pub use protocol::message::{CommitLogOffset, QueueOffset};
 pub use put::{PutError, PutMessage, Stored, StoredBatch, TOPIC_LENGTH_MAX};
 pub use query::{Boundary, QueryResult};

@@ -3,6 +3,8 @@
 mod client;
 mod deletion;
 mod end_transaction;
+mod filter_program;
+mod life;
 mod lock;
 mod offset;
 mod pull_message;
@@ -24,6 +26,8 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(send_back::send_back)
         .on(end_transaction::end_transaction)
         .on(end_transaction::resume_check)
+        .on(end_transaction::list)
+        .on(end_transaction::resolve)
         .on(pull_message::pull_message)
         .on(offset::query_consumer_offset)
         .on(offset::update_consumer_offset)
@@ -33,6 +37,8 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(offset::earliest_store_time)
         .on(query::query_message)
         .on(query::view_message)
+        .on(life::message_life)
+        .on(life::duplicates)
         .on(client::heartbeat)
         .on(client::unregister)
         .on(client::consumer_list)
@@ -42,6 +48,11 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(topic::create)
         .on(deletion::delete_topic)
         .on(deletion::delete_group)
+        .on(filter_program::put)
+        .on(filter_program::remove)
+        .on(filter_program::list)
+        .on(filter_program::filter_server)
+        .on(filter_program::filter_class)
         .before_replies(Broker::write_out)
         .on_unreadable(|broker, file, at, error| broker.store.could_not_send(file, at, error))
         .on_close(client::disconnected)

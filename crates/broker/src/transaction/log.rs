@@ -11,22 +11,25 @@
 use super::{Decision, Half, Progress, TRANSACTION_GROUP, Transactions};
 use crate::Broker;
 use crate::offsets::ConsumerOffsets;
+use crate::records::for_each;
 use bytes::Bytes;
-use protocol::message::{Properties, QueueOffset, SysFlag, TransactionType, edit_properties, property};
+use protocol::message::{
+    Properties, QueueOffset, SysFlag, TransactionType, edit_properties, offset_message_id, property,
+};
 use protocol::record::{PROPERTIES_LENGTH_MAX, Record};
+use protocol::request::transaction::OpenTransaction;
 use protocol::topic::{
     PERM_READ, PERM_WRITE, TRANSACTION_GIVEN_UP_TOPIC, TRANSACTION_HALF_TOPIC, TRANSACTION_OP_TOPIC,
 };
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use store::{CommitLogOffset, GetStatus, PutError, PutMessage, ReadError, Store, Stored};
+use store::{CommitLogOffset, PutError, PutMessage, ReadError, Store, Stored};
 
 /// So many bytes of queue offsets one operation message holds (`transactionOpMsgMaxSize` of Apache's brokers).
 const OPERATION_BYTES: usize = 4096;
 
-/// So many messages, and so many bytes of them, are read at a time.
-const BATCH_COUNT: usize = 256;
+/// So many bytes of messages are read at a time.
 const BATCH_BYTES: usize = 1024 * 1024;
 
 /// What the properties of a copy have more than those of the half message, at most.
@@ -34,34 +37,6 @@ const COPY_BYTES: usize = 100;
 
 /// So many messages with the key of a half message are looked at, to find the one that it became.
 const COPIES_MAX: usize = 64;
-
-/// A transaction that waits for its end, as an operator sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenTransaction {
-    /// Queue offset of its half message.
-    pub offset: i64,
-    /// Its place in the commit log.
-    pub at: CommitLogOffset,
-    /// Where its message would be delivered.
-    pub topic: String,
-    /// The group of producers that is asked.
-    pub producer_group: String,
-    /// Its message's unique key.
-    pub transaction_id: String,
-    /// When its producer made it, in ms since 1970.
-    pub born: i64,
-    /// How often producers were asked.
-    pub checks: u32,
-}
-
-/// A transaction that was given up: a message of `TRANS_CHECK_MAX_TIME_TOPIC`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parked {
-    /// Its offset in queue 0 of that topic.
-    pub offset: i64,
-    /// What it was.
-    pub transaction: OpenTransaction,
-}
 
 /// Why an operator's word does not end a transaction, or take it up again.
 #[derive(Debug, thiserror::Error)]
@@ -99,10 +74,10 @@ pub(crate) fn open(store: &Store, offsets: &ConsumerOffsets) -> Transactions {
     };
     let progress = Progress { half: from(TRANSACTION_HALF_TOPIC), operation: from(TRANSACTION_OP_TOPIC) };
     let mut transactions = Transactions::new(progress);
-    for_each(store, TRANSACTION_HALF_TOPIC, progress.half, |record| {
+    for_each(store, TRANSACTION_HALF_TOPIC, 0, QueueOffset(progress.half), |record| {
         transactions.prepared(record.queue_offset.0, Half::read(record));
     });
-    for_each(store, TRANSACTION_OP_TOPIC, progress.operation, |record| {
+    for_each(store, TRANSACTION_OP_TOPIC, 0, QueueOffset(progress.operation), |record| {
         transactions.read_operation(record.queue_offset.0, &halves_of(record.body));
     });
     let mut from = 0;
@@ -117,24 +92,6 @@ pub(crate) fn open(store: &Store, offsets: &ConsumerOffsets) -> Transactions {
         tracing::info!(count = transactions.len(), "transactions are open");
     }
     transactions
-}
-
-/// The messages of queue 0 of a topic of ours.
-fn for_each(store: &Store, topic: &str, from: i64, mut each: impl FnMut(&Record<'_>)) {
-    let mut next = QueueOffset(from);
-    while next < store.max_offset(topic, 0) {
-        let got = store.get_message(topic, 0, next, BATCH_COUNT, BATCH_BYTES, &|_| true);
-        if let GetStatus::Damaged(damage) = &got.status {
-            tracing::error!(%damage, "a message of transactions is damaged, and passed over");
-        }
-        for part in &got.parts {
-            match part.to_bytes() {
-                Ok(bytes) => Record::all(&bytes).flatten().for_each(|record| each(&record)),
-                Err(error) => tracing::error!(topic, from = next.0, %error, "messages of transactions can't be read"),
-            }
-        }
-        next = got.next.max(QueueOffset(next.0 + 1));
-    }
 }
 
 /// The half messages that an operation message names: one (4.x), or several with a comma behind each (5.x).
@@ -221,6 +178,11 @@ impl Broker {
         }
         self.has_ended(&mut transactions, offset, half);
         Ok(Ended::Now)
+    }
+
+    /// Does the transaction of this half message, or of a copy of it, wait for its end?
+    pub(crate) fn is_open(&self, half: &Record<'_>) -> bool {
+        self.transactions.lock().find(half.queue_offset.0, Half::read(half).first).is_some()
     }
 
     fn has_ended(&self, transactions: &mut Transactions, offset: i64, half: &Record<'_>) {
@@ -333,20 +295,19 @@ impl Broker {
             if let Ok(Some(bytes)) = self.store.read(half.at)
                 && let Ok(record) = Record::parse(&bytes)
             {
-                found.push(OpenTransaction::read(&record));
+                found.push(as_operators_see(&record));
             }
         }
         found
     }
 
     /// Up to `max` transactions that were given up, from an offset of `TRANS_CHECK_MAX_TIME_TOPIC` on. Blocks.
-    pub fn parked_transactions(&self, from: i64, max: usize) -> Vec<Parked> {
+    pub fn parked_transactions(&self, from: i64, max: usize) -> Vec<OpenTransaction> {
         let from = QueueOffset(from.max(self.store.min_offset(TRANSACTION_GIVEN_UP_TOPIC, 0).0));
         let got = self.store.get_message(TRANSACTION_GIVEN_UP_TOPIC, 0, from, max, BATCH_BYTES, &|_| true);
         let bytes = got.parts.iter().filter_map(|part| part.to_bytes().ok());
-        let parked =
-            |record: Record<'_>| Parked { offset: record.queue_offset.0, transaction: OpenTransaction::read(&record) };
-        bytes.flat_map(|bytes| Record::all(&bytes).flatten().map(parked).collect::<Vec<_>>()).collect()
+        let parked = |bytes: &[u8]| Record::all(bytes).flatten().map(|it| as_operators_see(&it)).collect::<Vec<_>>();
+        bytes.flat_map(|bytes| parked(&bytes)).collect()
     }
 
     /// Ends the transaction whose half message has this queue offset, in place of its producer. Blocks.
@@ -382,19 +343,17 @@ impl Broker {
     }
 }
 
-impl OpenTransaction {
-    fn read(record: &Record<'_>) -> OpenTransaction {
-        let properties = record.properties();
-        let text = |name: &str| properties.get(name).unwrap_or_default().to_owned();
-        OpenTransaction {
-            offset: record.queue_offset.0,
-            at: record.commit_log_offset,
-            topic: text(property::REAL_TOPIC),
-            producer_group: text(property::PGROUP),
-            transaction_id: text(property::UNIQ_KEY),
-            born: record.born_timestamp,
-            checks: Half::read(record).checks,
-        }
+fn as_operators_see(record: &Record<'_>) -> OpenTransaction {
+    let properties = record.properties();
+    let text = |name: &str| properties.get(name).unwrap_or_default().to_owned();
+    OpenTransaction {
+        offset: record.queue_offset.0,
+        offset_message_id: offset_message_id(record.store_host, record.commit_log_offset),
+        topic: text(property::REAL_TOPIC),
+        producer_group: text(property::PGROUP),
+        transaction_id: text(property::UNIQ_KEY),
+        born: record.born_timestamp,
+        checks: Half::read(record).checks,
     }
 }
 
