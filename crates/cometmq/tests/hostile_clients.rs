@@ -131,12 +131,7 @@ fn pullers_that_never_read() {
         healthy.until_answered(100);
         // 2000 × 256 KiB are owed to each; what lies in the process is 256 KiB for each, and a reply.
         let used = memory(dev.pid());
-        assert!(
-            used < pullers.len().min(300) * MIB + 128 * MIB,
-            "{} MiB for {} pullers",
-            used / MIB,
-            pullers.len()
-        );
+        assert!(used < pullers.len().min(300) * MIB + 128 * MIB, "{} MiB for {} pullers", used / MIB, pullers.len());
     });
 }
 
