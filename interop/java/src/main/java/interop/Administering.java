@@ -86,8 +86,12 @@ final class Administering {
         for (MessageQueue queue : Mq.queues(producer, filled.topic)) {
             producer.send(new Message(filled.topic, "new".getBytes(UTF_8)), queue);
         }
-        Mq.await("the second half again", () -> Mq.set(Sending.bodies(consumed.messages.subList(20, consumed.messages.size())))
-            .containsAll(List.of("m5", "m6", "m7", "m8", "m9", "new")) && count(consumed, "m9") == 4 && count(consumed, "m5") == 4);
+        Mq.await("the second half again, and what is new", () -> {
+            for (String body : List.of("m5", "m6", "m7", "m8", "m9")) {
+                if (count(consumed, body) != 4) return false;
+            }
+            return count(consumed, "new") == 2;
+        });
         Check.equal(count(consumed, "m4"), 2L, "deliveries of what is before");
         Map<MessageQueue, Long> end = tools.call("resetOffsetByTimestamp", filled.topic, group, -1L, true);
         Check.equal(byId(end), Map.of(0, 11L, 1, 11L), "the end");

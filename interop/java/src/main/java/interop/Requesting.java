@@ -74,13 +74,14 @@ final class Requesting {
 
     /** In a class of its own: client 4.4.0 has no RequestCallback. */
     private static final class Callbacks {
-        /** Tells the reply's text, "nothing" after the time-out, or what failed. */
+        /** Tells the reply's text, "nothing" after the time-out, or what failed. Clients call onSuccess with no message, too, when the request is sent. */
         static void request(DefaultMQProducer asker, Message request, long timeout, Consumer<String> outcome) throws Exception {
             asker.request(request, new RequestCallback() {
                 @Override
                 public void onSuccess(Message message) {
-                    // Clients call it without a message when there was none in time.
-                    outcome.accept(message == null ? "nothing" : new String(message.getBody(), UTF_8));
+                    if (message != null) {
+                        outcome.accept(new String(message.getBody(), UTF_8));
+                    }
                 }
 
                 @Override
