@@ -16,6 +16,7 @@
 pub mod cluster;
 pub mod consumer;
 pub mod filter;
+pub mod order;
 pub mod topic;
 pub mod transaction;
 

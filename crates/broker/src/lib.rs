@@ -12,6 +12,7 @@ pub mod config;
 pub mod consumers;
 pub mod delay;
 mod deletion;
+pub mod fences;
 pub mod filter;
 pub mod groups;
 pub mod locks;
@@ -33,6 +34,7 @@ use adopt::{Fate, Finding, InspectError};
 use config::FlushDiskType;
 use consumers::Consumers;
 use delay::Delay;
+use fences::OrderFences;
 use filter::Filters;
 use groups::Groups;
 use locks::QueueLocks;
@@ -66,6 +68,8 @@ pub struct Broker {
     pub topics: Topics,
     /// The consumer groups.
     pub groups: Groups,
+    /// New queues that groups do not get yet.
+    pub fences: OrderFences,
     /// How far groups have come.
     pub offsets: ConsumerOffsets,
     /// Who sends.
@@ -130,6 +134,7 @@ impl Broker {
         let broker = Broker {
             topics: Topics::open(&config, now)?,
             groups: Groups::open(&config, now)?,
+            fences: OrderFences::open(&config, Instant::now())?,
             offsets,
             ends_unsaid: AtomicBool::new(!transactions.unsaid().is_empty()),
             transactions: Mutex::new(transactions),
@@ -242,12 +247,13 @@ impl Broker {
         }
     }
 
-    fn tables(&self) -> [(&'static str, &dyn table::Table); 4] {
+    fn tables(&self) -> [(&'static str, &dyn table::Table); 5] {
         [
             ("topics.json", &self.topics),
             ("subscriptionGroup.json", &self.groups),
             ("consumerOffset.json", &self.offsets),
             ("delayOffset.json", &self.delay),
+            ("orderFences.json", &self.fences),
         ]
     }
 }

@@ -269,6 +269,11 @@ impl Topics {
         let _ = self.registered.subscribe().wait_for(|known| *known >= counter).await;
     }
 
+    /// Do name servers know the table as it is?
+    pub fn is_registered(&self) -> bool {
+        *self.registered.borrow() >= *self.changed.borrow()
+    }
+
     /// Waits until this version is on disk.
     pub async fn saved(&self, counter: i64) {
         let _ = self.saved.subscribe().wait_for(|saved| *saved >= counter).await;

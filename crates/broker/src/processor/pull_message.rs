@@ -8,6 +8,7 @@ use crate::Broker;
 use crate::program::Judge;
 use protocol::code::request::LITE_PULL_MESSAGE;
 use protocol::code::response;
+use protocol::heartbeat::{ConsumeType, MessageModel};
 use protocol::record::Record;
 use protocol::request::pull::{PullMessage, PullMessageReply};
 use protocol::sql92::Expression;
@@ -28,6 +29,9 @@ const APACHE_COUNT: usize = 32;
 
 /// So many messages at most, whatever a client asks for.
 const COUNT_MAX: usize = 1024;
+
+/// How often a pull that other queues hold up looks whether they are consumed.
+const FENCE_LOOK: Duration = Duration::from_millis(100);
 
 /// However long a client would wait.
 const HOLD_MAX: Duration = Duration::from_secs(120);
@@ -75,13 +79,22 @@ pub(super) async fn pull_message(
         store.get_matching(topic, queue_id, from, max_count, max_bytes, Matching { codes, records: &records })
     };
 
-    let first = QueueOffset(request.queue_offset);
-    let mut from = first;
-    let mut got = get(from);
     if request.sys_flag & PullMessage::COMMIT_OFFSET != 0 && request.commit_offset >= 0 {
         broker.offsets.commit(&request.consumer_group, &request.topic, queue_id as i32, request.commit_offset);
     }
     let mut hold: Option<Hold> = None;
+    while is_fenced(&broker, request) {
+        hold = hold.or_else(|| Hold::begin(&broker, request));
+        match &hold {
+            Some(hold) if Instant::now() < hold.deadline => {
+                tokio::time::sleep_until(hold.deadline.min(Instant::now() + FENCE_LOOK)).await;
+            }
+            _ => return Ok(fenced(&broker, request, queue_id)),
+        }
+    }
+    let first = QueueOffset(request.queue_offset);
+    let mut from = first;
+    let mut got = get(from);
     loop {
         match got.status {
             GetStatus::Found => return Ok(found(got)),
@@ -121,6 +134,30 @@ pub(super) async fn pull_message(
         hold = held;
         got = get(from);
     }
+}
+
+/// Does the group have to consume other queues of an ordered topic first? Only groups whose offsets we know wait: those of
+/// push consumers that share their messages.
+fn is_fenced(broker: &Broker, request: &PullMessage) -> bool {
+    let (group, topic) = (&request.consumer_group, &request.topic);
+    let consumed = |queue| broker.offsets.get(group, topic, queue).unwrap_or(0);
+    broker.fences.awaited(topic, request.queue_id, consumed).is_some()
+        && broker.consumers.read().get(group).is_some_and(|group| {
+            group.consume_type == ConsumeType::Passively && group.message_model == MessageModel::Clustering
+        })
+}
+
+/// Nothing yet: go on asking for the same.
+fn fenced(broker: &Broker, request: &PullMessage, queue_id: u32) -> Answer<PullMessageReply> {
+    let header = PullMessageReply {
+        suggest_which_broker_id: 0,
+        next_begin_offset: request.queue_offset,
+        min_offset: broker.store.min_offset(&request.topic, queue_id).0,
+        max_offset: broker.store.max_offset(&request.topic, queue_id).0,
+        forbidden_type: None,
+    };
+    Answer::new(header)
+        .with_code(response::PULL_NOT_FOUND, "the old queues of this ordered topic are to be consumed first")
 }
 
 /// A pull that is held.

@@ -9,6 +9,7 @@ mod deleting;
 mod failing_disk;
 mod filtering;
 mod groups;
+mod ordering;
 mod programs;
 mod refusals;
 mod sending;

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod filter;
 pub mod offset;
+pub mod order;
 pub mod pull;
 pub mod query;
 pub mod route;
