@@ -61,18 +61,13 @@ struct File {
     fences: BTreeMap<String, Vec<Fence>>,
 }
 
-/// What a queue waits for.
+/// What a new queue waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Awaited {
-    /// That all producers know the new queues.
-    Producers,
-    /// That the group has consumed `queue` up to `end`.
-    Consumed {
-        /// The queue whose keys came here.
-        queue: i32,
-        /// Up to where.
-        end: i64,
-    },
+pub struct Awaited {
+    /// The old queue whose keys came here.
+    pub queue: i32,
+    /// Up to where it is to be consumed; `None`: producers may not know the new queue yet.
+    pub end: Option<i64>,
 }
 
 /// Is the order of keys kept in this topic, as its settings say?
@@ -113,10 +108,9 @@ impl OrderFences {
                 continue;
             }
             queue %= fence.before;
-            let Some(ends) = &fence.ends else { return Some(Awaited::Producers) };
-            let end = ends.get(queue as usize).copied().unwrap_or(0);
-            if consumed(queue) < end {
-                return Some(Awaited::Consumed { queue, end });
+            let end = fence.ends.as_ref().map(|ends| ends.get(queue as usize).copied().unwrap_or(0));
+            if end.is_none_or(|end| consumed(queue) < end) {
+                return Some(Awaited { queue, end });
             }
         }
         None
@@ -221,7 +215,7 @@ mod tests {
         let fences = OrderFences::open(&config(&dir), now).unwrap();
         assert_eq!(fences.awaited("T", 3, |_| 0), None);
         fences.add("T", 2, 4, 1, now);
-        assert_eq!(fences.awaited("T", 3, |_| 100), Some(Awaited::Producers));
+        assert_eq!(fences.awaited("T", 3, |_| 100), Some(Awaited { queue: 1, end: None }));
         assert_eq!(fences.awaited("T", 1, |_| 0), None, "an old queue");
         assert_eq!(fences.awaited("U", 3, |_| 0), None, "another topic");
         let ends = |_: &str, queue: i32| (0, 10 + i64::from(queue));
@@ -229,7 +223,7 @@ mod tests {
         fences.not_known_yet(now + Duration::from_secs(5));
         assert!(!fences.settle(now + SETTLE_TIME, ends), "name servers knew 5 s later");
         assert!(fences.settle(now + SETTLE_TIME + Duration::from_secs(5), ends));
-        assert_eq!(fences.awaited("T", 3, |_| 10), Some(Awaited::Consumed { queue: 1, end: 11 }));
+        assert_eq!(fences.awaited("T", 3, |_| 10), Some(Awaited { queue: 1, end: Some(11) }));
         assert_eq!(fences.awaited("T", 2, |_| 10), None);
     }
 
@@ -244,8 +238,8 @@ mod tests {
         fences.settle(now + SETTLE_TIME, |_, queue| (0, if queue < 4 { 7 } else { 0 }));
         // Queue 7 takes keys of 3, which took keys of 1.
         let consumed = |three: i64, one: i64| fences.awaited("T", 7, move |queue| if queue == 3 { three } else { one });
-        assert_eq!(consumed(6, 9), Some(Awaited::Consumed { queue: 3, end: 7 }));
-        assert_eq!(consumed(7, 4), Some(Awaited::Consumed { queue: 1, end: 5 }));
+        assert_eq!(consumed(6, 9), Some(Awaited { queue: 3, end: Some(7) }));
+        assert_eq!(consumed(7, 4), Some(Awaited { queue: 1, end: Some(5) }));
         assert_eq!(consumed(7, 5), None);
     }
 
@@ -258,12 +252,12 @@ mod tests {
         fences.save().unwrap();
 
         let fences = OrderFences::open(&config(&dir), now).unwrap();
-        assert_eq!(fences.awaited("T", 1, |_| 9), Some(Awaited::Producers), "it settles anew");
+        assert_eq!(fences.awaited("T", 1, |_| 9), Some(Awaited { queue: 0, end: None }), "it settles anew");
         assert!(fences.settle(now + SETTLE_TIME, |_, _| (0, 9)));
         fences.save().unwrap();
 
         let fences = OrderFences::open(&config(&dir), now).unwrap();
-        assert_eq!(fences.awaited("T", 1, |_| 8), Some(Awaited::Consumed { queue: 0, end: 9 }));
+        assert_eq!(fences.awaited("T", 1, |_| 8), Some(Awaited { queue: 0, end: Some(9) }));
         assert!(!fences.settle(now, |_, _| (8, 12)));
         assert!(fences.settle(now, |_, _| (9, 12)), "all before it has expired");
         assert_eq!(fences.awaited("T", 1, |_| 0), None);

@@ -140,11 +140,15 @@ pub(super) async fn pull_message(
 /// push consumers that share their messages.
 fn is_fenced(broker: &Broker, request: &PullMessage) -> bool {
     let (group, topic) = (&request.consumer_group, &request.topic);
-    let consumed = |queue| broker.offsets.get(group, topic, queue).unwrap_or(0);
-    broker.fences.awaited(topic, request.queue_id, consumed).is_some()
-        && broker.consumers.read().get(group).is_some_and(|group| {
-            group.consume_type == ConsumeType::Passively && group.message_model == MessageModel::Clustering
-        })
+    let consumed = |queue| broker.offsets.get(group, topic, queue);
+    let Some(awaited) = broker.fences.awaited(topic, request.queue_id, |queue| consumed(queue).unwrap_or(0)) else {
+        return false;
+    };
+    match broker.consumers.read().get(group) {
+        Some(group) => group.consume_type == ConsumeType::Passively && group.message_model == MessageModel::Clustering,
+        // Its heartbeat is still to come, as after a start of ours, or it never sends one: a tool.
+        None => consumed(awaited.queue).is_some(),
+    }
 }
 
 /// Nothing yet: go on asking for the same.

@@ -91,7 +91,9 @@ fn only_groups_of_push_consumers_that_share_their_messages_wait() {
         let answer = client.pull(Pull { group: &group, queue: 1, ..Pull::of("T") });
         assert_eq!(answer.code, if n == 0 { 19 } else { 0 }, "{consume_type} {model}");
     }
-    assert_eq!(client.pull(Pull { group: "tool", queue: 1, ..Pull::of("T") }).code, 0, "who sends no heartbeat");
+    assert_eq!(client.pull(Pull { queue: 1, ..Pull::of("T") }).code, 0, "who sends no heartbeat and tells no offset");
+    commit(&mut client, 0, 0);
+    assert_eq!(client.pull(Pull { queue: 1, ..Pull::of("T") }).code, 19, "a group whose heartbeat is still to come");
 }
 
 #[test]
