@@ -326,12 +326,12 @@ pub fn tables(data: &[u8]) {
     for name in ["topics.json", "subscriptionGroup.json", "consumerOffset.json", "delayOffset.json"] {
         fs::write(dir.path().join("config").join(name), data).unwrap();
     }
-    if let Ok(topics) = broker::topics::Topics::open(&config, 1) {
+    if let Ok(topics) = broker::topics::Topics::open(&config, &[], 1) {
         for topic in topics.all().0 {
             assert!(topics.queues(&topic.topic_name).is_some());
         }
     }
-    if let Ok(groups) = broker::groups::Groups::open(&config, 1) {
+    if let Ok(groups) = broker::groups::Groups::open(&config, &Default::default(), 1) {
         let _ = groups.get_or_create("G", 1);
     }
     if let Ok(offsets) = broker::offsets::ConsumerOffsets::open(&config) {

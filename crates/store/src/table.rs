@@ -3,7 +3,9 @@
 //! [`save`] writes `<file>.tmp` and brings it to disk, renames the old file to `<file>.bak`, renames the new one into its
 //! place and brings the directory to disk. At every moment one of the two names holds a whole table.
 //! [`load`] takes `<file>`, and `<file>.bak` if that is missing or cannot be read, and says which. A file that cannot be
-//! read is put aside as `<file>.damaged`. [`replace`] does without the file before.
+//! read is put aside as `<file>.damaged`. If neither can be read that is an error; who can make the table again puts both
+//! aside with [`put_aside`]. [`replace`] does without the file
+//! before.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -120,6 +122,14 @@ pub fn load<T, E: fmt::Display>(
             })
         }
     }
+}
+
+/// Puts aside a table that cannot be read, and its state before, as `<path>.damaged` and `<path>.bak.damaged`.
+pub fn put_aside(disk: &Disk, path: &Path) -> io::Result<()> {
+    for file in [path.to_owned(), beside(path, ".bak")].iter().filter(|file| file.exists()) {
+        disk.rename(file, &beside(file, ".damaged"))?;
+    }
+    Ok(())
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

@@ -13,6 +13,7 @@ mod ordering;
 mod programs;
 mod refusals;
 mod sending;
+mod tables;
 mod transactions;
 
 use client::{Client, Running};
