@@ -16,6 +16,7 @@
 pub mod cluster;
 pub mod consumer;
 pub mod filter;
+pub mod message;
 pub mod order;
 pub mod topic;
 pub mod transaction;
@@ -52,6 +53,16 @@ pub enum Error {
         /// What the operating system said.
         error: std::io::Error,
     },
+}
+
+impl Error {
+    /// The response code, when a server refused.
+    pub fn code(&self) -> Option<i32> {
+        match self {
+            Error::Client(error) => error.code(),
+            Error::NoCluster { .. } | Error::File { .. } => None,
+        }
+    }
 }
 
 impl From<remoting::client::RequestError> for Error {

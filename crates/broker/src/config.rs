@@ -166,6 +166,14 @@ pub struct Config {
     /// no such key.
     /// Key: `scrubBytesPerSecond`. Default: 8388608 (8 MiB).
     pub scrub_rate: usize,
+    /// So many bytes on disk tell of past deliveries, so that the life of a message can be asked for: the directory `life` in
+    /// `storePathRootDir`. The oldest go first. 0: none. Apache's broker has no such key.
+    /// Key: `messageLifeMaxBytes`. Default: 268435456 (256 MiB).
+    pub message_life_max_bytes: usize,
+    /// So many ids of messages are remembered at most, of all topics with `dedup.window` together; each takes about 100 bytes
+    /// of memory. Apache's broker has no such key.
+    /// Key: `dedupIdsMax`. Default: 1000000.
+    pub dedup_ids_max: usize,
 
     /// What the delay levels 1, 2, 3, … of a message mean: numbers with a unit `s`, `m`, `h` or `d`, parted by blanks.
     /// Key: `messageDelayLevel`. Default: `1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h`.
@@ -266,6 +274,8 @@ impl Default for Config {
             disk_space_warning_level_ratio: None,
             disk_space_clean_forcibly_ratio: Some(85),
             scrub_rate: 8 << 20,
+            message_life_max_bytes: 256 << 20,
+            dedup_ids_max: 1_000_000,
             delay_levels: DelayLevels::default(),
             timer_wheel: true,
             transaction_timeout: Duration::from_secs(6),
@@ -411,6 +421,8 @@ impl Config {
             ("diskSpaceWarningLevelRatio", Percent(&mut self.disk_space_warning_level_ratio, 35..=90)),
             ("diskSpaceCleanForciblyRatio", Percent(&mut self.disk_space_clean_forcibly_ratio, 30..=85)),
             ("scrubBytesPerSecond", Size(&mut self.scrub_rate, 0..=u32::MAX as u64, 1)),
+            ("messageLifeMaxBytes", Size(&mut self.message_life_max_bytes, 0..=i64::MAX as u64, 1)),
+            ("dedupIdsMax", Size(&mut self.dedup_ids_max, 1..=1_000_000_000, 1)),
             ("messageDelayLevel", Delays(&mut self.delay_levels)),
             ("timerWheelEnable", Flag(&mut self.timer_wheel)),
             ("transactionTimeOut", Millis(&mut self.transaction_timeout, 0..=i64::MAX as u64)),

@@ -50,7 +50,7 @@ pub struct Delay {
     /// When the store was opened, by the monotonic clock, and by the wall clock as it ran when messages were stored before.
     opened: (Instant, i64),
     /// When the last message was stored before.
-    last_stored_before: i64,
+    pub(crate) last_stored_before: i64,
     /// What was true at the last save; saved in place of the present, so that the disk is never ahead of the log.
     pub(crate) earlier: Earlier,
     progress: Arc<Progress>,

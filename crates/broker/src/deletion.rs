@@ -3,8 +3,8 @@
 //! The table that names a topic or a group is saved last. A broker that is killed on the way therefore still has it, in
 //! whole or with a part gone already, and whoever deletes it again deletes the rest: it was told of no success.
 
+use crate::Broker;
 use crate::table::Table;
-use crate::{Broker, topics};
 use protocol::topic::retry_topic;
 use std::io;
 
@@ -24,11 +24,13 @@ impl Broker {
             self.fences.save()?;
             self.programs.forget_topic(name).map_err(io::Error::other)?;
             self.offsets.forget_topic(name);
+            self.dedup.forget(name);
+            self.life.forget_topic(name);
             self.offsets.save()
         });
         if let Some(topic) = self.topics.get(name) {
             // It could not be deleted, or is there anew.
-            self.store.set_retention(name, topics::retention(&topic));
+            self.apply(&topic);
         }
         let counter = counter?;
         self.topics.save()?;
@@ -43,6 +45,7 @@ impl Broker {
         if clean_offset {
             self.delete_topic(&retry_topic(name))?;
             self.offsets.forget_group(name);
+            self.life.forget_group(name);
             self.offsets.save()?;
         }
         self.groups.delete(name, crate::now_millis());

@@ -4,25 +4,30 @@
 //! closed. What it answers stands in `processor`; all else here are the tables that answers come from.
 //!
 //! Locks: `consumers`, `producers`, `locks` and those inside the tables are never held two at a time. `transactions` is held
-//! while messages are put, and comes before all others that this needs.
+//! while messages are put, and comes before all others that this needs; so are a window of `dedup`, for messages with an id, and
+//! what `send_backs` holds, for those that consumers send back.
 
 pub mod adopt;
 mod cleaning;
 pub mod config;
 pub mod consumers;
+pub mod dedup;
 pub mod delay;
 mod deletion;
 pub mod fences;
 pub mod filter;
 pub mod groups;
+pub mod life;
 pub mod locks;
 pub mod offsets;
 mod processor;
 pub mod producers;
 pub mod program;
+mod records;
 pub mod registration;
 pub mod retry;
 mod run;
+mod send_backs;
 mod table;
 pub mod topics;
 pub mod transaction;
@@ -33,10 +38,12 @@ pub use table::OpenError as TableError;
 use adopt::{Fate, Finding, InspectError};
 use config::FlushDiskType;
 use consumers::Consumers;
+use dedup::Dedup;
 use delay::Delay;
 use fences::OrderFences;
 use filter::Filters;
 use groups::Groups;
+use life::Life;
 use locks::QueueLocks;
 use offsets::ConsumerOffsets;
 use parking_lot::{Mutex, RwLock};
@@ -45,6 +52,7 @@ use program::FilterPrograms;
 use protocol::code::response;
 use protocol::topic::{DLQ_PREFIX, RETRY_PREFIX, SCHEDULE_TOPIC, TopicConfig};
 use remoting::{Peer, Reject, Router};
+use send_backs::SendBacks;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -88,6 +96,12 @@ pub struct Broker {
     pub locks: Mutex<QueueLocks>,
     /// Messages that are due later.
     pub delay: Delay,
+    /// Ids of messages that came lately.
+    pub dedup: Dedup,
+    /// What consumers sent back lately.
+    send_backs: SendBacks,
+    /// Who got which message.
+    pub life: Life,
     /// Half messages that wait for their end.
     pub transactions: Mutex<Transactions>,
     /// Transactions ended, and no operation message says so yet.
@@ -156,6 +170,9 @@ impl Broker {
             programs,
             locks: Mutex::default(),
             delay: Delay::open(&config, &store)?,
+            dedup: Dedup::new(&config),
+            send_backs: SendBacks::default(),
+            life: Life::new(&config),
             region: config.region_id.as_str().into(),
             held_pulls: AtomicUsize::new(0),
             turn: AtomicU32::new(now as u32),
@@ -163,9 +180,9 @@ impl Broker {
             store,
             config,
         };
-        for topic in broker.topics.all().0 {
-            broker.store.set_retention(&topic.topic_name, topics::retention(&topic));
-        }
+        let topics = broker.topics.all().0;
+        topics.iter().for_each(|topic| broker.apply(topic));
+        broker.dedup.read(&broker.store, &topics, broker.config.clock.now_millis());
         // What expired while it was down is not served for a moment.
         broker
             .store
@@ -187,6 +204,7 @@ impl Broker {
     /// Brings everything to disk and ends. Call it when the server has stopped and [`Broker::run`] has returned.
     pub fn close(&self) -> io::Result<()> {
         self.say_ends();
+        self.keep_events();
         let closed = self.store.close();
         if closed.is_ok() {
             self.note_transactions_now();
@@ -218,10 +236,15 @@ impl Broker {
 
     /// Creates or replaces a topic. Answers with the version in which it is so.
     pub(crate) fn put_topic(&self, config: TopicConfig, now: i64) -> Result<i64, topics::CreateError> {
-        let (name, retention) = (config.topic_name.clone(), topics::retention(&config));
-        let counter = self.topics.put(config, now)?;
-        self.store.set_retention(&name, retention);
+        let counter = self.topics.put(config.clone(), now)?;
+        self.apply(&config);
         Ok(counter)
+    }
+
+    /// A topic's attributes count from now on.
+    pub(crate) fn apply(&self, topic: &TopicConfig) {
+        self.store.set_retention(&topic.topic_name, topics::retention(topic));
+        self.dedup.set(topic);
     }
 
     /// Under which address we are known to this client; message ids are made of it.

@@ -74,9 +74,9 @@ impl ConsumerOffsets {
         self.table.read().groups.get(group)?.get(topic)?.get(&queue_id).copied()
     }
 
-    /// All before `offset` is consumed. It may go back: that is how users reset it.
+    /// All before `offset` is consumed. It may go back: that is how users reset it. Answers with what held before.
     #[doc(alias = "commitOffset")]
-    pub fn commit(&self, group: &str, topic: &str, queue_id: i32, offset: i64) {
+    pub fn commit(&self, group: &str, topic: &str, queue_id: i32, offset: i64) -> Option<i64> {
         let mut table = self.table.write();
         table.commits += 1;
         if let Some(known) =
@@ -85,11 +85,22 @@ impl ConsumerOffsets {
             if offset < *known {
                 tracing::debug!(group, topic, queue_id, from = *known, to = offset, "offset goes back");
             }
-            *known = offset;
-            return;
+            return Some(std::mem::replace(known, offset));
         }
         let topics = table.groups.entry(group.to_owned()).or_default();
         topics.entry(topic.to_owned()).or_default().insert(queue_id, offset);
+        None
+    }
+
+    /// How far each group has come with a queue, in order of their names.
+    pub fn of_queue(&self, topic: &str, queue_id: i32) -> Vec<(String, i64)> {
+        let table = self.table.read();
+        let of_group = |(group, topics): (&String, &HashMap<String, BTreeMap<i32, i64>>)| {
+            Some((group.clone(), *topics.get(topic)?.get(&queue_id)?))
+        };
+        let mut all: Vec<(String, i64)> = table.groups.iter().filter_map(of_group).collect();
+        all.sort();
+        all
     }
 
     /// Says it if there is no table, though `groups` are said to have consumed. Nothing can be told of what was in it.

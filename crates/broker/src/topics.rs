@@ -34,6 +34,15 @@ pub fn retention(config: &TopicConfig) -> Retention {
     }
 }
 
+/// The attribute that says for how many seconds a topic remembers the ids of its messages (`DEDUP_ID`).
+pub const DEDUP_WINDOW: &str = "dedup.window";
+
+/// For how long the topic remembers ids of messages. `None`: it does not.
+pub fn dedup_window(config: &TopicConfig) -> Option<Duration> {
+    let seconds = config.attributes.get(DEDUP_WINDOW)?.parse::<u32>().ok().filter(|seconds| *seconds > 0)?;
+    Some(Duration::from_secs(seconds.into()))
+}
+
 /// All topics, by name.
 #[doc(alias = "TopicConfigManager")]
 pub struct Topics {

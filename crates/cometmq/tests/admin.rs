@@ -132,3 +132,47 @@ async fn new_queues_of_an_ordered_topic_are_listed_and_given_out() {
     let (code, _, err) = admin(&dev, &[&["order", "release", "-t", "orders"], &at[..]].concat());
     assert!(code == 1 && err.contains("no new queues"), "{err}");
 }
+
+#[tokio::test]
+async fn a_message_has_a_timeline_and_its_trace_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let dev = Dev::start(directory.path()).await;
+    let client = remoting::Client::default();
+    let send = async |topic: &str, properties: &str, body: &'static str| {
+        let mut command = send_request(topic, 0, properties).write();
+        command.body = Bytes::from_static(body.as_bytes());
+        let answer = client.invoke(&dev.broker, command, SOON).await.unwrap();
+        assert_eq!(answer.code, 0, "{:?}", answer.remark);
+        answer.ext.get("msgId").unwrap().to_owned()
+    };
+    let offset_id = send("orders", "UNIQ_KEY\u{1}ID\u{2}KEYS\u{1}order-7", "paid").await;
+    for arguments in
+        [vec!["ID", "-t", "orders"], vec!["-k", "order-7", "-t", "orders"], vec![&offset_id, "-b", &dev.broker]]
+    {
+        let told = json(&dev, &[&["message", "life"], &arguments[..]].concat());
+        let event = &told["messages"][0]["events"][0];
+        assert_eq!([&event["what"], &event["offsetMessageId"]], ["stored", offset_id.as_str()], "{told}");
+    }
+    let (code, out, _) = admin(&dev, &["message", "life", "ID", "-t", "orders"]);
+    assert!(code == 0 && out.contains("orders  ID  keys order-7") && out.contains("orders/0@0"), "{out}");
+    let (code, _, err) = admin(&dev, &["message", "life", "nobody", "-t", "orders"]);
+    assert!(code == 1 && err.contains("nobody"), "{err}");
+    assert_eq!(admin(&dev, &["message", "life", "ID"]).0, 2, "where is not said");
+
+    let trace = "Pub\u{1}1700000000000\u{1}r\u{1}P\u{1}orders\u{1}ID\u{1}\u{1}order-7\u{1}h:1\u{1}4\u{1}3\u{1}0\u{1}X\u{1}true\u{2}";
+    send("MyTraces", "UNIQ_KEY\u{1}TRACE\u{2}KEYS\u{1}ID order-7", trace).await;
+    for id in ["ID", "order-7"] {
+        let read = json(&dev, &["message", "trace", "-i", id, "-t", "MyTraces"]);
+        assert_eq!((read[0]["kind"].as_str(), read[0]["costMillis"].as_i64()), (Some("Pub"), Some(3)), "{read}");
+    }
+    let (code, out, _) = admin(&dev, &["message", "trace", "-i", "ID", "-t", "MyTraces"]);
+    assert!(code == 0 && out.contains("sent") && out.contains("3 ms"), "{out}");
+
+    let (_, out, _) = admin(&dev, &["updateTopic", "-t", "once", "-b", &dev.broker, "-a", "+dedup.window=60"]);
+    assert!(out.contains("created or changed"), "{out}");
+    for _ in 0..3 {
+        send("once", "DEDUP_ID\u{1}a", "x").await;
+    }
+    let counted = json(&dev, &["message", "duplicates", "-b", &dev.broker, "-t", "once"]);
+    assert_eq!((&counted["topics"][0]["duplicates"], &counted["topics"][0]["ids"]), (&2.into(), &1.into()));
+}

@@ -183,6 +183,8 @@ pub mod request {
         // Ours alone, for what RocketMQ has no code for.
         LIST_TRANSACTIONS = 90_000,
         RESOLVE_TRANSACTION = 90_001,
+        MESSAGE_LIFE = 90_030,
+        GET_DUPLICATES = 90_050,
     }
 }
 

@@ -5,8 +5,10 @@
 pub mod body;
 pub mod code;
 pub mod command;
+pub mod duplicates;
 pub mod heartbeat;
 pub mod json;
+pub mod life;
 pub mod message;
 pub mod nearest;
 pub mod properties;
@@ -16,3 +18,4 @@ pub mod route;
 pub mod sql92;
 pub mod subscription;
 pub mod topic;
+pub mod trace;

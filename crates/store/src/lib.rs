@@ -81,6 +81,8 @@ mod scrub;
 
 pub mod table;
 
+pub mod ring;
+
 #[cfg(test)]
 mod tests;
 

@@ -3,6 +3,7 @@
 use super::no_such_group;
 use crate::Broker;
 use crate::consumers::Member;
+use crate::life::event::Event;
 use protocol::code::response;
 use protocol::heartbeat::{CheckClientBody, ConsumerList, HeartbeatData};
 use protocol::json;
@@ -38,7 +39,11 @@ pub(super) async fn heartbeat(broker: Arc<Broker>, call: Call<Heartbeat>) -> Res
     let member =
         Member { peer: call.peer.clone(), language: call.language, version: call.version, seen: Instant::now() };
     for producer in data.producer_data_set.iter().filter(|producer| !producer.group_name.is_empty()) {
-        broker.producers.lock().heartbeat(&producer.group_name, client, member.clone());
+        let new = broker.producers.lock().heartbeat(&producer.group_name, client, member.clone());
+        if new {
+            let (group, client) = (producer.group_name.clone(), client.to_owned());
+            broker.note(Event::Sends { group, client, from: call.peer.address() });
+        }
     }
     let mut ask_subscriptions = false;
     for consumer in data.consumer_data_set {

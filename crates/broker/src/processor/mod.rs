@@ -4,6 +4,7 @@ mod client;
 mod deletion;
 mod end_transaction;
 mod filter_program;
+mod life;
 mod lock;
 mod offset;
 mod order;
@@ -37,6 +38,8 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(offset::earliest_store_time)
         .on(query::query_message)
         .on(query::view_message)
+        .on(life::message_life)
+        .on(life::duplicates)
         .on(client::heartbeat)
         .on(client::unregister)
         .on(client::consumer_list)

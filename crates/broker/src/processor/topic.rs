@@ -4,6 +4,7 @@ use super::short;
 use crate::Broker;
 use crate::fences::is_ordered;
 use crate::table::Table;
+use crate::topics::DEDUP_WINDOW;
 use protocol::code::response;
 use protocol::request::Empty;
 use protocol::request::topic::CreateTopic;
@@ -90,7 +91,9 @@ async fn fence_growth(broker: &Arc<Broker>, known: &TopicConfig, config: &TopicC
         return Err(Reject::new(
             response::INVALID_PARAMETER,
             format!(
-                "topic[{topic}] is ordered and has {before} queues to write to; with {after}, keys would move between queues                  that are consumed already, and lose their order. Give it a multiple of {before}, or take its order off                  first"
+                "topic[{topic}] is ordered and has {before} queues to write to; with {after}, keys would move between queues \
+                 that are consumed already, and lose their order. Give it a multiple of {before}, or take its order off \
+                 first"
             ),
         ));
     }
@@ -104,12 +107,13 @@ async fn fence_growth(broker: &Arc<Broker>, known: &TopicConfig, config: &TopicC
 }
 
 /// Attributes that a topic may have: name, values (none: any number), may it change later.
-const ATTRIBUTES: [(&str, &[&str], bool); 5] = [
+const ATTRIBUTES: [(&str, &[&str], bool); 6] = [
     ("queue.type", &["SimpleCQ"], false),
     ("cleanup.policy", &["DELETE"], false),
     ("message.type", &["UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION", "MIXED"], true),
     (RESERVE_TIME, &[], true),
     (RESERVE_BYTES, &[], true),
+    (DEDUP_WINDOW, &[], true),
 ];
 
 /// Applies `+name=value,-name`.

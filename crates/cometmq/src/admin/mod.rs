@@ -6,6 +6,7 @@
 mod cluster;
 mod consumer;
 mod filter;
+mod message;
 mod order;
 mod topic;
 mod transaction;
@@ -38,6 +39,9 @@ enum AdminCommand {
     /// New queues of ordered topics, which wait until the old ones are consumed
     #[command(subcommand)]
     Order(order::OrderCommand),
+    /// What became of messages, and what came more than once
+    #[command(subcommand)]
+    Message(message::MessageCommand),
     /// Transactions that wait for their end, or were given up
     #[command(subcommand)]
     Transaction(transaction::TransactionCommand),
@@ -51,6 +55,7 @@ pub async fn run(args: AdminArgs, environment: &Environment) -> ExitCode {
         AdminCommand::Consumer(command) => consumer::run(command, environment).await,
         AdminCommand::Filter(command) => filter::run(command, environment).await,
         AdminCommand::Order(command) => order::run(command, environment).await,
+        AdminCommand::Message(command) => message::run(command, environment).await,
         AdminCommand::Transaction(command) => transaction::run(command, environment).await,
     };
     match done {

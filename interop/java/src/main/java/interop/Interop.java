@@ -72,6 +72,7 @@ public final class Interop {
         Delaying.scenarios(suite);
         Transacting.scenarios(suite);
         Querying.scenarios(suite);
+        Tracing.scenarios(suite);
         Restarting.scenarios(suite);
         NotYet.scenarios(suite);
         return suite;
