@@ -6,6 +6,7 @@ use bytes::Bytes;
 use protocol::request::Request;
 use serde_json::Value;
 use std::process::Command;
+use std::time::Instant;
 use support::{Dev, SOON, send_request};
 
 /// Runs a command and gives its exit code and what it wrote.
@@ -31,7 +32,17 @@ fn json(dev: &Dev, arguments: &[&str]) -> Value {
 async fn topics_are_made_found_and_deleted() {
     let directory = tempfile::tempdir().unwrap();
     let dev = Dev::start(directory.path()).await;
-    let clusters = json(&dev, &["clusterList"]);
+    // It serves, and registers with its name server a moment later.
+    let deadline = Instant::now() + SOON;
+    let clusters = loop {
+        let (_, out, _) = admin(&dev, &["clusterList", "-o", "json"]);
+        match serde_json::from_str::<Value>(&out) {
+            Ok(clusters) if clusters["clusterAddrTable"].as_object().is_some_and(|it| !it.is_empty()) => {
+                break clusters;
+            }
+            _ => assert!(Instant::now() < deadline, "the broker does not register: {out}"),
+        }
+    };
     let (cluster, names) = clusters["clusterAddrTable"].as_object().unwrap().iter().next().unwrap();
     let name = names[0].as_str().unwrap();
     let listed = admin(&dev, &["clusterList"]).1;
