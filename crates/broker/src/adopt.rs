@@ -349,6 +349,7 @@ impl Look<'_> {
             | "delayOffset.json"
             | "clock.json"
             | "deletedTopics.json"
+            | "orderFences.json"
             | "filters" => What::Known,
             known if known != file => What::Spare,
             "topicQueueMapping.json" => match keys(&read("topicQueueMapping.json")?["topicQueueMappingInfoMap"]) {

@@ -53,6 +53,8 @@ pub(crate) enum Wanted {
     Tags(TagFilter),
     /// By an SQL92 expression.
     Sql(String),
+    /// By what a filter program said, and nobody asks it again.
+    Program,
 }
 
 impl Wanted {
@@ -65,6 +67,7 @@ impl Wanted {
                 format!("T{}", codes.join(","))
             }
             Wanted::Sql(expression) => format!("S{expression}"),
+            Wanted::Program => "P".to_owned(),
         }
     }
 }
@@ -78,7 +81,7 @@ pub(crate) enum WantedText<'a> {
     Tags(TagFilter),
     /// Messages that match the expression.
     Sql(&'a str),
-    /// Some; which ones is not known: the text was too long.
+    /// Some; which ones is not known: the text was too long, or a program chose them.
     Some,
 }
 
@@ -323,6 +326,7 @@ mod tests {
             assert_eq!(read, if wanted == TagFilter::All { WantedText::All } else { WantedText::Tags(wanted) });
         }
         assert_eq!(WantedText::read(&Wanted::Sql("a > 1".into()).text()), WantedText::Sql("a > 1"));
+        assert_eq!(WantedText::read(&Wanted::Program.text()), WantedText::Some);
         let mut block = BlockBuilder::default();
         let long = Wanted::Sql("x".repeat(10_000)).text();
         block.push(&Kept { wanted: &long, ..delivered(1, 0, 0, 1) });
