@@ -3,8 +3,9 @@
 //! The block of a ring has a table of the texts that its events name, and then the events, 40 bytes each. So a block can
 //! be read without any other. `docs/format/life.md` has the bytes.
 
+use foldhash::HashMap;
 use protocol::subscription::TagFilter;
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 /// The longest text that is kept, in bytes. Names are shorter; expressions may not be.
@@ -42,6 +43,8 @@ pub(crate) enum Event {
     SentBackAgain { group: String },
     /// The transaction of the half message at `at` ended.
     Ended { group: String, at: i64, commit: bool, by: SocketAddr },
+    /// A client consumes as member of a group over a connection. Not kept: what it does is, and this says who it was.
+    Consumes { group: String, client: String, at: SocketAddr },
     /// A client sends for a group over a connection.
     Sends { group: String, client: String, from: SocketAddr },
 }
@@ -57,14 +60,14 @@ pub(crate) enum Wanted {
 
 impl Wanted {
     /// As a text, from which [`is_wanted`] can tell.
-    pub(crate) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> Cow<'static, str> {
         match self {
-            Wanted::Tags(TagFilter::All) => String::new(),
+            Wanted::Tags(TagFilter::All) => Cow::Borrowed(""),
             Wanted::Tags(TagFilter::Codes(codes)) => {
                 let codes: Vec<String> = codes.iter().map(i32::to_string).collect();
-                format!("T{}", codes.join(","))
+                format!("T{}", codes.join(",")).into()
             }
-            Wanted::Sql(expression) => format!("S{expression}"),
+            Wanted::Sql(expression) => format!("S{expression}").into(),
         }
     }
 }
