@@ -348,7 +348,8 @@ impl Look<'_> {
             | "consumerOffset.json"
             | "delayOffset.json"
             | "clock.json"
-            | "deletedTopics.json" => What::Known,
+            | "deletedTopics.json"
+            | "filters" => What::Known,
             known if known != file => What::Spare,
             "topicQueueMapping.json" => match keys(&read("topicQueueMapping.json")?["topicQueueMappingInfoMap"]) {
                 topics if topics.is_empty() => What::Spare,

@@ -61,6 +61,9 @@ pub struct Config {
     /// A client without a heartbeat for so long is gone.
     /// Key: `channelExpiredTimeout`. Default: 120000.
     pub channel_expired_timeout: Duration,
+    /// A connection on which for so long, in seconds, no whole request arrives and nothing of a reply leaves is closed.
+    /// Key: `serverChannelMaxIdleTimeSeconds`. Default: 120.
+    pub channel_max_idle: Duration,
 
     /// Sending to a topic that is not there creates it.
     /// Key: `autoCreateTopicEnable`. Default: true.
@@ -239,6 +242,7 @@ impl Default for Config {
             region_id: "DefaultRegion".into(),
             permission: 6,
             channel_expired_timeout: Duration::from_secs(120),
+            channel_max_idle: Duration::from_secs(120),
             auto_create_topic: true,
             default_topic_queue_nums: 8,
             auto_create_subscription_group: true,
@@ -385,6 +389,7 @@ impl Config {
             ("regionId", Text(&mut self.region_id)),
             ("brokerPermission", Permission(&mut self.permission)),
             ("channelExpiredTimeout", Millis(&mut self.channel_expired_timeout, MILLIS)),
+            ("serverChannelMaxIdleTimeSeconds", Seconds(&mut self.channel_max_idle, 1..=86_400)),
             ("autoCreateTopicEnable", Flag(&mut self.auto_create_topic)),
             ("defaultTopicQueueNums", Number(&mut self.default_topic_queue_nums, 1..=65_535)),
             ("autoCreateSubscriptionGroup", Flag(&mut self.auto_create_subscription_group)),
@@ -643,6 +648,7 @@ enum Item<'a> {
     /// Within a range, and brought up to a multiple.
     Size(&'a mut usize, RangeInclusive<u64>, usize),
     Millis(&'a mut Duration, RangeInclusive<u64>),
+    Seconds(&'a mut Duration, RangeInclusive<u64>),
     /// As `Millis`, but brought into its range, as Apache does.
     Period(&'a mut Duration, RangeInclusive<u64>),
     /// Percents, brought into their range, as Apache does.
@@ -691,6 +697,7 @@ impl Item<'_> {
                 **field = (number(value, range.clone())? as usize).next_multiple_of(*unit);
             }
             Item::Millis(field, range) => **field = Duration::from_millis(number(value, range.clone())?),
+            Item::Seconds(field, range) => **field = Duration::from_secs(number(value, range.clone())?),
             Item::Period(field, range) => {
                 let millis = number(value, 0..=i32::MAX as u64)?.clamp(*range.start(), *range.end());
                 **field = Duration::from_millis(millis);
@@ -741,6 +748,7 @@ impl Item<'_> {
             Item::Permission(number) | Item::Number(number, _) => number.to_string(),
             Item::Size(size, ..) => size.to_string(),
             Item::Millis(duration, _) | Item::Period(duration, _) => duration.as_millis().to_string(),
+            Item::Seconds(duration, _) => duration.as_secs().to_string(),
             Item::Ratio(percent, _) => percent.to_string(),
             Item::Percent(percent, _) => percent.map(|percent| percent.to_string()).unwrap_or_default(),
             Item::Hours(duration) => (duration.as_secs() / 3600).to_string(),

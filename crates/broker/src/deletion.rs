@@ -20,6 +20,7 @@ impl Broker {
                 // Delayed messages for it, and its records in the log, count no more from here on.
                 self.store.delete_topic(name)?;
             }
+            self.programs.forget_topic(name).map_err(io::Error::other)?;
             self.offsets.forget_topic(name);
             self.dedup.forget(name);
             self.life.forget_topic(name);
@@ -38,6 +39,7 @@ impl Broker {
     /// the messages that it would have been given again. Its dead letters stay; they are a topic like others. Blocks.
     #[doc(alias = "deleteSubscriptionGroup")]
     pub(crate) fn delete_group(&self, name: &str, clean_offset: bool) -> io::Result<()> {
+        self.programs.forget_group(name).map_err(io::Error::other)?;
         if clean_offset {
             self.delete_topic(&retry_topic(name))?;
             self.offsets.forget_group(name);

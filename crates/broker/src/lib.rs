@@ -21,6 +21,7 @@ pub mod locks;
 pub mod offsets;
 mod processor;
 pub mod producers;
+pub mod program;
 mod records;
 pub mod registration;
 pub mod retry;
@@ -45,10 +46,12 @@ use locks::QueueLocks;
 use offsets::ConsumerOffsets;
 use parking_lot::{Mutex, RwLock};
 use producers::Producers;
+use program::FilterPrograms;
 use protocol::code::response;
-use protocol::topic::{SCHEDULE_TOPIC, TopicConfig};
+use protocol::topic::{DLQ_PREFIX, RETRY_PREFIX, SCHEDULE_TOPIC, TopicConfig};
 use remoting::{Peer, Reject, Router};
 use send_backs::SendBacks;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -60,6 +63,9 @@ use transaction::{Progress, Transactions};
 
 /// How long an answer waits for a table to be on disk.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Queues with such names point into other topics, and are no topics of the table.
+const LIGHT_QUEUE_PREFIX: &str = "%LMQ%";
 
 /// A broker: a store, and the tables that say what may be done with it.
 #[doc(alias = "BrokerController")]
@@ -80,6 +86,8 @@ pub struct Broker {
     pub consumers: RwLock<Consumers>,
     /// The SQL92 expressions of subscriptions.
     pub filters: Filters,
+    /// The filter programs of groups.
+    pub programs: FilterPrograms,
     /// Who consumes which queue in order.
     pub locks: Mutex<QueueLocks>,
     /// Messages that are due later.
@@ -135,9 +143,17 @@ impl Broker {
         attention.iter().for_each(|finding| tracing::warn!("{finding}"));
         let offsets = ConsumerOffsets::open(&config)?;
         let transactions = transaction::log::open(&store, &offsets);
+        let unreadable = |error| store::OpenError::Io { path: config.store_root.join("config"), error };
+        let stored = stored_topics(&store);
+        let known_groups = known_groups(&stored, &offsets);
+        let topics = Topics::open(&config, &stored, now).map_err(unreadable)?;
+        let groups = Groups::open(&config, &known_groups, now).map_err(unreadable)?;
+        offsets.tell_if_gone(&groups.names());
+        let programs = FilterPrograms::open(&config)
+            .map_err(|error| store::OpenError::Io { path: config.store_root.join("config").join("filters"), error })?;
         let broker = Broker {
-            topics: Topics::open(&config, now)?,
-            groups: Groups::open(&config, now)?,
+            topics,
+            groups,
             offsets,
             ends_unsaid: AtomicBool::new(!transactions.unsaid().is_empty()),
             transactions: Mutex::new(transactions),
@@ -146,6 +162,7 @@ impl Broker {
             producers: Mutex::default(),
             consumers: RwLock::default(),
             filters: Filters::default(),
+            programs,
             locks: Mutex::default(),
             delay: Delay::open(&config, &store)?,
             dedup: Dedup::new(&config),
@@ -247,13 +264,24 @@ impl Broker {
         (turn % count.max(1) as u32) as i32
     }
 
-    /// Waits until the table of topics in this version is on disk.
+    /// Waits until the table of topics in this version is on disk. Refuses if it cannot be saved.
     pub(crate) async fn topic_saved(&self, counter: i64) -> Result<(), Reject> {
+        let root = self.config.store_root.display();
         match tokio::time::timeout(SAVE_TIMEOUT, self.topics.saved(counter)).await {
-            Ok(()) => Ok(()),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                let free = self.store.space().map_or_else(|_| "?".to_owned(), |space| space.free.to_string());
+                Err(Reject::new(
+                    response::SERVICE_NOT_AVAILABLE,
+                    format!(
+                        "config/topics.json in {root} can't be saved ({error}; {free} bytes are free): make room there, or check \
+                         the disk and the directory's permissions. The topic is in force, and is saved when that works; a \
+                         broker that stops before forgets it"
+                    ),
+                ))
+            }
             Err(_) => Err(Reject::system_error(format!(
-                "config/topics.json in {} could not be saved within {SAVE_TIMEOUT:?}: check the disk; the broker's log says more",
-                self.config.store_root.display()
+                "config/topics.json in {root} could not be saved within {SAVE_TIMEOUT:?}: check the disk; the broker's log says more"
             ))),
         }
     }
@@ -296,6 +324,21 @@ pub fn store_config(config: &Config) -> StoreConfig {
         clock: config.clock.clone(),
         ..defaults
     }
+}
+
+/// The topics of which the store has messages.
+fn stored_topics(store: &Store) -> Vec<topics::Stored> {
+    let stored = |topic: String| topics::Stored { queues: store.queue_count(&topic) as i32, topic };
+    store.topics().into_iter().filter(|topic| !topic.starts_with(LIGHT_QUEUE_PREFIX)).map(stored).collect()
+}
+
+/// The groups that have offsets, or messages to be tried again, or dead ones.
+fn known_groups(stored: &[topics::Stored], offsets: &ConsumerOffsets) -> BTreeSet<String> {
+    let own = |topic: &topics::Stored| {
+        let name = topic.topic.strip_prefix(RETRY_PREFIX).or(topic.topic.strip_prefix(DLQ_PREFIX));
+        name.map(str::to_owned)
+    };
+    stored.iter().filter_map(own).chain(offsets.groups()).collect()
 }
 
 /// What another broker keeps in the directory and an operator should know; refuses what must not be passed over.

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, HashMap};
 #[doc(alias = "ConsumerOffsetManager")]
 pub struct ConsumerOffsets {
     table: RwLock<Inner>,
+    /// There was no such file.
+    is_gone: bool,
     file: TableFile,
 }
 
@@ -40,8 +42,12 @@ impl ConsumerOffsets {
     /// Reads the table.
     pub fn open(config: &Config) -> Result<ConsumerOffsets, table::OpenError> {
         let file = TableFile::new(config, "consumerOffset.json");
-        let read: File = file.open()?.unwrap_or_default();
-        let mut inner = Inner { version: read.data_version, others: read.others, ..Inner::default() };
+        let found: Option<File> = file.open()?;
+        let is_gone = found.is_none();
+        let read = found.unwrap_or_default();
+        // Saved soon even if nobody commits, so that it tells something when it is gone.
+        let commits = u64::from(is_gone);
+        let mut inner = Inner { version: read.data_version, others: read.others, commits, ..Inner::default() };
         // Others derive it from the offsets.
         inner.others.remove("groupTopicMap");
         for (key, queues) in read.offset_table {
@@ -54,7 +60,12 @@ impl ConsumerOffsets {
                 }
             }
         }
-        Ok(ConsumerOffsets { table: RwLock::new(inner), file })
+        Ok(ConsumerOffsets { table: RwLock::new(inner), is_gone, file })
+    }
+
+    /// The groups of which it is known how far they have come.
+    pub fn groups(&self) -> Vec<String> {
+        self.table.read().groups.keys().cloned().collect()
     }
 
     /// The first message of the queue that `group` has not consumed, if that is known.
@@ -90,6 +101,19 @@ impl ConsumerOffsets {
         let mut all: Vec<(String, i64)> = table.groups.iter().filter_map(of_group).collect();
         all.sort();
         all
+    }
+
+    /// Says it if there is no table, though `groups` are said to have consumed. Nothing can be told of what was in it.
+    pub fn tell_if_gone(&self, groups: &[String]) {
+        if self.is_gone && !groups.is_empty() {
+            tracing::error!(
+                "{} is gone, though there are groups that consume: {}. They begin anew: at the oldest or the newest message, as \
+                 their clients are set; messages may be given to them again, or be passed over. If there is a copy of the \
+                 file, stop and put it there; or set their offsets before their consumers start",
+                self.file.path().display(),
+                groups.join(", ")
+            );
+        }
     }
 
     /// Forgets how far groups have come in a topic.

@@ -56,6 +56,8 @@ pub(crate) enum Wanted {
     Tags(TagFilter),
     /// By an SQL92 expression.
     Sql(String),
+    /// By a program, which may be another one when someone asks.
+    Program,
 }
 
 impl Wanted {
@@ -68,6 +70,7 @@ impl Wanted {
                 format!("T{}", codes.join(",")).into()
             }
             Wanted::Sql(expression) => format!("S{expression}").into(),
+            Wanted::Program => Cow::Borrowed("P"),
         }
     }
 }
@@ -81,7 +84,7 @@ pub(crate) enum WantedText<'a> {
     Tags(TagFilter),
     /// Messages that match the expression.
     Sql(&'a str),
-    /// Some; which ones is not known: the text was too long.
+    /// Some; which ones is not known: a program said it, or the text was too long.
     Some,
 }
 

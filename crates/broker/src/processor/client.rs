@@ -48,6 +48,12 @@ pub(super) async fn heartbeat(broker: Arc<Broker>, call: Call<Heartbeat>) -> Res
     let mut ask_subscriptions = false;
     for consumer in data.consumer_data_set {
         let name = consumer.group_name.clone();
+        let by_class: Vec<String> = consumer
+            .subscription_data_set
+            .iter()
+            .filter(|subscription| subscription.class_filter_mode)
+            .map(|subscription| subscription.topic.clone())
+            .collect();
         for subscription in consumer.subscription_data_set.iter().filter(|subscription| !subscription.is_tags()) {
             // A wrong one is told here and refused when it pulls, as in Apache's brokers.
             let _ = broker.expression(&subscription.expression_type, &subscription.sub_string);
@@ -87,6 +93,15 @@ pub(super) async fn heartbeat(broker: Arc<Broker>, call: Call<Heartbeat>) -> Res
         }
         if changes.rebalance {
             broker.tell_members(&name);
+            for topic in by_class {
+                tracing::warn!(
+                    group = name,
+                    client,
+                    topic,
+                    "subscribes with a Java class as filter, and will get nothing: its client looks for a filter server. {}",
+                    super::filter_program::INSTEAD
+                );
+            }
         }
     }
     let reply = HeartbeatReply { support_heart_beat_v2: "true".into(), sub_change: ask_subscriptions.to_string() };

@@ -6,18 +6,21 @@
 use super::{no_such_topic, short};
 use crate::Broker;
 use crate::life::event::{Event, Wanted};
+use crate::program::Judge;
 use protocol::code::request::LITE_PULL_MESSAGE;
 use protocol::code::response;
+use protocol::record::Record;
 use protocol::request::pull::{PullMessage, PullMessageReply};
 use protocol::sql92::Expression;
 use protocol::subscription::{SQL92, SubscriptionData, TagFilter};
 use protocol::topic::{PERM_READ, SCHEDULE_TOPIC};
 use remoting::reply::Part;
 use remoting::{Answer, Body, Call, Reject};
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use store::{GetStatus, Got, QueueOffset};
+use store::{GetStatus, Got, Matching, QueueOffset, Verdict};
 use tokio::time::Instant;
 
 /// Apache's brokers hand out so many messages at most, unless told otherwise; they copy each. We don't, so that what a
@@ -53,14 +56,24 @@ pub(super) async fn pull_message(
     };
     let get = |from| {
         let (store, topic) = (&broker.store, &request.topic);
-        match &filter {
-            Filter::Tags(tags) => {
-                store.get_message(topic, queue_id, from, max_count, max_bytes, &|code| tags.passes(code))
+        // Looked up for each look: a pull that was held goes by the program that is there when messages come.
+        let program = broker.programs.get(&request.consumer_group, topic);
+        let judge = match (&filter, program) {
+            (Filter::Tags(tags), None) => {
+                return store.get_message(topic, queue_id, from, max_count, max_bytes, &|code| tags.passes(code));
             }
-            Filter::Sql(expression, _) => store.get_matching(topic, queue_id, from, max_count, max_bytes, &|record| {
-                expression.matches(&record.properties())
-            }),
-        }
+            (_, program) => program.map(|program| RefCell::new(Judge::new(program))),
+        };
+        let codes: &dyn Fn(i64) -> bool = match &filter {
+            Filter::Tags(tags) => &|code| tags.passes(code),
+            Filter::Sql(..) => &|_| true,
+        };
+        let records = |record: &Record| match (&filter, &judge) {
+            (Filter::Sql(expression, _), _) if !expression.matches(&record.properties()) => Verdict::Unwanted,
+            (_, Some(judge)) => judge.borrow_mut().judge(record),
+            (_, None) => Verdict::Wanted,
+        };
+        store.get_matching(topic, queue_id, from, max_count, max_bytes, Matching { codes, records: &records })
     };
 
     let first = QueueOffset(request.queue_offset);
@@ -110,7 +123,9 @@ pub(super) async fn pull_message(
         hold = held;
         got = get(from);
     }
+    let program = broker.programs.get(&request.consumer_group, &request.topic);
     let wanted = match filter {
+        _ if program.is_some() => Wanted::Program,
         Filter::Tags(tags) => Wanted::Tags(tags),
         Filter::Sql(_, text) => Wanted::Sql(text),
     };

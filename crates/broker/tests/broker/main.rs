@@ -11,8 +11,11 @@ mod failing_disk;
 mod filtering;
 mod groups;
 mod life;
+mod programs;
 mod refusals;
 mod sending;
+mod tables;
 mod transactions;
 
 use client::{Client, Running};
+use protocol::code::request as code;

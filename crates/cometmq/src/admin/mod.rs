@@ -5,6 +5,7 @@
 
 mod cluster;
 mod consumer;
+mod filter;
 mod message;
 mod topic;
 mod transaction;
@@ -34,6 +35,9 @@ enum AdminCommand {
     /// What became of messages, and what came more than once
     #[command(subcommand)]
     Message(message::MessageCommand),
+    /// Programs that say which messages of a topic a group gets (WebAssembly)
+    #[command(subcommand)]
+    Filter(filter::FilterCommand),
     /// Transactions that wait for their end, or were given up
     #[command(subcommand)]
     Transaction(transaction::TransactionCommand),
@@ -46,6 +50,7 @@ pub async fn run(args: AdminArgs, environment: &Environment) -> ExitCode {
         AdminCommand::Topic(command) => topic::run(command, environment).await,
         AdminCommand::Consumer(command) => consumer::run(command, environment).await,
         AdminCommand::Message(command) => message::run(command, environment).await,
+        AdminCommand::Filter(command) => filter::run(command, environment).await,
         AdminCommand::Transaction(command) => transaction::run(command, environment).await,
     };
     match done {

@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod duplicates;
+pub mod filter;
 pub mod life;
 pub mod offset;
 pub mod pull;
