@@ -20,6 +20,8 @@ use parking_lot::Mutex;
 use protocol::duplicates::Redeliveries;
 use protocol::heartbeat::MessageModel;
 use protocol::topic::RETRY_PREFIX;
+use std::collections::BTreeSet;
+use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -78,6 +80,58 @@ struct Counts {
     watched: usize,
 }
 
+/// Who may have sent a message from an address.
+#[derive(Debug, Default)]
+pub(crate) struct Senders {
+    address: String,
+    /// Groups for which a message came from there.
+    sent: BTreeSet<String>,
+    /// Groups, clients and addresses on the same host, as clients say.
+    said: Vec<(String, String, String)>,
+}
+
+impl Senders {
+    /// Nobody is known.
+    fn is_empty(&self) -> bool {
+        self.sent.is_empty() && !self.said.iter().any(|(.., address)| *address == self.address)
+    }
+
+    /// The groups that it may have been, and for each its client, or nothing.
+    fn who(&self) -> Vec<(&str, &str)> {
+        let here = || self.said.iter().filter(|(.., address)| *address == self.address);
+        let mut groups: BTreeSet<&str> = self.sent.iter().map(String::as_str).collect();
+        if groups.is_empty() {
+            groups = here().map(|(group, ..)| group.as_str()).collect();
+        }
+        let client = |group: &str| {
+            if let Some((_, client, _)) = here().find(|(name, ..)| name == group) {
+                return client.as_str();
+            }
+            // Old clients send over a connection to the VIP port, over which they don't say who they are.
+            let of_group = self.said.iter().filter(|(name, ..)| name == group);
+            let clients: BTreeSet<&str> = of_group.map(|(_, client, _)| client.as_str()).collect();
+            if clients.len() == 1 { clients.first().copied().unwrap_or_default() } else { "" }
+        };
+        groups.into_iter().map(|group| (group, client(group))).collect()
+    }
+
+    /// A client said, or did, so once.
+    fn learn(&mut self, kept: &Kept<'_>) {
+        let host = |address: &str| address.rsplit_once(':').map(|(host, _)| host.to_owned());
+        if host(kept.address) != host(&self.address) {
+            return;
+        }
+        if kept.client.is_empty() {
+            self.sent.extend(Some(kept.group.to_owned()).filter(|_| kept.address == self.address));
+        } else {
+            let [group, client, address] = [kept.group, kept.client, kept.address].map(str::to_owned);
+            // Ports are used again; who had it last it was.
+            self.said.retain(|(_, other, at)| *at != address || *other == client);
+            self.said.push((group, client, address));
+        }
+    }
+}
+
 /// What is in the ring, and what of it an operator should know.
 pub(crate) struct Known {
     pub(crate) files: Option<RingFiles>,
@@ -120,6 +174,11 @@ impl Life {
         if !self.awake.load(Ordering::Relaxed) && !self.awake.swap(true, Ordering::AcqRel) {
             self.bell.notify_one();
         }
+    }
+
+    /// A number for a name, likely to be another one for another name.
+    pub(crate) fn mark(&self, name: &str) -> u64 {
+        foldhash::fast::FixedState::default().hash_one(name)
     }
 
     /// Waits until something was noted, and a moment longer, so that more is kept with it.
@@ -205,6 +264,9 @@ impl Broker {
                 }
                 Event::Sends { group, client, from } => {
                     let address = canonical(from);
+                    if client.is_empty() {
+                        keeper.members.sends(&address, &group);
+                    }
                     keep(Kept { group: &group, client: &client, address: &address, ..Kept::of(Kind::Sends, time) });
                 }
                 Event::Consumes { .. } | Event::SentBackAgain { .. } => {}
@@ -214,6 +276,15 @@ impl Broker {
             }
         }
         keeper.keep(block, self);
+    }
+
+    /// Groups for which this address has sent, and who says that it sends from its host.
+    pub(crate) fn senders(&self, address: SocketAddr) -> Senders {
+        let text = canonical(address);
+        let sent = self.life.keeper.lock().members.senders.get(&text).cloned().unwrap_or_default();
+        let there = self.producers.lock().at(|peer| peer.address().ip().to_canonical() == address.ip());
+        let said = there.into_iter().map(|(group, client, peer)| (group, client, canonical(peer.address()))).collect();
+        Senders { address: text, sent, said }
     }
 
     /// What is kept, as of now. Blocks.
@@ -326,6 +397,8 @@ impl Counts {
 #[derive(Default)]
 struct Members {
     groups: HashMap<String, Group>,
+    /// Address → groups for which it has sent.
+    senders: HashMap<String, BTreeSet<String>>,
     count: usize,
 }
 
@@ -368,6 +441,10 @@ impl Members {
         group
     }
 
+    fn sends(&mut self, address: &str, group: &str) {
+        self.count += usize::from(self.senders.entry(address.to_owned()).or_default().insert(group.to_owned()));
+    }
+
     fn joined(&mut self, broker: &Broker, group: &str, at: SocketAddr, client: &str) {
         let new = self.group(broker, group).joined(at, client);
         self.count += usize::from(new);
@@ -377,16 +454,23 @@ impl Members {
 impl Group {
     /// True: nobody was known to be there.
     fn joined(&mut self, at: SocketAddr, client: &str) -> bool {
-        let known = self.members.get(&at).is_some_and(|member| !member.client.is_empty());
-        if !known {
-            self.members.insert(at, Member { client: client.to_owned(), address: canonical(at) });
+        if self.members.get(&at).is_some_and(|member| member.client == client) {
+            return false;
         }
-        !known
+        self.members.insert(at, Member { client: client.to_owned(), address: canonical(at) }).is_none()
     }
 
+    /// Who is there. Old clients have a second connection, to the VIP port, over which they don't say who they are: it is
+    /// theirs if they are the only ones of the group on their host.
     fn member(&mut self, address: SocketAddr) -> &Member {
-        let unknown = || Member { client: String::new(), address: canonical(address) };
-        self.members.entry(address).or_insert_with(unknown)
+        if self.members.get(&address).is_none_or(|member| member.client.is_empty()) {
+            let there = self.members.iter().filter(|(at, _)| at.ip() == address.ip());
+            let clients: BTreeSet<&str> = there.map(|(_, it)| it.client.as_str()).filter(|it| !it.is_empty()).collect();
+            let client = if clients.len() == 1 { clients.first().copied().unwrap_or_default() } else { "" };
+            let member = Member { client: client.to_owned(), address: canonical(address) };
+            self.members.insert(address, member);
+        }
+        &self.members[&address]
     }
 }
 

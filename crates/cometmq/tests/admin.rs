@@ -82,6 +82,36 @@ async fn open_transactions_are_listed_and_ended() {
 }
 
 #[tokio::test]
+async fn a_filter_program_is_put_listed_and_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let dev = Dev::start(directory.path()).await;
+    let client = remoting::Client::default();
+    let sent = client.invoke(&dev.broker, send_request("orders", 0, "").write(), SOON).await.unwrap();
+    assert_eq!(sent.code, 0);
+    let module = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/filter/filter.wasm");
+    let of = ["-g", "billing", "-t", "orders", "-b", dev.broker.as_str()];
+    let with =
+        |command: &'static str, more: &[&'static str]| admin(&dev, &[&["filter", command], &of[..], more].concat());
+    let (code, out, err) = with("put", &[module]);
+    assert!(code == 0 && out.starts_with("put on: "), "{out}{err}");
+    let listed = json(&dev, &["filter", "list", "-b", &dev.broker]);
+    assert_eq!(
+        (&listed[0]["group"], &listed[0]["topic"], &listed[0]["kept"]),
+        (&"billing".into(), &"orders".into(), &0.into())
+    );
+    assert!(admin(&dev, &["filter", "list", "-b", &dev.broker]).1.contains("billing"));
+
+    let (code, _, err) = with("put", &[concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+    assert!(code == 1 && err.contains("no WebAssembly module"), "{err}");
+    let (code, _, err) = with("put", &["/nowhere.wasm"]);
+    assert!(code == 1 && err.contains("/nowhere.wasm cannot be read"), "{err}");
+    assert_eq!(with("remove", &[]).0, 0);
+    let (code, _, err) = with("remove", &[]);
+    assert!(code == 1 && err.contains("has no filter program"), "{err}");
+    assert_eq!(json(&dev, &["filter", "list", "-b", &dev.broker]), Value::Array(Vec::new()));
+}
+
+#[tokio::test]
 async fn a_message_has_a_timeline_and_its_trace_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let dev = Dev::start(directory.path()).await;
@@ -123,34 +153,4 @@ async fn a_message_has_a_timeline_and_its_trace_is_read() {
     }
     let counted = json(&dev, &["message", "duplicates", "-b", &dev.broker, "-t", "once"]);
     assert_eq!((&counted["topics"][0]["duplicates"], &counted["topics"][0]["ids"]), (&2.into(), &1.into()));
-}
-
-#[tokio::test]
-async fn a_filter_program_is_put_listed_and_removed() {
-    let directory = tempfile::tempdir().unwrap();
-    let dev = Dev::start(directory.path()).await;
-    let client = remoting::Client::default();
-    let sent = client.invoke(&dev.broker, send_request("orders", 0, "").write(), SOON).await.unwrap();
-    assert_eq!(sent.code, 0);
-    let module = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/filter/filter.wasm");
-    let of = ["-g", "billing", "-t", "orders", "-b", dev.broker.as_str()];
-    let with =
-        |command: &'static str, more: &[&'static str]| admin(&dev, &[&["filter", command], &of[..], more].concat());
-    let (code, out, err) = with("put", &[module]);
-    assert!(code == 0 && out.starts_with("put on: "), "{out}{err}");
-    let listed = json(&dev, &["filter", "list", "-b", &dev.broker]);
-    assert_eq!(
-        (&listed[0]["group"], &listed[0]["topic"], &listed[0]["kept"]),
-        (&"billing".into(), &"orders".into(), &0.into())
-    );
-    assert!(admin(&dev, &["filter", "list", "-b", &dev.broker]).1.contains("billing"));
-
-    let (code, _, err) = with("put", &[concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
-    assert!(code == 1 && err.contains("no WebAssembly module"), "{err}");
-    let (code, _, err) = with("put", &["/nowhere.wasm"]);
-    assert!(code == 1 && err.contains("/nowhere.wasm cannot be read"), "{err}");
-    assert_eq!(with("remove", &[]).0, 0);
-    let (code, _, err) = with("remove", &[]);
-    assert!(code == 1 && err.contains("has no filter program"), "{err}");
-    assert_eq!(json(&dev, &["filter", "list", "-b", &dev.broker]), Value::Array(Vec::new()));
 }

@@ -45,7 +45,7 @@ pub(crate) enum Event {
     Ended { group: String, at: i64, commit: bool, by: SocketAddr },
     /// A client consumes as member of a group over a connection. Not kept: what it does is, and this says who it was.
     Consumes { group: String, client: String, at: SocketAddr },
-    /// A client sends for a group over a connection.
+    /// A client sends for a group over a connection: it said so, or, without its id, it did so for the first time.
     Sends { group: String, client: String, from: SocketAddr },
 }
 
@@ -114,7 +114,7 @@ pub(crate) enum Kind {
     SentBack = 3,
     /// The transaction of the half message at `from` was committed (`to` 1) or rolled back (0).
     Ended = 4,
-    /// A client sends for a group from `address`.
+    /// A client sends for a group from `address`; without its id: this connection sent for the group for the first time.
     Sends = 5,
     /// `from` events could not be kept.
     NotKept = 6,

@@ -32,12 +32,12 @@ enum AdminCommand {
     Topic(topic::TopicCommand),
     #[command(flatten)]
     Consumer(consumer::ConsumerCommand),
-    /// What became of messages, and what came more than once
-    #[command(subcommand)]
-    Message(message::MessageCommand),
     /// Programs that say which messages of a topic a group gets (WebAssembly)
     #[command(subcommand)]
     Filter(filter::FilterCommand),
+    /// What became of messages, and what came more than once
+    #[command(subcommand)]
+    Message(message::MessageCommand),
     /// Transactions that wait for their end, or were given up
     #[command(subcommand)]
     Transaction(transaction::TransactionCommand),
@@ -49,8 +49,8 @@ pub async fn run(args: AdminArgs, environment: &Environment) -> ExitCode {
         AdminCommand::Cluster(command) => cluster::run(command, environment).await,
         AdminCommand::Topic(command) => topic::run(command, environment).await,
         AdminCommand::Consumer(command) => consumer::run(command, environment).await,
-        AdminCommand::Message(command) => message::run(command, environment).await,
         AdminCommand::Filter(command) => filter::run(command, environment).await,
+        AdminCommand::Message(command) => message::run(command, environment).await,
         AdminCommand::Transaction(command) => transaction::run(command, environment).await,
     };
     match done {
