@@ -54,7 +54,9 @@ pub async fn trace(admin: &Admin, trace_topic: &str, id: &str, between: (i64, i6
             Err(error) => return Err(error),
         };
         for record in Record::all(&body).flatten() {
-            let Ok(text) = protocol::body::unpack(Bytes::copy_from_slice(record.body), record.sys_flag) else { continue };
+            let Ok(text) = protocol::body::unpack(Bytes::copy_from_slice(record.body), record.sys_flag) else {
+                continue;
+            };
             let keys = |it: &TraceRecord| it.keys.as_deref().unwrap_or_default().split(' ').any(|key| key == id);
             let about = trace::decode(&String::from_utf8_lossy(&text)).into_iter();
             found.extend(about.filter(|it| it.message_id == id || keys(it)).map(|mut it| {
