@@ -81,6 +81,8 @@ mod scrub;
 
 pub mod table;
 
+pub mod timer;
+
 #[cfg(test)]
 mod tests;
 
