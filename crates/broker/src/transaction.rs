@@ -10,7 +10,7 @@
 pub(crate) mod check;
 pub(crate) mod log;
 
-pub use log::{OpenTransaction, Parked, ResolveError};
+pub use log::ResolveError;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;

@@ -5,8 +5,10 @@
 use crate::error::Error;
 use crate::message::MessageQueue;
 use crate::{REQUEST_TIMEOUT, now_millis};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::code::response;
+use protocol::request::Request;
 use protocol::request::route::GetRoute;
 use protocol::topic::{DEFAULT_TOPIC, PERM_READ, PERM_WRITE, QUEUES_MAX};
 use remoting::client::RequestError;
@@ -73,7 +75,8 @@ struct Known {
 }
 
 impl Routes {
-    pub(crate) fn new(remoting: remoting::Client, namesrv: &str) -> Routes {
+    /// Asks these name servers, `host:port`, several of them separated by `;`. Nothing is sent yet.
+    pub fn new(remoting: remoting::Client, namesrv: &str) -> Routes {
         let name_servers = namesrv.split([';', ',']).map(str::trim).filter(|address| !address.is_empty());
         Routes {
             remoting,
@@ -160,27 +163,40 @@ impl Routes {
         self.known.lock().insert(topic.into(), known);
     }
 
-    /// Asks one name server after the other, beginning with the one that answered last.
     async fn ask(&self, topic: &str) -> Result<Option<RouteBody>, Error> {
         let request = GetRoute { topic: topic.into(), accept_standard_json_only: Some(true) };
+        match self.ask_name_server(&request, Bytes::new()).await {
+            Ok((address, _, body)) => {
+                let unreadable =
+                    |reason: protocol::json::BadJson| Error::Answer { address, reason: reason.to_string() };
+                protocol::json::read(&body).map(Some).map_err(unreadable)
+            }
+            Err(error) if error.code() == Some(response::TOPIC_NOT_EXIST) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks one name server after the other, beginning with the one that answered last, until one answers with success:
+    /// its address, and its answer. [`Error::NoNameServer`] says what the last one did; a topic that is not there is not
+    /// asked for elsewhere.
+    pub async fn ask_name_server<R: Request>(
+        &self,
+        request: &R,
+        body: Bytes,
+    ) -> Result<(String, R::Reply, Bytes), Error> {
         let count = self.name_servers.len();
         let first = self.preferred.load(Ordering::Relaxed);
         let mut failed = None;
         for n in (0..count).map(|n| (first.wrapping_add(n)) % count) {
             let address = &self.name_servers[n];
-            match self.remoting.ask_with_body(address, &request, Default::default(), REQUEST_TIMEOUT).await {
-                Ok((_, body)) => {
-                    self.preferred.store(n, Ordering::Relaxed);
-                    let unreadable = |reason: protocol::json::BadJson| Error::Answer {
-                        address: address.clone(),
-                        reason: reason.to_string(),
-                    };
-                    return protocol::json::read(&body).map(Some).map_err(unreadable);
-                }
-                Err(RequestError::Refused { code: response::TOPIC_NOT_EXIST, .. }) => {
-                    self.preferred.store(n, Ordering::Relaxed);
-                    return Ok(None);
-                }
+            let answer = self.remoting.ask_with_body(address, request, body.clone(), REQUEST_TIMEOUT).await;
+            let not_there = matches!(answer, Err(RequestError::Refused { code: response::TOPIC_NOT_EXIST, .. }));
+            if answer.is_ok() || not_there {
+                self.preferred.store(n, Ordering::Relaxed);
+            }
+            match answer {
+                Ok((reply, body)) => return Ok((address.clone(), reply, body)),
+                Err(error) if not_there => return Err(error.into()),
                 Err(error) => failed = Some(error),
             }
         }
@@ -189,6 +205,11 @@ impl Routes {
             Some(source) => Error::NoNameServer { namesrv, source },
             None => Error::Settings("no name server is given; `host:port` is needed".into()),
         })
+    }
+
+    /// All name servers that were named, for what each of them must be told.
+    pub fn name_servers(&self) -> &[String] {
+        &self.name_servers
     }
 }
 

@@ -47,7 +47,8 @@ pub struct BenchArgs {
     /// How long to run before that.
     #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
     warm_up: f64,
-    /// latency: so many messages per second, on schedule; without it, each is sent when the last one has arrived.
+    /// send, latency: so many messages per second in all, on schedule; without it, the next one is sent when one is
+    /// answered (send) or has arrived (latency).
     #[arg(long, value_name = "MSGS_PER_SECOND")]
     rate: Option<f64>,
     /// The broker's process id, on this machine: adds its CPU time and memory.
@@ -109,6 +110,12 @@ async fn measure(args: &BenchArgs, namesrv: &str) -> Result<Report, Failed> {
     let positive = |seconds: f64| seconds.is_finite() && seconds >= 0.0;
     if !positive(args.seconds) || !positive(args.warm_up) || args.seconds == 0.0 {
         return Err(Failed::Arguments("--seconds must be more than 0, and --warm-up not less"));
+    }
+    if args.rate.is_some_and(|rate| !(0.001..=1e7).contains(&rate)) {
+        return Err(Failed::Arguments("--rate must be between 0.001 and 10,000,000"));
+    }
+    if args.rate.is_some() && args.workload == Workload::Pull {
+        return Err(Failed::Arguments("--rate is for send and latency"));
     }
     let client = Client::connect(namesrv).await?;
     match args.workload {

@@ -4,16 +4,19 @@
 //! 2. [`dev`] and [`serve`] start what was asked for, and stop it at the first signal
 //! 3. [`publish`], [`subscribe`] and [`mod@bench`] are clients of a running cluster, CometMQ's or Apache's
 //! 4. [`mod@store`] looks at a directory of messages and puts it right, without a broker
-//! 5. [`banner`] says where it is, in the reader's language ([`text`])
+//! 5. [`mod@admin`] asks and changes what runs
+//! 6. [`banner`] says where it is, in the reader's language ([`text`])
 //!
 //! Under the names `mqnamesrv` and `mqbroker` (links) it takes the flags of Apache's scripts.
 
+mod admin;
 mod banner;
 mod bench;
 mod dev;
 mod environment;
 mod listen;
 mod options;
+mod output;
 mod publish;
 mod serve;
 mod shutdown;
@@ -57,6 +60,8 @@ enum Process {
     Sub(subscribe::SubscribeArgs),
     /// Measure a broker, CometMQ's or Apache's: msgs/s, latency, CPU and memory
     Bench(bench::BenchArgs),
+    /// Ask and change what runs, CometMQ or Apache RocketMQ: mqadmin's commands, and more
+    Admin(admin::AdminArgs),
     /// Look at a broker's directory and put it right, CometMQ's or Apache's, running or not
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -81,6 +86,7 @@ fn main() -> ExitCode {
         }),
         Process::Pub(args) => block_on(&environment, publish::run(args, &environment)),
         Process::Sub(args) => block_on(&environment, subscribe::run(args, &environment)),
+        Process::Admin(args) => block_on(&environment, admin::run(args, &environment)),
         Process::Store(command) => store::run(command, &environment),
         Process::Bench(args) => block_on(&environment, LocalSet::new().run_until(bench::run(args, &environment))),
     }

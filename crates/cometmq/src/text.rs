@@ -305,6 +305,15 @@ pub fn client_error(error: &client::Error, language: Language) -> String {
     }
 }
 
+/// Why an operator's command failed.
+pub fn admin_error(error: &admin::Error, language: Language) -> String {
+    match (error, language) {
+        (admin::Error::Client(error), _) => client_error(error, language),
+        (admin::Error::NoCluster { name, known }, Chinese) => format!("没有集群 {name}；现有集群：{known}"),
+        (other, _) => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -175,6 +175,9 @@ pub mod request {
         GET_LITE_GROUP_INFO = 200078,
         TRIGGER_LITE_DISPATCH = 200079,
         BATCH_ACK_MESSAGE = 200151,
+        // Ours alone, for what RocketMQ has no code for.
+        LIST_TRANSACTIONS = 90_000,
+        RESOLVE_TRANSACTION = 90_001,
     }
 }
 

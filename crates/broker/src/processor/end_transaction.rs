@@ -5,10 +5,13 @@ use crate::Broker;
 use crate::transaction::log::Ended;
 use crate::transaction::{Decision, ResolveError};
 use protocol::code::response;
+use protocol::json;
 use protocol::message::{SysFlag, parse_offset_message_id, property};
 use protocol::record::Record;
 use protocol::request::Empty;
-use protocol::request::transaction::{EndTransaction, ResumeCheckHalfMessage};
+use protocol::request::transaction::{
+    EndTransaction, ListTransactions, OpenTransactions, ResolveTransaction, ResumeCheckHalfMessage,
+};
 use protocol::topic::TRANSACTION_HALF_TOPIC;
 use remoting::{Answer, Call, Reject};
 use std::sync::Arc;
@@ -93,6 +96,31 @@ pub(super) async fn resume_check(
     match broker.resume_transaction(at) {
         Ok(()) => Ok(Answer::new(Empty {}).behind_write()),
         Err(ResolveError::Put(error)) => Err(not_stored(error)),
+        Err(error) => Err(Reject::system_error(error.to_string())),
+    }
+}
+
+/// LIST_TRANSACTIONS (90000).
+pub(super) async fn list(broker: Arc<Broker>, call: Call<ListTransactions>) -> Result<Answer<Empty>, Reject> {
+    /// Each of them is read from the log.
+    const MAX: usize = 1000;
+    let ListTransactions { from, max, parked } = call.request;
+    let max = usize::try_from(max).unwrap_or(0).min(MAX);
+    let transactions = if parked { broker.parked_transactions(from, max) } else { broker.open_transactions(from, max) };
+    Ok(Answer::new(Empty {}).with_body(json::write(&OpenTransactions { transactions })))
+}
+
+/// RESOLVE_TRANSACTION (90001).
+pub(super) async fn resolve(broker: Arc<Broker>, call: Call<ResolveTransaction>) -> Result<Answer<Empty>, Reject> {
+    let ResolveTransaction { offset, commit } = call.request;
+    let decision = if commit { Decision::Commit } else { Decision::Rollback };
+    match broker.resolve_transaction(offset, decision) {
+        Ok(()) => {
+            tracing::info!(offset, ?decision, by = ?call.peer, "a transaction is ended by an operator");
+            Ok(Answer::new(Empty {}).behind_write())
+        }
+        Err(ResolveError::Put(error)) => Err(not_stored(error)),
+        Err(error @ ResolveError::NotOpen(_)) => Err(Reject::new(response::ILLEGAL_OPERATION, error.to_string())),
         Err(error) => Err(Reject::system_error(error.to_string())),
     }
 }

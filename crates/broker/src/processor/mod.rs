@@ -24,6 +24,8 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(send_back::send_back)
         .on(end_transaction::end_transaction)
         .on(end_transaction::resume_check)
+        .on(end_transaction::list)
+        .on(end_transaction::resolve)
         .on(pull_message::pull_message)
         .on(offset::query_consumer_offset)
         .on(offset::update_consumer_offset)

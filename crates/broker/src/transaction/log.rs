@@ -12,8 +12,11 @@ use super::{Decision, Half, Progress, TRANSACTION_GROUP, Transactions};
 use crate::Broker;
 use crate::offsets::ConsumerOffsets;
 use bytes::Bytes;
-use protocol::message::{Properties, QueueOffset, SysFlag, TransactionType, edit_properties, property};
+use protocol::message::{
+    Properties, QueueOffset, SysFlag, TransactionType, edit_properties, offset_message_id, property,
+};
 use protocol::record::{PROPERTIES_LENGTH_MAX, Record};
+use protocol::request::transaction::OpenTransaction;
 use protocol::topic::{
     PERM_READ, PERM_WRITE, TRANSACTION_GIVEN_UP_TOPIC, TRANSACTION_HALF_TOPIC, TRANSACTION_OP_TOPIC,
 };
@@ -34,34 +37,6 @@ const COPY_BYTES: usize = 100;
 
 /// So many messages with the key of a half message are looked at, to find the one that it became.
 const COPIES_MAX: usize = 64;
-
-/// A transaction that waits for its end, as an operator sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenTransaction {
-    /// Queue offset of its half message.
-    pub offset: i64,
-    /// Its place in the commit log.
-    pub at: CommitLogOffset,
-    /// Where its message would be delivered.
-    pub topic: String,
-    /// The group of producers that is asked.
-    pub producer_group: String,
-    /// Its message's unique key.
-    pub transaction_id: String,
-    /// When its producer made it, in ms since 1970.
-    pub born: i64,
-    /// How often producers were asked.
-    pub checks: u32,
-}
-
-/// A transaction that was given up: a message of `TRANS_CHECK_MAX_TIME_TOPIC`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parked {
-    /// Its offset in queue 0 of that topic.
-    pub offset: i64,
-    /// What it was.
-    pub transaction: OpenTransaction,
-}
 
 /// Why an operator's word does not end a transaction, or take it up again.
 #[derive(Debug, thiserror::Error)]
@@ -333,20 +308,19 @@ impl Broker {
             if let Ok(Some(bytes)) = self.store.read(half.at)
                 && let Ok(record) = Record::parse(&bytes)
             {
-                found.push(OpenTransaction::read(&record));
+                found.push(as_operators_see(&record));
             }
         }
         found
     }
 
     /// Up to `max` transactions that were given up, from an offset of `TRANS_CHECK_MAX_TIME_TOPIC` on. Blocks.
-    pub fn parked_transactions(&self, from: i64, max: usize) -> Vec<Parked> {
+    pub fn parked_transactions(&self, from: i64, max: usize) -> Vec<OpenTransaction> {
         let from = QueueOffset(from.max(self.store.min_offset(TRANSACTION_GIVEN_UP_TOPIC, 0).0));
         let got = self.store.get_message(TRANSACTION_GIVEN_UP_TOPIC, 0, from, max, BATCH_BYTES, &|_| true);
         let bytes = got.parts.iter().filter_map(|part| part.to_bytes().ok());
-        let parked =
-            |record: Record<'_>| Parked { offset: record.queue_offset.0, transaction: OpenTransaction::read(&record) };
-        bytes.flat_map(|bytes| Record::all(&bytes).flatten().map(parked).collect::<Vec<_>>()).collect()
+        let parked = |bytes: &[u8]| Record::all(bytes).flatten().map(|it| as_operators_see(&it)).collect::<Vec<_>>();
+        bytes.flat_map(|bytes| parked(&bytes)).collect()
     }
 
     /// Ends the transaction whose half message has this queue offset, in place of its producer. Blocks.
@@ -382,19 +356,17 @@ impl Broker {
     }
 }
 
-impl OpenTransaction {
-    fn read(record: &Record<'_>) -> OpenTransaction {
-        let properties = record.properties();
-        let text = |name: &str| properties.get(name).unwrap_or_default().to_owned();
-        OpenTransaction {
-            offset: record.queue_offset.0,
-            at: record.commit_log_offset,
-            topic: text(property::REAL_TOPIC),
-            producer_group: text(property::PGROUP),
-            transaction_id: text(property::UNIQ_KEY),
-            born: record.born_timestamp,
-            checks: Half::read(record).checks,
-        }
+fn as_operators_see(record: &Record<'_>) -> OpenTransaction {
+    let properties = record.properties();
+    let text = |name: &str| properties.get(name).unwrap_or_default().to_owned();
+    OpenTransaction {
+        offset: record.queue_offset.0,
+        offset_message_id: offset_message_id(record.store_host, record.commit_log_offset),
+        topic: text(property::REAL_TOPIC),
+        producer_group: text(property::PGROUP),
+        transaction_id: text(property::UNIQ_KEY),
+        born: record.born_timestamp,
+        checks: Half::read(record).checks,
     }
 }
 

@@ -290,11 +290,9 @@ fn one_that_nobody_decides_is_parked_with_all_it_was_and_can_be_taken_up_again()
     assert!(client.told.is_empty() && delivered(&running, "T").is_empty());
 
     let parked = running.broker.parked_transactions(0, 10).remove(0);
-    let transaction = &parked.transaction;
-    assert_eq!((parked.offset, transaction.checks), (0, 2));
-    assert_eq!((&*transaction.topic, &*transaction.producer_group, &*transaction.transaction_id), ("T", "PG", "ID"));
-    let id = protocol::message::offset_message_id(running.address, transaction.at);
-    assert_eq!(client.ask(323, &[("msgId", &id)], b"").code, 0);
+    assert_eq!((parked.offset, parked.checks), (0, 2));
+    assert_eq!((&*parked.topic, &*parked.producer_group, &*parked.transaction_id), ("T", "PG", "ID"));
+    assert_eq!(client.ask(323, &[("msgId", &parked.offset_message_id)], b"").code, 0);
     let wrong = protocol::message::offset_message_id(running.address, CommitLogOffset(0));
     assert_eq!(client.ask(323, &[("msgId", &wrong)], b"").code, 1);
     assert_eq!(client.ask(323, &[("msgId", "x")], b"").code, 29);

@@ -1,5 +1,5 @@
 //! As many requests as the broker takes: each connection has a number of them under way, and asks again when one is
-//! answered.
+//! answered. Sends can also be offered at a rate.
 
 use super::frame::{Answer, Frame, write_key, write_offset};
 use super::report::Report;
@@ -37,7 +37,8 @@ pub async fn send(args: &BenchArgs, client: &Client) -> Result<Report, Failed> {
             Frame::send(&args.topic, queue_id, args.size, producer, slot as i32)
         });
         let load = Sends { next: 0, size: args.size as u64 };
-        connections.push(Connection::open(address, load, frames, report.clone()).await?);
+        let pace = args.rate.map(|rate| Pace::of(rate, n as u32, args.connections));
+        connections.push(Connection::open(address, load, frames, pace, report.clone()).await?);
     }
     run(args, connections, report).await
 }
@@ -68,7 +69,7 @@ pub async fn pull(args: &BenchArgs, client: &Client) -> Result<Report, Failed> {
         let of_slot = |slot: u32| queues[(n + slot as usize) % queues.len()];
         let frames = (0..args.outstanding).map(|slot| Frame::pull(&args.topic, of_slot(slot).1, None, slot as i32));
         let load = Pulls { next: (0..args.outstanding).map(|slot| of_slot(slot).2).collect() };
-        connections.push(Connection::open(address, load, frames, report.clone()).await?);
+        connections.push(Connection::open(address, load, frames, None, report.clone()).await?);
     }
     run(args, connections, report).await
 }
@@ -90,7 +91,8 @@ pub async fn bounds(
 
 fn title(what: &str, args: &BenchArgs) -> String {
     let size = if what == "send" { format!(", {} B", args.size) } else { String::new() };
-    format!("{what} {}, {} connections × {} outstanding{size}", args.topic, args.connections, args.outstanding)
+    let rate = args.rate.map_or_else(String::new, |rate| format!(", {rate} msgs/s offered"));
+    format!("{what} {}, {} connections × {} outstanding{size}{rate}", args.topic, args.connections, args.outstanding)
 }
 
 /// Lets all connections run, first unmeasured, then measured.
@@ -203,7 +205,29 @@ struct Connection<L> {
     incoming: Vec<u8>,
     /// Bytes of `incoming` that have arrived.
     filled: usize,
+    /// When to ask; without it, as soon as a slot is free.
+    pace: Option<Pace>,
     report: Rc<RefCell<Report>>,
+}
+
+/// One connection's share of a rate.
+struct Pace {
+    between: Duration,
+    /// When the next request is due.
+    next: Instant,
+    /// Rings then, to the millisecond.
+    timer: Pin<Box<tokio::time::Sleep>>,
+    /// Slots with nothing under way.
+    free: Vec<usize>,
+}
+
+impl Pace {
+    /// The share of connection `n` of `connections`: none asks when another does.
+    fn of(rate: f64, n: u32, connections: u32) -> Pace {
+        let between = Duration::from_secs_f64(f64::from(connections) / rate);
+        let next = Instant::now() + between.mul_f64(f64::from(n) / f64::from(connections));
+        Pace { between, next, timer: Box::pin(tokio::time::sleep_until(next.into())), free: Vec::new() }
+    }
 }
 
 /// A request that is under way at any time; its number is the `opaque` of its frame.
@@ -218,6 +242,7 @@ impl<L: Load> Connection<L> {
         address: &str,
         load: L,
         prepared: impl Iterator<Item = Frame>,
+        pace: Option<Pace>,
         report: Rc<RefCell<Report>>,
     ) -> Result<Connection<L>, Failed> {
         let failed = |source| Failed::Connection { address: address.to_owned(), source };
@@ -232,6 +257,7 @@ impl<L: Load> Connection<L> {
             unsent: VecDeque::new(),
             incoming: vec![0; INCOMING_MIN],
             filled: 0,
+            pace,
             report,
         };
         for (number, frame) in prepared.enumerate() {
@@ -239,9 +265,39 @@ impl<L: Load> Connection<L> {
             let gap = at + frame.gap.start..at + frame.gap.end;
             connection.frames.extend_from_slice(&frame.bytes);
             connection.slots.push(Slot { frame: at..connection.frames.len(), gap, sent: Instant::now() });
-            connection.ask(number, Instant::now());
+            connection.free(number, Instant::now());
         }
         Ok(connection)
+    }
+
+    /// Lets the slot ask again, now or when it is due.
+    fn free(&mut self, slot: usize, now: Instant) {
+        match &mut self.pace {
+            None => self.ask(slot, now),
+            // It was due while every slot had something under way: the time that it waited is part of its latency.
+            Some(pace) if pace.free.is_empty() && pace.next <= now => {
+                let due = pace.next;
+                pace.next += pace.between;
+                self.ask(slot, due);
+            }
+            Some(pace) => pace.free.push(slot),
+        }
+    }
+
+    /// Asks for all that is due by now, and sets the timer for what comes next.
+    fn ask_what_is_due(&mut self, cx: &mut Context<'_>) {
+        let now = Instant::now();
+        while let Some(pace) = &mut self.pace {
+            if pace.next > now {
+                pace.timer.as_mut().reset(pace.next.into());
+                if pace.timer.as_mut().poll(cx).is_pending() {
+                    return;
+                }
+            }
+            let Some(slot) = pace.free.pop() else { return };
+            pace.next += pace.between;
+            self.ask(slot, now);
+        }
     }
 
     /// Puts the slot's next request behind those that are to be written.
@@ -271,6 +327,7 @@ impl<L: Load> Connection<L> {
                 return Poll::Ready(error);
             }
         }
+        self.ask_what_is_due(cx);
         while !self.unsent.is_empty() {
             let slices: Vec<IoSlice<'_>> =
                 self.unsent.iter().take(SLICES_MAX).map(|part| IoSlice::new(&self.frames[part.clone()])).collect();
@@ -314,7 +371,7 @@ impl<L: Load> Connection<L> {
                 None => report.refused(answer.code, || answer.remark()),
             }
             taken += answer.whole.len();
-            self.ask(slot, now);
+            self.free(slot, now);
         }
         self.incoming.copy_within(taken..self.filled, 0);
         self.filled -= taken;

@@ -1,9 +1,9 @@
 //! `cometmq store adopt`: what CometMQ makes of a directory of Apache's broker, before it starts on it.
 
 use super::info::{delayed, groups, made_by};
-use super::output::{Format, bytes};
 use super::{Place, StoreError, state, state_name};
 use crate::environment::Environment;
+use crate::output::{Format, bytes};
 use crate::text::{self, Language};
 use broker::adopt::{Fate, Finding, inspect};
 use broker::config::Config;

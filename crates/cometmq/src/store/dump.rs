@@ -1,7 +1,7 @@
 //! `cometmq store dump`: the records of a store, one JSON object a line.
 
-use super::output::{base64, iso_time};
 use super::{Place, StoreError};
+use crate::output::{base64, iso_time};
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::civil::DateTime;

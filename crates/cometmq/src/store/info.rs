@@ -1,8 +1,8 @@
 //! `cometmq store info`: what is in a directory.
 
-use super::output::{Format, bytes, iso_time, local_time, table};
 use super::{Place, StoreError, state, state_name};
 use crate::environment::Environment;
+use crate::output::{Format, bytes, iso_time, local_time, table};
 use crate::text::Language;
 use protocol::json;
 use protocol::topic::SCHEDULE_TOPIC;

@@ -6,7 +6,6 @@
 mod adopt;
 mod dump;
 mod info;
-mod output;
 mod repair;
 mod verify;
 

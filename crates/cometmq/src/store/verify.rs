@@ -1,8 +1,8 @@
 //! `cometmq store verify`: holds all files of a store against each other.
 
-use super::output::{Format, bytes};
 use super::{Place, StoreError, state, state_name};
 use crate::environment::Environment;
+use crate::output::{Format, bytes};
 use crate::text::Language;
 use serde_json::json;
 use std::collections::HashSet;

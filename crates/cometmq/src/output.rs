@@ -1,4 +1,4 @@
-//! How the tools of `cometmq store` write: for people or for programs.
+//! How tools write: for people or for programs.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

@@ -1,0 +1,22 @@
+//! Clusters and their brokers.
+
+use crate::{Admin, Error};
+use protocol::request::route::GetClusterInfo;
+use protocol::route::ClusterInfo;
+
+/// All brokers that the name servers know (`clusterList`).
+pub async fn list(admin: &Admin) -> Result<ClusterInfo, Error> {
+    admin.ask_name_server_for(&GetClusterInfo {}).await
+}
+
+/// The addresses of a cluster's masters.
+#[doc(alias = "CommandUtil.fetchMasterAddrByClusterName")]
+pub async fn masters(admin: &Admin, cluster: &str) -> Result<Vec<String>, Error> {
+    let info = list(admin).await?;
+    let Some(names) = info.cluster_addr_table.get(cluster) else {
+        let known = info.cluster_addr_table.into_keys().collect::<Vec<_>>().join(", ");
+        return Err(Error::NoCluster { name: cluster.to_owned(), known });
+    };
+    let brokers = names.iter().filter_map(|name| info.broker_addr_table.get(name));
+    Ok(brokers.filter_map(|broker| broker.broker_addrs.get(&0).cloned()).collect())
+}
