@@ -48,6 +48,11 @@ pub struct TimerConfig {
     pub disk: Disk,
 }
 
+/// Did we write these bytes of `config/timercheck`, and no broker of Apache's since?
+pub fn is_ours(timercheck: &[u8]) -> bool {
+    timercheck.first_chunk::<{ Check::USED }>().is_some_and(|bytes| Check::is_ours(bytes))
+}
+
 /// Where to go on with the messages that are to be laid in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {
@@ -122,12 +127,14 @@ impl Check {
         bytes
     }
 
+    fn is_ours(bytes: &[u8; Check::USED]) -> bool {
+        bytes[Check::APACHES..64] == Check::MAGIC && bytes[68..] == crc32fast::hash(&bytes[..68]).to_be_bytes()
+    }
+
     /// The numbers, and whether we wrote them, for ticks of this length.
     fn decode(bytes: &[u8; Check::USED], precision: i64) -> (Progress, i64, bool) {
         let number = |n: usize| i64::from_be_bytes(bytes.as_chunks::<8>().0[n]).max(0);
-        let is_ours = bytes[Check::APACHES..64] == Check::MAGIC
-            && bytes[64..68] == (precision as i32).to_be_bytes()
-            && bytes[68..] == crc32fast::hash(&bytes[..68]).to_be_bytes();
+        let is_ours = Check::is_ours(bytes) && bytes[64..68] == (precision as i32).to_be_bytes();
         let progress = Progress { tick: number(0) / precision, queue_offset: number(2), end: number(1) };
         (progress, number(6), is_ours)
     }

@@ -4,6 +4,7 @@ use super::not_stored;
 use super::send_message::await_disk;
 use crate::Broker;
 use crate::retry::{self, Destination};
+use crate::timer::Wait;
 use protocol::code::response;
 use protocol::message::offset_message_id;
 use protocol::record::{PROPERTIES_LENGTH_MAX, Record};
@@ -68,7 +69,7 @@ pub(super) async fn send_back(broker: Arc<Broker>, call: Call<SendBack>) -> Resu
         body: record.body,
         properties: &properties,
     };
-    let stored = broker.put(&put, delay_level).map_err(not_stored)?;
+    let stored = broker.put(&put, Wait::Level(delay_level)).map_err(not_stored)?;
     // The consumer goes on and forgets the message, so it has to be as safe as it was.
     await_disk(&broker, stored.end, Empty {}).await
 }

@@ -11,6 +11,7 @@ mod filtering;
 mod groups;
 mod refusals;
 mod sending;
+mod timers;
 mod transactions;
 
 use client::{Client, Running};
