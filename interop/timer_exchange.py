@@ -27,7 +27,7 @@ SETTINGS = {
     "mappedFileSizeConsumeQueue": "2000",
     "maxHashSlotNum": "100",
     "maxIndexNum": "400",
-    "mappedFileSizeTimerLog": "2000",
+    "mappedFileSizeTimerLog": "4096",
     "timerRollWindowSlot": "6",
     "recallMessageEnable": "true",
     "diskMaxUsedSpaceRatio": "97",

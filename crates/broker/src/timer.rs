@@ -401,11 +401,13 @@ impl Task<'_> {
             let tick = {
                 let mut files = self.files.lock();
                 let tick = files.tick_of(now);
-                if tick < files.tick() {
+                if tick < files.tick() && files.can_turn_back() {
                     files.turn_back(tick)?;
                 }
-                tick
+                if tick < files.tick() { None } else { Some(tick) }
             };
+            // The clock was set back, and first what was delivered goes to disk.
+            let Some(tick) = tick else { break };
             // What recalls something has come before the tick is over: so it is in the slot before that is delivered.
             self.lay_in().await?;
             let due = self.files.lock().next(tick)?;
@@ -535,6 +537,8 @@ impl Task<'_> {
                 if !is_over {
                     units.push(unit);
                 } else if timed.recalls.is_none()
+                    // What recalls it may lie behind it.
+                    && !broker.is_recalled(&timed)
                     && let Err(error) = broker.put_home(&timed, i64::MAX)
                 {
                     (next, outcome) = (offset, Err(error));

@@ -89,6 +89,8 @@ pub struct Timers {
     noted: Option<Progress>,
     /// Something was laid in or delivered since that was noted.
     changed: bool,
+    /// It is being brought to disk.
+    saving: bool,
     /// Tick and first unit of the slot that has the oldest unit of all.
     oldest: Option<(i64, i64)>,
     /// A file may not be on disk, and nobody can tell.
@@ -168,7 +170,7 @@ impl Timers {
         let wheel_path = config.root.join("timerwheel");
         let (wheel_there, wheel) = (wheel_path.exists(), Wheel::open(&config.disk, wheel_path));
         let (log_dir, file_size) = (config.root.join("timerlog"), config.file_size);
-        let log = TimerLog::open(&config.disk, log_dir.clone(), file_size)?;
+        let log = TimerLog::open(&config.disk, log_dir.clone(), file_size, noted.end)?;
         let log_fits = log.is_some();
         let tick = if noted.tick == 0 { now / config.precision } else { noted.tick };
         let mut timers = Timers {
@@ -180,6 +182,7 @@ impl Timers {
             saved: Progress { tick, ..noted },
             noted: None,
             changed: false,
+            saving: false,
             oldest: None,
             distrusted: false,
             config,
@@ -333,7 +336,13 @@ impl Timers {
         self.tick_of(slot_time) < self.tick + SLOTS && self.wheel.changed() < CHANGED_MAX
     }
 
-    /// The clock was set back: what is laid in from now on may be due before what was delivered.
+    /// May it be turned back? Slots that were delivered are forgotten by that: so a checkpoint must have said so.
+    pub fn can_turn_back(&self) -> bool {
+        self.distrusted || !(self.changed || self.noted.is_some() || self.saving)
+    }
+
+    /// The clock was set back: what is laid in from now on may be due before what was delivered. Only if
+    /// [`Timers::can_turn_back`].
     pub fn turn_back(&mut self, tick: i64) -> io::Result<()> {
         let mut from = tick.max(self.tick - SLOTS);
         while let Some(delivered) = self.wheel.next(from..self.tick)? {
@@ -447,6 +456,7 @@ impl Timers {
     pub fn save(&mut self, now: i64) -> Option<Saving> {
         let progress = self.noted.take().filter(|_| !self.distrusted)?;
         self.check.counter += 1;
+        self.saving = true;
         Some(Saving {
             touched: self.log.take_touched(),
             turned: self.wheel.turned(),
@@ -459,7 +469,7 @@ impl Timers {
     /// What became of it.
     pub fn saved(&mut self, saving: Saving, outcome: io::Result<()>) {
         let Saving { touched, turned, check, progress, .. } = saving;
-        self.check.file = check.file;
+        (self.check.file, self.saving) = (check.file, false);
         match outcome {
             Ok(()) => {
                 self.wheel.written(turned);

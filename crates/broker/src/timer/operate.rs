@@ -128,7 +128,7 @@ impl Broker {
         }
     }
 
-    fn is_recalled(&self, timed: &Timed<'_>) -> bool {
+    pub(super) fn is_recalled(&self, timed: &Timed<'_>) -> bool {
         self.find_timed(&timed.name(), timed.key, timed.slot_time).1
     }
 

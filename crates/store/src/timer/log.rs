@@ -96,11 +96,15 @@ pub(crate) struct Window {
 }
 
 impl TimerLog {
-    /// `None`: there are files of another size.
-    pub(crate) fn open(disk: &Disk, dir: PathBuf, file_size: u64) -> io::Result<Option<TimerLog>> {
+    /// `None`: there are files of another size. `known`: so far it was brought to disk.
+    pub(crate) fn open(disk: &Disk, dir: PathBuf, file_size: u64, known: i64) -> io::Result<Option<TimerLog>> {
         let found = Segments::find(disk.clone(), dir, file_size, Access::Random).map_err(|failed| failed.error)?;
+        // A power failure may leave a file without the zeros behind what is known.
+        let (short, odd): (Vec<_>, Vec<_>) =
+            found.odd.into_iter().partition(|(file, size)| *size < file_size && file.base + *size as i64 >= known);
+        short.iter().try_for_each(|(file, _)| file.mend_size())?;
         let files = found.segments.all();
-        let fits = found.odd.is_empty()
+        let fits = odd.is_empty()
             && files.windows(2).all(|pair| pair[0].end() == pair[1].base)
             && files.iter().all(|file| file.base % file_size as i64 == 0);
         let log = TimerLog { files: found.segments, file_size: file_size as i64, end: 0, touched: Vec::new() };
@@ -157,12 +161,16 @@ impl TimerLog {
             let mut bytes = Vec::with_capacity(run.len() * UNIT);
             run.iter().for_each(|(_, before, unit)| unit.encode(*before, &mut bytes));
             file.write(&bytes, (position - file.base) as u64)?;
-            if !self.touched.iter().any(|touched| Arc::ptr_eq(touched, &file)) {
-                self.touched.push(file);
-            }
+            self.touch(file);
             self.end = position + bytes.len() as i64;
         }
         Ok(())
+    }
+
+    fn touch(&mut self, file: Arc<Segment>) {
+        if !self.touched.iter().any(|touched| Arc::ptr_eq(touched, &file)) {
+            self.touched.push(file);
+        }
     }
 
     /// The file that a unit at `position` goes into; the one before gets its end.
@@ -178,7 +186,7 @@ impl TimerLog {
                 blank.extend_from_slice(&[0; 8]);
                 blank.extend_from_slice(&BLANK_MAGIC.to_be_bytes());
                 last.write(&blank, (self.end - last.base) as u64)?;
-                self.touched.push(last);
+                self.touch(last);
             }
         }
         self.files.add(position)

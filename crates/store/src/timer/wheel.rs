@@ -115,7 +115,8 @@ impl Wheel {
             if let Some(file) = &self.file {
                 file.read(bytes, (from * SLOT as i64) as u64)?;
             }
-            for (at, bytes) in (tick..).zip(bytes.as_chunks::<SLOT>().0) {
+            let is_empty = self.changed.is_empty() && bytes.iter().all(|byte| *byte == 0);
+            for (at, bytes) in (tick..).zip(bytes.as_chunks::<SLOT>().0).filter(|_| !is_empty) {
                 let slot = match self.changed.get(&index(at)) {
                     Some(slot) => *slot,
                     None => Some(Slot::decode(bytes)),
