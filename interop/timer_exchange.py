@@ -28,7 +28,7 @@ SETTINGS = {
     "maxHashSlotNum": "100",
     "maxIndexNum": "400",
     "mappedFileSizeTimerLog": "4096",
-    "timerRollWindowSlot": "6",
+    "timerRollWindowSlot": "20",
     "recallMessageEnable": "true",
     "diskMaxUsedSpaceRatio": "97",
 }
@@ -103,12 +103,12 @@ class Exchange:
                 "sysFlag": "0", "bornTimestamp": str(begun), "flag": "0", "properties": text,
                 "reconsumeTimes": "0", "unitMode": "false", "batch": "false",
             }, key.encode())
-        # soon due, due later, and far off: 1.9 s is enough for the server to hear of it in time
-        for n in (6, 15, 33):
+        for n in (6, 15):
             self.recall(server, f"{number}-{n}")
 
     def recall_of_before(self, server, number):
-        for n in (36, 39):
+        # Not those that roll: what Apache's broker rolls too late it delivers before it has seen what recalls it.
+        for n in (28, 31):
             if number > 0:
                 self.recall(server, f"{number - 1}-{n}")
 

@@ -15,6 +15,7 @@
 
 pub mod cluster;
 pub mod consumer;
+pub mod timer;
 pub mod topic;
 pub mod transaction;
 

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod consumer;
+mod timer;
 mod topic;
 mod transaction;
 
@@ -33,6 +34,9 @@ enum AdminCommand {
     /// Transactions that wait for their end, or were given up
     #[command(subcommand)]
     Transaction(transaction::TransactionCommand),
+    /// Messages that wait for their time
+    #[command(subcommand)]
+    Timer(timer::TimerCommand),
 }
 
 /// Runs it.
@@ -42,6 +46,7 @@ pub async fn run(args: AdminArgs, environment: &Environment) -> ExitCode {
         AdminCommand::Topic(command) => topic::run(command, environment).await,
         AdminCommand::Consumer(command) => consumer::run(command, environment).await,
         AdminCommand::Transaction(command) => transaction::run(command, environment).await,
+        AdminCommand::Timer(command) => timer::run(command, environment).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
