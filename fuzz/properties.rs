@@ -1,6 +1,7 @@
 //! What holds for any bytes, one function per format. Who gets in here: fuzzers (`just fuzz`), and
 //! `crates/cometmq/tests/properties.rs`, which calls the same functions with changed captures in `cargo test`.
 
+use broker::program::{Guest, MEMORY_MAX};
 use bytes::{Bytes, BytesMut};
 use protocol::command::Command;
 use protocol::heartbeat::{CheckClientBody, HeartbeatData, LockBatchBody};
@@ -27,7 +28,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
-use store::{GetStatus, PutMessage, QueueOffset, Store, StoreConfig};
+use store::{CommitLogOffset, GetStatus, PutMessage, QueueOffset, Store, StoreConfig};
 use tempfile::TempDir;
 
 /// A stream of frames: however it is cut, the same commands come out of it, and each survives being written again.
@@ -325,12 +326,12 @@ pub fn tables(data: &[u8]) {
     for name in ["topics.json", "subscriptionGroup.json", "consumerOffset.json", "delayOffset.json"] {
         fs::write(dir.path().join("config").join(name), data).unwrap();
     }
-    if let Ok(topics) = broker::topics::Topics::open(&config, 1) {
+    if let Ok(topics) = broker::topics::Topics::open(&config, &[], 1) {
         for topic in topics.all().0 {
             assert!(topics.queues(&topic.topic_name).is_some());
         }
     }
-    if let Ok(groups) = broker::groups::Groups::open(&config, 1) {
+    if let Ok(groups) = broker::groups::Groups::open(&config, &Default::default(), 1) {
         let _ = groups.get_or_create("G", 1);
     }
     if let Ok(offsets) = broker::offsets::ConsumerOffsets::open(&config) {
@@ -404,6 +405,40 @@ pub fn sql92(data: &[u8]) {
     if let Ok(negated) = negated {
         assert_eq!(negated.evaluate(&properties), verdict.map(|verdict| verdict.map(|verdict| !verdict)), "{text:?}");
     }
+}
+
+/// A filter program. What is none is refused with a sentence; what is one judges a message or fails, within its limits.
+pub fn program(data: &[u8]) {
+    let guest = match Guest::read(data) {
+        Ok(guest) => guest,
+        Err(bad) => return assert!(bad.to_string().len() > 20, "{bad}"),
+    };
+    let host = "127.0.0.1:1".parse().unwrap();
+    let mut bytes = Vec::new();
+    let fields = RecordFields {
+        topic: "T",
+        queue_id: 0,
+        flag: 0,
+        queue_offset: QueueOffset(0),
+        commit_log_offset: CommitLogOffset(0),
+        sys_flag: 0,
+        born_timestamp: 0,
+        born_host: host,
+        store_timestamp: 0,
+        store_host: host,
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        body: &data[..data.len().min(1000)],
+        body_crc: 0,
+        properties: b"amount\x01100\x02",
+    };
+    fields.encode(&mut bytes);
+    let record = Record::parse(&bytes).unwrap();
+    let mut instance = guest.start().expect("what was read has come up once");
+    if let Err(failure) = instance.judge(&record) {
+        assert!(failure.to_string().len() > 10, "{failure}");
+    }
+    assert!(instance.memory() <= MEMORY_MAX);
 }
 
 /// A store whose files are not what it wrote. The first byte says whether it was closed or killed; then, 8 bytes each:

@@ -69,9 +69,8 @@ class Exchange:
         try:
             for number in range(ROUNDS):
                 server, last = self.order[number % 2], number == ROUNDS - 1
-                begun = now()
                 server.start()
-                self.up.append([begun, now(), None])
+                self.up.append([now(), None, None])
                 if number == 0:
                     topic(server, TOPIC)
                 self.recall_of_before(server, number)
@@ -82,6 +81,7 @@ class Exchange:
                 print(f"  {server.name}: {len(self.messages(server))} of {len(self.due)} have come", flush=True)
                 if last:
                     found = self.messages(server)
+                self.up[-1][1] = now()
                 if self.stop == "kill" and not last:
                     server.kill()
                 server.close()
@@ -177,8 +177,9 @@ class Exchange:
 
     def could_come(self, due):
         """The first moment not before it was due at which a server was up."""
-        for _, up, end in self.up:
-            if end is None or due <= end:
+        for up, end, _ in self.up:
+            # Its tick must be over, and a moment more.
+            if (due // TICK + 1) * TICK + 1000 <= end:
                 return max(due, up)
         return due
 

@@ -15,6 +15,8 @@
 
 pub mod cluster;
 pub mod consumer;
+pub mod filter;
+pub mod message;
 pub mod timer;
 pub mod topic;
 pub mod transaction;
@@ -43,6 +45,24 @@ pub enum Error {
         /// Those that are known.
         known: String,
     },
+    /// A file that was named can't be read.
+    #[error("{} cannot be read: {error}", .path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the operating system said.
+        error: std::io::Error,
+    },
+}
+
+impl Error {
+    /// The response code, when a server refused.
+    pub fn code(&self) -> Option<i32> {
+        match self {
+            Error::Client(error) => error.code(),
+            Error::NoCluster { .. } | Error::File { .. } => None,
+        }
+    }
 }
 
 impl From<remoting::client::RequestError> for Error {

@@ -349,7 +349,8 @@ impl Look<'_> {
             | "delayOffset.json"
             | "clock.json"
             | "timercheck"
-            | "deletedTopics.json" => What::Known,
+            | "deletedTopics.json"
+            | "filters" => What::Known,
             known if known != file => What::Spare,
             "topicQueueMapping.json" => match keys(&read("topicQueueMapping.json")?["topicQueueMappingInfoMap"]) {
                 topics if topics.is_empty() => What::Spare,

@@ -61,6 +61,9 @@ pub struct Config {
     /// A client without a heartbeat for so long is gone.
     /// Key: `channelExpiredTimeout`. Default: 120000.
     pub channel_expired_timeout: Duration,
+    /// A connection on which for so long, in seconds, no whole request arrives and nothing of a reply leaves is closed.
+    /// Key: `serverChannelMaxIdleTimeSeconds`. Default: 120.
+    pub channel_max_idle: Duration,
 
     /// Sending to a topic that is not there creates it.
     /// Key: `autoCreateTopicEnable`. Default: true.
@@ -163,6 +166,14 @@ pub struct Config {
     /// no such key.
     /// Key: `scrubBytesPerSecond`. Default: 8388608 (8 MiB).
     pub scrub_rate: usize,
+    /// So many bytes on disk tell of past deliveries, so that the life of a message can be asked for: the directory `life` in
+    /// `storePathRootDir`. The oldest go first. 0: none. Apache's broker has no such key.
+    /// Key: `messageLifeMaxBytes`. Default: 268435456 (256 MiB).
+    pub message_life_max_bytes: usize,
+    /// So many ids of messages are remembered at most, of all topics with `dedup.window` together; each takes about 100 bytes
+    /// of memory. Apache's broker has no such key.
+    /// Key: `dedupIdsMax`. Default: 1000000.
+    pub dedup_ids_max: usize,
 
     /// What the delay levels 1, 2, 3, … of a message mean: numbers with a unit `s`, `m`, `h` or `d`, parted by blanks.
     /// Key: `messageDelayLevel`. Default: `1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h`.
@@ -250,6 +261,7 @@ impl Default for Config {
             region_id: "DefaultRegion".into(),
             permission: 6,
             channel_expired_timeout: Duration::from_secs(120),
+            channel_max_idle: Duration::from_secs(120),
             auto_create_topic: true,
             default_topic_queue_nums: 8,
             auto_create_subscription_group: true,
@@ -281,6 +293,8 @@ impl Default for Config {
             disk_space_warning_level_ratio: None,
             disk_space_clean_forcibly_ratio: Some(85),
             scrub_rate: 8 << 20,
+            message_life_max_bytes: 256 << 20,
+            dedup_ids_max: 1_000_000,
             delay_levels: DelayLevels::default(),
             timer_wheel: true,
             timer_precision: Duration::from_secs(1),
@@ -400,6 +414,7 @@ impl Config {
             ("regionId", Text(&mut self.region_id)),
             ("brokerPermission", Permission(&mut self.permission)),
             ("channelExpiredTimeout", Millis(&mut self.channel_expired_timeout, MILLIS)),
+            ("serverChannelMaxIdleTimeSeconds", Seconds(&mut self.channel_max_idle, 1..=86_400)),
             ("autoCreateTopicEnable", Flag(&mut self.auto_create_topic)),
             ("defaultTopicQueueNums", Number(&mut self.default_topic_queue_nums, 1..=65_535)),
             ("autoCreateSubscriptionGroup", Flag(&mut self.auto_create_subscription_group)),
@@ -431,6 +446,8 @@ impl Config {
             ("diskSpaceWarningLevelRatio", Percent(&mut self.disk_space_warning_level_ratio, 35..=90)),
             ("diskSpaceCleanForciblyRatio", Percent(&mut self.disk_space_clean_forcibly_ratio, 30..=85)),
             ("scrubBytesPerSecond", Size(&mut self.scrub_rate, 0..=u32::MAX as u64, 1)),
+            ("messageLifeMaxBytes", Size(&mut self.message_life_max_bytes, 0..=i64::MAX as u64, 1)),
+            ("dedupIdsMax", Size(&mut self.dedup_ids_max, 1..=1_000_000_000, 1)),
             ("messageDelayLevel", Delays(&mut self.delay_levels)),
             ("timerWheelEnable", Flag(&mut self.timer_wheel)),
             ("timerPrecisionMs", Tick(&mut self.timer_precision)),

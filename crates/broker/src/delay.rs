@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 use store::{CommitLogOffset, GetStatus, PutError, PutMessage, Queue, Store};
 
@@ -50,7 +50,7 @@ pub struct Delay {
     /// When the store was opened, by the monotonic clock, and by the wall clock as it ran when messages were stored before.
     opened: (Instant, i64),
     /// When the last message was stored before.
-    last_stored_before: i64,
+    pub(crate) last_stored_before: i64,
     /// What was true at the last save; saved in place of the present, so that the disk is never ahead of the log.
     pub(crate) earlier: Earlier,
     progress: Arc<Progress>,
@@ -86,6 +86,8 @@ struct Progress {
     others: BTreeMap<i32, i64>,
     file: TableFile,
     saved: Mutex<File>,
+    /// There was no file.
+    to_be_saved: AtomicBool,
 }
 
 /// The progress of a while ago.
@@ -109,11 +111,22 @@ impl Delay {
     /// Reads how far each level has been delivered; `store` has what is still to be.
     pub fn open(config: &Config, store: &Store) -> Result<Delay, table::OpenError> {
         let file = TableFile::new(config, "delayOffset.json");
-        let saved: File = file.open()?.unwrap_or_default();
+        let found: Option<File> = file.open()?;
+        let parked = delays_with_messages(config, store);
+        if found.is_none() && !parked.is_empty() {
+            tracing::error!(
+                "{} is gone, though there are delayed messages; those of levels {parked:?} are looked at from the first on. What \
+                 was delivered is recognised by its unique key, and one without may be delivered again",
+                file.path().display()
+            );
+        }
+        // Saved soon even if nothing is delivered, so that it tells something when it is gone.
+        let to_be_saved = AtomicBool::new(found.is_none());
+        let saved = found.unwrap_or_default();
         let mut others = saved.offset_table.clone();
         let delays = config.delay_levels.delays();
         let next = (1..=delays.len() as i32).map(|level| AtomicI64::new(others.remove(&level).unwrap_or(0))).collect();
-        let progress = Arc::new(Progress { next, others, file, saved: Mutex::new(saved) });
+        let progress = Arc::new(Progress { next, others, file, saved: Mutex::new(saved), to_be_saved });
         let level = |(delay, id): (&Duration, u32)| Level {
             delay: *delay,
             first_new: store.max_offset(SCHEDULE_TOPIC, id),
@@ -187,6 +200,12 @@ impl Delay {
     }
 }
 
+/// Levels whose queues have messages.
+fn delays_with_messages(config: &Config, store: &Store) -> Vec<usize> {
+    let has_messages = |level: &usize| store.max_offset(SCHEDULE_TOPIC, *level as u32 - 1) > QueueOffset(0);
+    (1..=config.delay_levels.max()).filter(has_messages).collect()
+}
+
 impl Level {
     fn together(&self) -> Duration {
         (self.delay / TOGETHER).max(Duration::from_millis(1))
@@ -235,13 +254,14 @@ impl Progress {
 
     fn save(&self, table: BTreeMap<i32, i64>) -> std::io::Result<()> {
         let mut saved = self.saved.lock();
-        if saved.offset_table == table {
+        if saved.offset_table == table && !self.to_be_saved.load(Ordering::Relaxed) {
             return Ok(());
         }
         let mut file = File { offset_table: table, ..saved.clone() };
         file.data_version.advance(crate::now_millis());
         self.file.save(&file)?;
         *saved = file;
+        self.to_be_saved.store(false, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -3,8 +3,8 @@
 //! The table that names a topic or a group is saved last. A broker that is killed on the way therefore still has it, in
 //! whole or with a part gone already, and whoever deletes it again deletes the rest: it was told of no success.
 
+use crate::Broker;
 use crate::table::Table;
-use crate::{Broker, topics};
 use protocol::topic::retry_topic;
 use std::io;
 
@@ -20,12 +20,15 @@ impl Broker {
                 // Delayed messages for it, and its records in the log, count no more from here on.
                 self.store.delete_topic(name)?;
             }
+            self.programs.forget_topic(name).map_err(io::Error::other)?;
             self.offsets.forget_topic(name);
+            self.dedup.forget(name);
+            self.life.forget_topic(name);
             self.offsets.save()
         });
         if let Some(topic) = self.topics.get(name) {
             // It could not be deleted, or is there anew.
-            self.store.set_retention(name, topics::retention(&topic));
+            self.apply(&topic);
         }
         let counter = counter?;
         self.topics.save()?;
@@ -36,9 +39,11 @@ impl Broker {
     /// the messages that it would have been given again. Its dead letters stay; they are a topic like others. Blocks.
     #[doc(alias = "deleteSubscriptionGroup")]
     pub(crate) fn delete_group(&self, name: &str, clean_offset: bool) -> io::Result<()> {
+        self.programs.forget_group(name).map_err(io::Error::other)?;
         if clean_offset {
             self.delete_topic(&retry_topic(name))?;
             self.offsets.forget_group(name);
+            self.life.forget_group(name);
             self.offsets.save()?;
         }
         self.groups.delete(name, crate::now_millis());

@@ -1,13 +1,14 @@
 //! The consumer groups of this broker: `config/subscriptionGroup.json`.
 
 use crate::config::Config;
-use crate::table::{self, Table, TableFile};
+use crate::table::{Table, TableFile};
 use parking_lot::RwLock;
 use protocol::subscription::SubscriptionGroupConfig;
 use protocol::topic::{DataVersion, SYSTEM_GROUPS, check_group_name, is_system_group};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::sync::watch;
@@ -43,10 +44,13 @@ struct File {
 }
 
 impl Groups {
-    /// Reads the table, and adds the system's own groups.
-    pub fn open(config: &Config, now: i64) -> Result<Groups, table::OpenError> {
+    /// Reads the table, and adds the system's own groups. If it is gone or cannot be read, those that are `known` otherwise
+    /// are in it anew.
+    pub fn open(config: &Config, known: &BTreeSet<String>, now: i64) -> io::Result<Groups> {
         let file = TableFile::new(config, "subscriptionGroup.json");
-        let mut read: File = file.open()?.unwrap_or_default();
+        let found: Option<File> = file.open_or_gone()?;
+        let is_gone = found.is_none();
+        let mut read = found.unwrap_or_default();
         for (name, group) in &mut read.subscription_group_table {
             group.group_name.clone_from(name);
         }
@@ -56,6 +60,22 @@ impl Groups {
                 read.data_version.advance(now);
                 SubscriptionGroupConfig::new(system)
             });
+        }
+        if is_gone {
+            let groups = known.iter().filter(|name| check_group_name(name).is_ok());
+            let groups: Vec<&String> = groups.filter(|name| !is_system_group(name)).collect();
+            for name in &groups {
+                read.subscription_group_table.insert((*name).clone(), SubscriptionGroupConfig::new(name.as_str()));
+                read.data_version.advance(now);
+            }
+            if !groups.is_empty() {
+                let names = groups.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+                tracing::error!(
+                    "{} is gone, though groups have consumed here; made again with default settings: {names}. Whether they \
+                     may consume, and how often they retry, is forgotten: set it again, or stop and put a copy of the file there",
+                    file.path().display()
+                );
+            }
         }
         read.others.entry("forbiddenTable").or_insert_with(|| Value::Object(Map::new()));
         Ok(Groups {
@@ -95,6 +115,14 @@ impl Groups {
         }
         let group = table.groups.entry(name.to_owned()).or_insert_with(|| Arc::new(SubscriptionGroupConfig::new(name)));
         Some(group.clone())
+    }
+
+    /// The groups that are not the system's own, in order.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.table.read().groups.keys().cloned().collect();
+        names.retain(|name| !is_system_group(name));
+        names.sort_unstable();
+        names
     }
 
     /// Creates or replaces a group.
@@ -157,12 +185,12 @@ mod tests {
     fn groups_are_created_when_they_consume_unless_that_is_off() {
         let dir = tempfile::tempdir().unwrap();
         let config = Config { store_root: dir.path().into(), ..Config::default() };
-        let groups = Groups::open(&config, 1).unwrap();
+        let groups = Groups::open(&config, &BTreeSet::new(), 1).unwrap();
         assert_eq!(groups.get_or_create("g", 2).unwrap().retry_max_times, 16);
         assert_eq!(groups.get_or_create("no blanks", 2), None);
         groups.save().unwrap();
         let off = Config { auto_create_subscription_group: false, ..config };
-        let groups = Groups::open(&off, 3).unwrap();
+        let groups = Groups::open(&off, &BTreeSet::new(), 3).unwrap();
         assert!(groups.get_or_create("g", 4).is_some(), "kept");
         assert_eq!(groups.get_or_create("h", 4), None);
         assert!(groups.get_or_create("CID_RMQ_SYS_X", 4).is_some(), "the system's own");
@@ -177,11 +205,26 @@ mod tests {
         let text = r#"{"dataVersion":{"counter":1,"timestamp":2},"forbiddenTable":{"g":{"T":1}},
             "subscriptionGroupTable":{"g":{"groupName":"g","groupRetryPolicy":{"type":"CUSTOMIZED"},"retryMaxTimes":2}}}"#;
         std::fs::write(&file, text).unwrap();
-        let groups = Groups::open(&config, 1).unwrap();
+        let groups = Groups::open(&config, &BTreeSet::new(), 1).unwrap();
         assert_eq!(groups.get_or_create("g", 2).unwrap().retry_max_times, 2);
         groups.save().unwrap();
         let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         assert_eq!(written["forbiddenTable"]["g"]["T"], 1);
         assert_eq!(written["subscriptionGroupTable"]["g"]["groupRetryPolicy"]["type"], "CUSTOMIZED");
+    }
+
+    #[test]
+    fn groups_that_consumed_are_there_when_the_table_is_gone_and_one_that_was_deleted_stays_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let config =
+            Config { store_root: dir.path().into(), auto_create_subscription_group: false, ..Config::default() };
+        let known = BTreeSet::from(["g".to_owned(), "h".to_owned(), "no name".to_owned()]);
+        let groups = Groups::open(&config, &known, 1).unwrap();
+        assert_eq!(groups.get_or_create("g", 2).unwrap().retry_max_times, 16);
+        assert_eq!(groups.get_or_create("no name", 2), None);
+        groups.delete("h", 3);
+        groups.save().unwrap();
+        let groups = Groups::open(&config, &known, 4).unwrap();
+        assert_eq!((groups.get_or_create("g", 5).is_some(), groups.get_or_create("h", 5)), (true, None));
     }
 }

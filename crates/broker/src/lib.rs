@@ -4,23 +4,29 @@
 //! closed. What it answers stands in `processor`; all else here are the tables that answers come from.
 //!
 //! Locks: `consumers`, `producers`, `locks` and those inside the tables are never held two at a time. `transactions` is held
-//! while messages are put, and comes before all others that this needs.
+//! while messages are put, and comes before all others that this needs; so are a window of `dedup`, for messages with an id, and
+//! what `send_backs` holds, for those that consumers send back.
 
 pub mod adopt;
 mod cleaning;
 pub mod config;
 pub mod consumers;
+pub mod dedup;
 pub mod delay;
 mod deletion;
 pub mod filter;
 pub mod groups;
+pub mod life;
 pub mod locks;
 pub mod offsets;
 mod processor;
 pub mod producers;
+pub mod program;
+mod records;
 pub mod registration;
 pub mod retry;
 mod run;
+mod send_backs;
 mod table;
 pub mod timer;
 pub mod topics;
@@ -32,16 +38,21 @@ pub use table::OpenError as TableError;
 use adopt::{Fate, Finding, InspectError};
 use config::FlushDiskType;
 use consumers::Consumers;
+use dedup::Dedup;
 use delay::Delay;
 use filter::Filters;
 use groups::Groups;
+use life::Life;
 use locks::QueueLocks;
 use offsets::ConsumerOffsets;
 use parking_lot::{Mutex, RwLock};
 use producers::Producers;
+use program::FilterPrograms;
 use protocol::code::response;
-use protocol::topic::{SCHEDULE_TOPIC, TopicConfig};
+use protocol::topic::{DLQ_PREFIX, RETRY_PREFIX, SCHEDULE_TOPIC, TopicConfig};
 use remoting::{Peer, Reject, Router};
+use send_backs::SendBacks;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -54,6 +65,9 @@ use transaction::{Progress, Transactions};
 
 /// How long an answer waits for a table to be on disk.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Queues with such names point into other topics, and are no topics of the table.
+const LIGHT_QUEUE_PREFIX: &str = "%LMQ%";
 
 /// A broker: a store, and the tables that say what may be done with it.
 #[doc(alias = "BrokerController")]
@@ -74,12 +88,20 @@ pub struct Broker {
     pub consumers: RwLock<Consumers>,
     /// The SQL92 expressions of subscriptions.
     pub filters: Filters,
+    /// The filter programs of groups.
+    pub programs: FilterPrograms,
     /// Who consumes which queue in order.
     pub locks: Mutex<QueueLocks>,
     /// Messages that are due later.
     pub delay: Delay,
     /// Messages that are due at a time of their own.
     timer: Timer,
+    /// Ids of messages that came lately.
+    pub dedup: Dedup,
+    /// What consumers sent back lately.
+    send_backs: SendBacks,
+    /// Who got which message.
+    pub life: Life,
     /// Half messages that wait for their end.
     pub transactions: Mutex<Transactions>,
     /// Transactions ended, and no operation message says so yet.
@@ -125,9 +147,17 @@ impl Broker {
         attention.iter().for_each(|finding| tracing::warn!("{finding}"));
         let offsets = ConsumerOffsets::open(&config)?;
         let transactions = transaction::log::open(&store, &offsets);
+        let unreadable = |error| store::OpenError::Io { path: config.store_root.join("config"), error };
+        let stored = stored_topics(&store);
+        let known_groups = known_groups(&stored, &offsets);
+        let topics = Topics::open(&config, &stored, now).map_err(unreadable)?;
+        let groups = Groups::open(&config, &known_groups, now).map_err(unreadable)?;
+        offsets.tell_if_gone(&groups.names());
+        let programs = FilterPrograms::open(&config)
+            .map_err(|error| store::OpenError::Io { path: config.store_root.join("config").join("filters"), error })?;
         let broker = Broker {
-            topics: Topics::open(&config, now)?,
-            groups: Groups::open(&config, now)?,
+            topics,
+            groups,
             offsets,
             ends_unsaid: AtomicBool::new(!transactions.unsaid().is_empty()),
             transactions: Mutex::new(transactions),
@@ -136,10 +166,14 @@ impl Broker {
             producers: Mutex::default(),
             consumers: RwLock::default(),
             filters: Filters::default(),
+            programs,
             locks: Mutex::default(),
             delay: Delay::open(&config, &store)?,
             timer: Timer::open(&config, &store)
                 .map_err(|error| store::OpenError::Io { path: config.store_root.join("timerwheel"), error })?,
+            dedup: Dedup::new(&config),
+            send_backs: SendBacks::default(),
+            life: Life::new(&config),
             region: config.region_id.as_str().into(),
             held_pulls: AtomicUsize::new(0),
             turn: AtomicU32::new(now as u32),
@@ -147,9 +181,9 @@ impl Broker {
             store,
             config,
         };
-        for topic in broker.topics.all().0 {
-            broker.store.set_retention(&topic.topic_name, topics::retention(&topic));
-        }
+        let topics = broker.topics.all().0;
+        topics.iter().for_each(|topic| broker.apply(topic));
+        broker.dedup.read(&broker.store, &topics, broker.config.clock.now_millis());
         // What expired while it was down is not served for a moment.
         broker
             .store
@@ -171,6 +205,7 @@ impl Broker {
     /// Brings everything to disk and ends. Call it when the server has stopped and [`Broker::run`] has returned.
     pub fn close(&self) -> io::Result<()> {
         self.say_ends();
+        self.keep_events();
         let closed = self.store.close();
         if closed.is_ok() {
             self.note_transactions_now();
@@ -208,10 +243,15 @@ impl Broker {
 
     /// Creates or replaces a topic. Answers with the version in which it is so.
     pub(crate) fn put_topic(&self, config: TopicConfig, now: i64) -> Result<i64, topics::CreateError> {
-        let (name, retention) = (config.topic_name.clone(), topics::retention(&config));
-        let counter = self.topics.put(config, now)?;
-        self.store.set_retention(&name, retention);
+        let counter = self.topics.put(config.clone(), now)?;
+        self.apply(&config);
         Ok(counter)
+    }
+
+    /// A topic's attributes count from now on.
+    pub(crate) fn apply(&self, topic: &TopicConfig) {
+        self.store.set_retention(&topic.topic_name, topics::retention(topic));
+        self.dedup.set(topic);
     }
 
     /// Under which address we are known to this client; message ids are made of it.
@@ -236,13 +276,24 @@ impl Broker {
         (turn % count.max(1) as u32) as i32
     }
 
-    /// Waits until the table of topics in this version is on disk.
+    /// Waits until the table of topics in this version is on disk. Refuses if it cannot be saved.
     pub(crate) async fn topic_saved(&self, counter: i64) -> Result<(), Reject> {
+        let root = self.config.store_root.display();
         match tokio::time::timeout(SAVE_TIMEOUT, self.topics.saved(counter)).await {
-            Ok(()) => Ok(()),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                let free = self.store.space().map_or_else(|_| "?".to_owned(), |space| space.free.to_string());
+                Err(Reject::new(
+                    response::SERVICE_NOT_AVAILABLE,
+                    format!(
+                        "config/topics.json in {root} can't be saved ({error}; {free} bytes are free): make room there, or check \
+                         the disk and the directory's permissions. The topic is in force, and is saved when that works; a \
+                         broker that stops before forgets it"
+                    ),
+                ))
+            }
             Err(_) => Err(Reject::system_error(format!(
-                "config/topics.json in {} could not be saved within {SAVE_TIMEOUT:?}: check the disk; the broker's log says more",
-                self.config.store_root.display()
+                "config/topics.json in {root} could not be saved within {SAVE_TIMEOUT:?}: check the disk; the broker's log says more"
             ))),
         }
     }
@@ -285,6 +336,21 @@ pub fn store_config(config: &Config) -> StoreConfig {
         clock: config.clock.clone(),
         ..defaults
     }
+}
+
+/// The topics of which the store has messages.
+fn stored_topics(store: &Store) -> Vec<topics::Stored> {
+    let stored = |topic: String| topics::Stored { queues: store.queue_count(&topic) as i32, topic };
+    store.topics().into_iter().filter(|topic| !topic.starts_with(LIGHT_QUEUE_PREFIX)).map(stored).collect()
+}
+
+/// The groups that have offsets, or messages to be tried again, or dead ones.
+fn known_groups(stored: &[topics::Stored], offsets: &ConsumerOffsets) -> BTreeSet<String> {
+    let own = |topic: &topics::Stored| {
+        let name = topic.topic.strip_prefix(RETRY_PREFIX).or(topic.topic.strip_prefix(DLQ_PREFIX));
+        name.map(str::to_owned)
+    };
+    stored.iter().filter_map(own).chain(offsets.groups()).collect()
 }
 
 /// What another broker keeps in the directory and an operator should know; refuses what must not be passed over.

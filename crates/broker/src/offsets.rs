@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, HashMap};
 #[doc(alias = "ConsumerOffsetManager")]
 pub struct ConsumerOffsets {
     table: RwLock<Inner>,
+    /// There was no such file.
+    is_gone: bool,
     file: TableFile,
 }
 
@@ -40,8 +42,12 @@ impl ConsumerOffsets {
     /// Reads the table.
     pub fn open(config: &Config) -> Result<ConsumerOffsets, table::OpenError> {
         let file = TableFile::new(config, "consumerOffset.json");
-        let read: File = file.open()?.unwrap_or_default();
-        let mut inner = Inner { version: read.data_version, others: read.others, ..Inner::default() };
+        let found: Option<File> = file.open()?;
+        let is_gone = found.is_none();
+        let read = found.unwrap_or_default();
+        // Saved soon even if nobody commits, so that it tells something when it is gone.
+        let commits = u64::from(is_gone);
+        let mut inner = Inner { version: read.data_version, others: read.others, commits, ..Inner::default() };
         // Others derive it from the offsets.
         inner.others.remove("groupTopicMap");
         for (key, queues) in read.offset_table {
@@ -54,7 +60,12 @@ impl ConsumerOffsets {
                 }
             }
         }
-        Ok(ConsumerOffsets { table: RwLock::new(inner), file })
+        Ok(ConsumerOffsets { table: RwLock::new(inner), is_gone, file })
+    }
+
+    /// The groups of which it is known how far they have come.
+    pub fn groups(&self) -> Vec<String> {
+        self.table.read().groups.keys().cloned().collect()
     }
 
     /// The first message of the queue that `group` has not consumed, if that is known.
@@ -63,9 +74,9 @@ impl ConsumerOffsets {
         self.table.read().groups.get(group)?.get(topic)?.get(&queue_id).copied()
     }
 
-    /// All before `offset` is consumed. It may go back: that is how users reset it.
+    /// All before `offset` is consumed. It may go back: that is how users reset it. Answers with what held before.
     #[doc(alias = "commitOffset")]
-    pub fn commit(&self, group: &str, topic: &str, queue_id: i32, offset: i64) {
+    pub fn commit(&self, group: &str, topic: &str, queue_id: i32, offset: i64) -> Option<i64> {
         let mut table = self.table.write();
         table.commits += 1;
         if let Some(known) =
@@ -74,11 +85,35 @@ impl ConsumerOffsets {
             if offset < *known {
                 tracing::debug!(group, topic, queue_id, from = *known, to = offset, "offset goes back");
             }
-            *known = offset;
-            return;
+            return Some(std::mem::replace(known, offset));
         }
         let topics = table.groups.entry(group.to_owned()).or_default();
         topics.entry(topic.to_owned()).or_default().insert(queue_id, offset);
+        None
+    }
+
+    /// How far each group has come with a queue, in order of their names.
+    pub fn of_queue(&self, topic: &str, queue_id: i32) -> Vec<(String, i64)> {
+        let table = self.table.read();
+        let of_group = |(group, topics): (&String, &HashMap<String, BTreeMap<i32, i64>>)| {
+            Some((group.clone(), *topics.get(topic)?.get(&queue_id)?))
+        };
+        let mut all: Vec<(String, i64)> = table.groups.iter().filter_map(of_group).collect();
+        all.sort();
+        all
+    }
+
+    /// Says it if there is no table, though `groups` are said to have consumed. Nothing can be told of what was in it.
+    pub fn tell_if_gone(&self, groups: &[String]) {
+        if self.is_gone && !groups.is_empty() {
+            tracing::error!(
+                "{} is gone, though there are groups that consume: {}. They begin anew: at the oldest or the newest message, as \
+                 their clients are set; messages may be given to them again, or be passed over. If there is a copy of the \
+                 file, stop and put it there; or set their offsets before their consumers start",
+                self.file.path().display(),
+                groups.join(", ")
+            );
+        }
     }
 
     /// Forgets how far groups have come in a topic.

@@ -22,18 +22,30 @@ impl<P> Default for Producers<P> {
 }
 
 impl<P: Clone + Eq> Producers<P> {
-    /// A heartbeat of `client` for `group`.
-    pub fn heartbeat(&mut self, group: &str, client: &str, member: Member<P>) {
+    /// A heartbeat of `client` for `group`. True: it is new there, or comes over another connection.
+    pub fn heartbeat(&mut self, group: &str, client: &str, member: Member<P>) -> bool {
         if let Some(known) = self.groups.get_mut(group).and_then(|members| members.get_mut(client)) {
+            let moved = known.peer != member.peer;
             *known = member;
-            return;
+            return moved;
         }
         if self.count >= MEMBERS_MAX {
             tracing::warn!(group, client, "not taken as a member: there are {MEMBERS_MAX} already");
-            return;
+            return false;
         }
         self.count += 1;
         self.groups.entry(group.to_owned()).or_default().insert(client.to_owned(), member);
+        true
+    }
+
+    /// Who sends over this connection: groups and clients.
+    pub fn who(&self, is_it: impl Fn(&P) -> bool) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for (group, members) in &self.groups {
+            let senders = members.iter().filter(|(_, member)| is_it(&member.peer));
+            found.extend(senders.map(|(client, _)| (group.clone(), client.clone())));
+        }
+        found
     }
 
     /// `client` leaves `group`.

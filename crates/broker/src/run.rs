@@ -36,6 +36,7 @@ impl Broker {
         tasks.spawn(expire_clients(self.clone()));
         tasks.spawn(clean_store(self.clone()));
         tasks.spawn(look_at_clock(self.clone()));
+        tasks.spawn(keep_events(self.clone()));
         shutdown.await;
         tasks.shutdown().await;
     }
@@ -47,6 +48,7 @@ impl Broker {
         let gone = self.consumers.write().expire(now, timeout);
         self.lost(&gone);
         self.locks.lock().expire(now);
+        self.dedup.expire(now);
     }
 }
 
@@ -130,6 +132,17 @@ async fn look_at_clock(broker: Arc<Broker>) {
         // What it sees goes to disk.
         if let Err(error) = spawn_blocking(move || broker.store.look_at_clock()).await {
             tracing::error!(%error, "can't look at the clock");
+        }
+    }
+}
+
+/// What happened to messages, a moment after it did; nothing while nothing happens.
+async fn keep_events(broker: Arc<Broker>) {
+    loop {
+        broker.life.worth_keeping().await;
+        let keeping = broker.clone();
+        if let Err(error) = spawn_blocking(move || keeping.keep_events()).await {
+            tracing::error!(%error, "can't keep what happened to messages");
         }
     }
 }

@@ -39,6 +39,21 @@ impl TableFile {
         Ok(store::table::load(&self.disk, &self.path, json::read::<T>)?.map(|loaded| loaded.table))
     }
 
+    /// Reads it as [`TableFile::open`] does, for a table that can be made again: if it cannot be read, nor its last good
+    /// state, that is told, both are put aside, and it counts as gone.
+    pub(crate) fn open_or_gone<T: DeserializeOwned>(&self) -> io::Result<Option<T>> {
+        self.open().or_else(|error| {
+            tracing::error!("{error}: they are put aside as *.damaged, and the table is made again as far as may be");
+            store::table::put_aside(&self.disk, &self.path)?;
+            Ok(None)
+        })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Saves `table`, indented by tabs as Apache's brokers do.
     pub(crate) fn save<T: Serialize>(&self, table: &T) -> io::Result<()> {
         let mut text = Vec::new();

@@ -4,11 +4,12 @@
 //! answer before that awaits [`Topics::saved`] and [`Topics::registered`].
 
 use crate::config::Config;
-use crate::table::{self, Table, TableFile};
+use crate::table::{Table, TableFile};
 use parking_lot::RwLock;
 use protocol::topic::{
     self, BENCHMARK_TOPIC, DEFAULT_TOPIC, DataVersion, OFFSET_MOVED_TOPIC, PERM_INHERIT, PERM_READ, PERM_WRITE,
-    SCHEDULE_TOPIC, SELF_TEST_TOPIC, TIMER_TOPIC, TRANSACTION_HALF_TOPIC, TRANSACTION_OP_TOPIC, TopicConfig,
+    QUEUES_MAX, SCHEDULE_TOPIC, SELF_TEST_TOPIC, TIMER_TOPIC, TRANSACTION_HALF_TOPIC, TRANSACTION_OP_TOPIC,
+    TopicConfig,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -33,15 +34,33 @@ pub fn retention(config: &TopicConfig) -> Retention {
     }
 }
 
+/// The attribute that says for how many seconds a topic remembers the ids of its messages (`DEDUP_ID`).
+pub const DEDUP_WINDOW: &str = "dedup.window";
+
+/// For how long the topic remembers ids of messages. `None`: it does not.
+pub fn dedup_window(config: &TopicConfig) -> Option<Duration> {
+    let seconds = config.attributes.get(DEDUP_WINDOW)?.parse::<u32>().ok().filter(|seconds| *seconds > 0)?;
+    Some(Duration::from_secs(seconds.into()))
+}
+
 /// All topics, by name.
 #[doc(alias = "TopicConfigManager")]
 pub struct Topics {
     table: RwLock<Inner>,
     /// The version's counter, told to whoever watches for changes.
     changed: watch::Sender<i64>,
-    saved: watch::Sender<i64>,
+    saved: watch::Sender<Saved>,
     registered: watch::Sender<i64>,
     file: TableFile,
+}
+
+/// What is on disk.
+#[derive(Default)]
+struct Saved {
+    /// The counter of the version that is.
+    counter: i64,
+    /// The counter of the version that could not be saved at the last try, and why.
+    failed: Option<(i64, Arc<io::Error>)>,
 }
 
 struct Inner {
@@ -112,11 +131,23 @@ struct File {
     others: Map<String, Value>,
 }
 
+/// A topic of which the store has messages, and its queues as far as these tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its name.
+    pub topic: String,
+    /// One more than the highest number of a queue that has or had a message.
+    pub queues: i32,
+}
+
 impl Topics {
-    /// Reads the table, and adds the system's own topics.
-    pub fn open(config: &Config, now: i64) -> Result<Topics, table::OpenError> {
+    /// Reads the table, and adds the system's own topics, and those that are `stored` and not in it: it is gone, damaged, or
+    /// an older copy, for a topic's messages are deleted before its name is.
+    pub fn open(config: &Config, stored: &[Stored], now: i64) -> io::Result<Topics> {
         let file = TableFile::new(config, "topics.json");
-        let mut read: File = file.open()?.unwrap_or_default();
+        let found: Option<File> = file.open_or_gone()?;
+        let is_gone = found.is_none();
+        let mut read = found.unwrap_or_default();
         for (name, topic) in &mut read.topic_config_table {
             topic.topic_name.clone_from(name);
         }
@@ -126,6 +157,24 @@ impl Topics {
                 added = true;
                 system
             });
+        }
+        let mut made_again = Vec::new();
+        for Stored { topic: name, queues } in stored {
+            if !read.topic_config_table.contains_key(name) && topic::check_topic_name(name).is_ok() {
+                let topic = TopicConfig::new(name.as_str(), (*queues).clamp(1, QUEUES_MAX), PERM_READ | PERM_WRITE);
+                made_again.push(format!("{name} ({queues})"));
+                read.topic_config_table.insert(name.clone(), topic);
+                added = true;
+            }
+        }
+        if !made_again.is_empty() {
+            let (is, path) = (if is_gone { "is gone" } else { "lacks topics" }, file.path().display());
+            let topics = made_again.join(", ");
+            tracing::error!(
+                "{path} {is} of which the store has messages; made again, with the number of queues that these tell: {topics}. \
+                 Permissions, attributes (how long messages are kept) and queues that never had a message are forgotten: \
+                 set them again, or stop and put a newer copy of the file there"
+            );
         }
         let before = read.data_version.counter;
         if added {
@@ -139,7 +188,7 @@ impl Topics {
                 others: read.others,
             }),
             changed: watch::Sender::new(counter),
-            saved: watch::Sender::new(before),
+            saved: watch::Sender::new(Saved { counter: before, failed: None }),
             registered: watch::Sender::new(0),
             file,
         })
@@ -269,9 +318,14 @@ impl Topics {
         let _ = self.registered.subscribe().wait_for(|known| *known >= counter).await;
     }
 
-    /// Waits until this version is on disk.
-    pub async fn saved(&self, counter: i64) {
-        let _ = self.saved.subscribe().wait_for(|saved| *saved >= counter).await;
+    /// Waits until this version is on disk, or could not be saved. It is tried again, and is in force meanwhile.
+    pub async fn saved(&self, counter: i64) -> Result<(), Arc<io::Error>> {
+        let tried = |failed: &(i64, _)| failed.0 >= counter;
+        let mut saved = self.saved.subscribe();
+        let known = saved.wait_for(|it| it.counter >= counter || it.failed.as_ref().is_some_and(tried)).await;
+        // The sender lives as long as `self`.
+        let failed = known.ok().filter(|it| it.counter < counter).and_then(|it| it.failed.clone());
+        failed.map_or(Ok(()), |(_, error)| Err(error))
     }
 }
 
@@ -281,7 +335,7 @@ impl Table for Topics {
         let _one_at_a_time = self.file.saving.lock();
         let file = {
             let table = self.table.read();
-            if *self.saved.borrow() >= table.version.counter {
+            if self.saved.borrow().counter >= table.version.counter {
                 return Ok(());
             }
             File {
@@ -294,9 +348,18 @@ impl Table for Topics {
                 others: table.others.clone(),
             }
         };
-        self.file.save(&file)?;
-        self.saved.send_replace(file.data_version.counter);
-        Ok(())
+        let counter = file.data_version.counter;
+        match self.file.save(&file) {
+            Ok(()) => {
+                self.saved.send_replace(Saved { counter, failed: None });
+                Ok(())
+            }
+            Err(error) => {
+                let text = io::Error::new(error.kind(), error.to_string());
+                self.saved.send_modify(|saved| saved.failed = Some((counter, Arc::new(error))));
+                Err(text)
+            }
+        }
     }
 }
 
@@ -333,7 +396,7 @@ mod tests {
     use super::*;
 
     fn open(config: &Config) -> Topics {
-        Topics::open(config, 1).unwrap()
+        Topics::open(config, &[], 1).unwrap()
     }
 
     fn config(dir: &tempfile::TempDir) -> Config {
@@ -405,5 +468,40 @@ mod tests {
         assert_eq!(written["ofTheTable"][0], 2);
         let topic = &written["topicConfigTable"]["T"];
         assert_eq!((&topic["ofATopic"], &topic["attributes"]["message.type"]), (&1.into(), &"FIFO".into()));
+    }
+
+    #[test]
+    fn topics_whose_messages_are_stored_are_there_whatever_became_of_the_table() {
+        let stored = |topic: &str, queues| Stored { topic: topic.into(), queues };
+        let all = [stored("orders", 3), stored("%RETRY%g", 1), stored("no name", 1), stored(SCHEDULE_TOPIC, 40)];
+        for damage in ["gone", "both unreadable", "an older copy"] {
+            let dir = tempfile::tempdir().unwrap();
+            let config = config(&dir);
+            let file = dir.path().join("config/topics.json");
+            let topics = open(&config);
+            topics.ensure("kept", 5, 4, 5).unwrap();
+            topics.save().unwrap();
+            match damage {
+                "gone" => std::fs::remove_file(&file).unwrap(),
+                "both unreadable" => {
+                    std::fs::write(&file, "{").unwrap();
+                    std::fs::write(file.with_extension("json.bak"), "").unwrap();
+                }
+                _ => {}
+            }
+            let topics = Topics::open(&config, &all, 7).unwrap();
+            let orders = topics.queues("orders").unwrap();
+            assert_eq!(orders, Queues { read: 3, write: 3, perm: 6, multi_tags: false }, "{damage}");
+            assert_eq!(topics.queues("%RETRY%g").unwrap().read, 1, "{damage}");
+            assert_eq!(topics.queues(SCHEDULE_TOPIC).unwrap().read, 18, "the system's own are as ever");
+            assert_eq!(topics.get("no name"), None);
+            assert_eq!(topics.get("kept").is_some(), damage == "an older copy");
+            topics.save().unwrap();
+            assert!(file.exists(), "{damage}: saved at once");
+            let aside =
+                ["topics.json.damaged", "topics.json.bak.damaged"].map(|name| file.with_file_name(name).exists());
+            assert_eq!(aside, [damage == "both unreadable"; 2], "{damage}");
+            assert_eq!(open(&config).queues("orders"), Some(orders), "{damage}");
+        }
     }
 }

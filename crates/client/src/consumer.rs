@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::message::{Delivery, MessageQueue, ReceivedMessage};
 use crate::process_queue::ProcessQueue;
 use crate::routes::Route;
-use crate::{REQUEST_TIMEOUT, Shared, body, now_millis, offsets, rebalance};
+use crate::{REQUEST_TIMEOUT, Shared, now_millis, offsets, rebalance};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use protocol::code::{request, response};
@@ -597,7 +597,7 @@ fn wants(subscription: &SubscriptionData, tag: Option<&str>) -> bool {
 
 fn received(queue: &MessageQueue, reply: &Bytes, record: &Record<'_>) -> ReceivedMessage {
     let packed = reply.slice_ref(record.body);
-    let body = body::unpack(packed.clone(), record.sys_flag).unwrap_or_else(|error| {
+    let body = protocol::body::unpack(packed.clone(), record.sys_flag).unwrap_or_else(|error| {
         tracing::error!(%queue, offset = %record.queue_offset, %error, "the body can't be unpacked; it is left packed");
         packed
     });

@@ -21,7 +21,6 @@
 //! It lives in the tokio runtime of its caller, opens no file, reads no environment, and says what it does in
 //! `tracing` events only.
 
-mod body;
 pub mod consumer;
 mod error;
 pub mod message;
@@ -32,7 +31,6 @@ pub mod rebalance;
 pub mod routes;
 mod unique_key;
 
-pub use body::unpack;
 pub use consumer::{Consumer, ConsumerBuilder, MessageModel, StartFrom};
 pub use error::Error;
 pub use message::{Delivery, Message, MessageQueue, ReceivedMessage};

@@ -51,6 +51,15 @@ pub struct BenchArgs {
     /// answered (send) or has arrived (latency).
     #[arg(long, value_name = "MSGS_PER_SECOND")]
     rate: Option<f64>,
+    /// send, latency: a property of each message, `name=value`; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = crate::publish::property)]
+    property: Vec<(String, String)>,
+    /// send: as transactions, each a half message and then its commit; latencies are those of both requests.
+    #[arg(long)]
+    transaction: bool,
+    /// pull: only what this SQL92 expression says. What it drops is not counted.
+    #[arg(long, value_name = "EXPRESSION")]
+    sql: Option<String>,
     /// The broker's process id, on this machine: adds its CPU time and memory.
     #[arg(long)]
     pid: Option<u32>,
@@ -116,6 +125,12 @@ async fn measure(args: &BenchArgs, namesrv: &str) -> Result<Report, Failed> {
     }
     if args.rate.is_some() && args.workload == Workload::Pull {
         return Err(Failed::Arguments("--rate is for send and latency"));
+    }
+    if args.transaction && args.workload != Workload::Send {
+        return Err(Failed::Arguments("--transaction is for send"));
+    }
+    if args.sql.is_some() && args.workload != Workload::Pull {
+        return Err(Failed::Arguments("--sql is for pull"));
     }
     let client = Client::connect(namesrv).await?;
     match args.workload {

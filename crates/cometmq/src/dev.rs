@@ -19,7 +19,7 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
     let DevSettings { namesrv_port, broker: mut settings } = settings;
-    let server = data_threads()?;
+    let server = data_threads(settings.config.channel_max_idle)?;
     let config = NamesrvConfig::default();
     let listener = listen::on(config.bind_address, namesrv_port, "--namesrv-port")?;
     let namesrv = Namesrv::new(config);

@@ -34,7 +34,8 @@ pub struct PublishArgs {
     group: String,
 }
 
-fn property(text: &str) -> Result<(String, String), String> {
+/// A property as command lines have it, `name=value`.
+pub fn property(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))
 }

@@ -12,11 +12,11 @@ use crate::text::{self, Language};
 use ::namesrv::Namesrv;
 use broker::registration::{self, Chosen, Registration};
 use broker::{Broker, OpenError};
-use remoting::Server;
+use remoting::{Limits, Server};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Why a process does not start, or does not stop in peace.
@@ -75,10 +75,10 @@ impl From<::namesrv::config::ConfigError> for StartError {
     }
 }
 
-/// One data thread for each processor.
-pub fn data_threads() -> Result<Server, StartError> {
+/// One data thread for each processor; connections that are silent for `idle` are closed.
+pub fn data_threads(idle: Duration) -> Result<Server, StartError> {
     let threads = std::thread::available_parallelism().map_or(1, |processors| processors.get());
-    Server::start(threads).map_err(StartError::Threads)
+    Server::start_with(threads, Limits { idle, ..Limits::default() }).map_err(StartError::Threads)
 }
 
 /// `cometmq namesrv`.
@@ -92,7 +92,7 @@ pub async fn namesrv(
     if let Some((path, ignored)) = file.filter(|(_, ignored)| !ignored.is_empty()) {
         eprintln!("{}", text::ignored_in_namesrv_conf(&path, &ignored, environment.language));
     }
-    let server = data_threads()?;
+    let server = data_threads(config.channel_max_idle)?;
     let listener = listen::on(config.bind_address, config.listen_port, "--port")?;
     let namesrv = Namesrv::new(config);
     let address = server.listen(listener, namesrv.router()).map_err(StartError::Threads)?;
@@ -110,7 +110,7 @@ pub async fn broker(
     started: Instant,
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
-    let server = data_threads()?;
+    let server = data_threads(settings.config.channel_max_idle)?;
     let broker = RunningBroker::start(settings, environment.language, &server, Unset::Choose)?;
     Banner { ready_after: started.elapsed(), namesrv: None, broker: Some(broker.facts()) }.print(environment.language);
     broker.warn_unless_reachable(environment.language);

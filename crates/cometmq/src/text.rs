@@ -311,6 +311,7 @@ pub fn admin_error(error: &admin::Error, language: Language) -> String {
     match (error, language) {
         (admin::Error::Client(error), _) => client_error(error, language),
         (admin::Error::NoCluster { name, known }, Chinese) => format!("没有集群 {name}；现有集群：{known}"),
+        (admin::Error::File { path, error }, Chinese) => format!("无法读取 {}：{error}", path.display()),
         (other, _) => other.to_string(),
     }
 }

@@ -6,7 +6,8 @@ use protocol::code::response;
 use protocol::command::Command as Frame;
 use protocol::json;
 use protocol::request::Request;
-use protocol::request::offset::GetMaxOffset;
+use protocol::request::offset::{GetMaxOffset, UpdateConsumerOffset};
+use protocol::request::pull::PullMessage;
 use protocol::request::route::GetRoute;
 use protocol::request::send::SendMessage;
 use protocol::route::TopicRoute;
@@ -211,6 +212,67 @@ fn what_was_acknowledged_is_there_after_a_restart() {
 }
 
 #[test]
+fn tables_that_are_gone_are_named_and_what_the_store_shows_of_them_is_there_again() {
+    let home = TempDir::new().unwrap();
+    let arguments = ["dev", "--namesrv-port", "0", "--broker-port", "0", "--data", "data"];
+    let send = SendMessage {
+        producer_group: "p".into(),
+        topic: "orders".into(),
+        default_topic: "TBW102".into(),
+        default_topic_queue_nums: 4,
+        queue_id: 2,
+        ..SendMessage::default()
+    };
+    let start = || Process::start(command(home.path(), BINARY, &arguments).current_dir(home.path()));
+    let mut dev = start();
+    let broker = dev.banner("broker");
+    dev.line("is ready");
+    assert_eq!(ask(&broker, &send).code, response::SUCCESS);
+    let delayed = SendMessage { properties: Some("DELAY\u{1}18\u{2}".into()), ..send };
+    assert_eq!(ask(&broker, &delayed).code, response::SUCCESS);
+    let pull = PullMessage { consumer_group: "readers".into(), topic: "orders".into(), ..PullMessage::default() };
+    assert_ne!(ask(&broker, &pull).code, response::SUBSCRIPTION_GROUP_NOT_EXIST);
+    let commit = UpdateConsumerOffset {
+        consumer_group: "readers".into(),
+        topic: "orders".into(),
+        queue_id: Some(2),
+        commit_offset: 1,
+    };
+    assert_eq!(ask(&broker, &commit).code, response::SUCCESS);
+    dev.stop();
+
+    // Said of none that is there, and of no new store.
+    let mut dev = start();
+    dev.line("is ready");
+    assert!(!dev.seen.iter().any(|line| line.contains("is gone")), "{:?}", dev.seen);
+    dev.stop();
+    let config = home.path().join("data/config");
+    let remove = |table: &str| {
+        for suffix in ["", ".bak"] {
+            let _ = fs::remove_file(config.join(format!("{table}{suffix}")));
+        }
+    };
+    ["topics.json", "consumerOffset.json", "delayOffset.json"].iter().for_each(|table| remove(table));
+    let mut dev = start();
+    let line = dev.line("topics.json is gone");
+    assert!(line.contains("orders (3)"), "{line}");
+    let line = dev.line("consumerOffset.json is gone");
+    assert!(line.contains("readers"), "{line}");
+    dev.line("delayOffset.json is gone");
+    let broker = dev.banner("broker");
+    dev.line("is ready");
+    let end = GetMaxOffset { topic: "orders".into(), queue_id: 2 };
+    assert_eq!(ask(&broker, &end).ext.get("offset"), Some("1"));
+    assert_eq!(ask(&broker, &commit).code, response::SUCCESS);
+    dev.stop();
+    remove("subscriptionGroup.json");
+    let mut dev = start();
+    let line = dev.line("subscriptionGroup.json is gone");
+    assert!(line.contains("readers"), "{line}");
+    dev.stop();
+}
+
+#[test]
 fn a_port_in_use_is_named_with_the_flag_that_changes_it() {
     let home = TempDir::new().unwrap();
     let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
@@ -286,6 +348,26 @@ fn what_is_unknown_or_not_honoured_in_broker_conf_is_said_at_start_in_the_reader
     dev.line("未知的配置项 autoCreateTopicEnabel");
     dev.line("已就绪");
     dev.stop();
+}
+
+#[test]
+fn a_silent_connection_is_closed_after_the_time_that_its_conf_says() {
+    let home = TempDir::new().unwrap();
+    let conf = home.path().join("idle.conf");
+    fs::write(&conf, "serverChannelMaxIdleTimeSeconds=1\nlistenPort=0\n").unwrap();
+    let conf = conf.to_str().unwrap();
+    for arguments in [["namesrv", "-c", conf], ["broker", "-c", conf], ["dev", "-c", conf]] {
+        let ports = ["--namesrv-port", "0", "--broker-port", "0"];
+        let ports = if arguments[0] == "dev" { &ports[..] } else { &[] };
+        let mut process = Process::start(&mut command(home.path(), BINARY, &[&arguments[..], ports].concat()));
+        let address = process.banner(if arguments[0] == "namesrv" { "name server" } else { "broker" });
+        let mut silent = TcpStream::connect(&address).unwrap();
+        silent.set_read_timeout(Some(PATIENCE)).unwrap();
+        let began = Instant::now();
+        assert_eq!(silent.read(&mut [0; 16]).unwrap(), 0, "{}: closed", arguments[0]);
+        assert!(began.elapsed() > Duration::from_millis(500), "{}: not at once", arguments[0]);
+        process.stop();
+    }
 }
 
 #[test]

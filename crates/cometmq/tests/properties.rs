@@ -156,6 +156,7 @@ fn bodies() -> Vec<Vec<u8>> {
         frames().into_iter().map(|(_, body, _)| body).filter(|body| !body.is_empty()).collect();
     bodies.push(br#"{"brokerDatas":[{"brokerAddrs":{0:"10.0.0.1:10911"},"brokerName":"a","cluster":"C"}],"filterServerTable":{},"queueDatas":[{"brokerName":"a","perm":6,"readQueueNums":4,"topicSysFlag":0,"writeQueueNums":4}]}"#.to_vec());
     bodies.push(br#"{"-1":"a",7:"b\n"}"#.to_vec());
+    bodies.push(br#"{"a number of later versions":11111111111111111055555555}"#.to_vec());
     bodies.push(br#"{"mqOffsetTable":{{"brokerName":"a","queueId":0,"topic":"T"}:5}}"#.to_vec());
     bodies
 }
@@ -176,7 +177,11 @@ fn confs() -> Vec<Vec<u8>> {
     let whole = protocol::properties::write(whole.iter().map(|(key, value)| (key, value)));
     [
         &captured[..],
-        &[whole.into_bytes(), b"a b:=\\u4e2d \\\n  c\n#x\nfileReservedTime = 48\nflushDiskType=SYNC_FLUSH\n".to_vec()],
+        &[
+            b"a \\f.\\u2028".to_vec(),
+            whole.into_bytes(),
+            b"a b:=\\u4e2d \\\n  c\n#x\nfileReservedTime = 48\nflushDiskType=SYNC_FLUSH\n".to_vec(),
+        ],
     ]
     .concat()
 }
@@ -205,6 +210,28 @@ fn expressions() -> Vec<Vec<u8>> {
     .into()
 }
 
+/// The example, and programs that loop, grow, recurse and start by themselves.
+fn programs() -> Vec<Vec<u8>> {
+    let module = |rest: &str| {
+        wat::parse_str(format!(
+            r#"(module (memory (export "memory") 1) (table 1 funcref) (global (mut i32) (i32.const 0))
+                (func (export "alloc") (param i32) (result i32) (i32.const 1024)) {rest})"#
+        ))
+        .unwrap()
+    };
+    let filter = |body: &str| {
+        module(&format!(r#"(func (export "filter") (param i32 i32) (result i32) {body}) (elem (i32.const 0) 1)"#))
+    };
+    vec![
+        fs::read(root().join("examples/filter/filter.wasm")).unwrap(),
+        filter("(loop (br 0)) (i32.const 1)"),
+        filter("(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) (i32.const 0)"),
+        filter("(call_indirect (param i32 i32) (result i32) (i32.const 1) (i32.const 2) (i32.const 0))"),
+        filter("(memory.fill (i32.const 0) (i32.const 7) (i32.const 65536)) (i32.load8_u (local.get 0))"),
+        module("(func $go (global.set 0 (i32.const 1))) (start $go)"),
+    ]
+}
+
 /// The first byte: closed or killed. Then which file, what, where (2), how much, with what (3).
 fn damages() -> Vec<Vec<u8>> {
     let mut damages = vec![vec![0], vec![1]];
@@ -230,6 +257,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
         "conf" => confs(),
         "subscription" => subscriptions(),
         "sql92" => expressions(),
+        "program" => programs(),
         "recovery" => damages(),
         other => panic!("no seeds for {other}"),
     }
@@ -273,5 +301,6 @@ properties! {
     conf: 300,
     subscription: 2000,
     sql92: 3000,
+    program: 1000,
     recovery: 150,
 }

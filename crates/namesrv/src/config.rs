@@ -17,6 +17,9 @@ pub struct NamesrvConfig {
     pub listen_port: u16,
     /// How often silent brokers are looked for. Key: `scanNotActiveBrokerInterval`, milliseconds. Default: 5000.
     pub scan_interval: Duration,
+    /// A connection on which for so long no whole request arrives and nothing of a reply leaves is closed.
+    /// Key: `serverChannelMaxIdleTimeSeconds`, seconds. Default: 120.
+    pub channel_max_idle: Duration,
 }
 
 impl Default for NamesrvConfig {
@@ -25,6 +28,7 @@ impl Default for NamesrvConfig {
             bind_address: Ipv4Addr::UNSPECIFIED.into(),
             listen_port: PORT,
             scan_interval: Duration::from_secs(5),
+            channel_max_idle: Duration::from_secs(120),
         }
     }
 }
@@ -73,6 +77,13 @@ impl NamesrvConfig {
                     }
                     _ => (false, "1 to 3600000 milliseconds"),
                 },
+                "serverChannelMaxIdleTimeSeconds" => match value.parse() {
+                    Ok(seconds @ 1..=86_400) => {
+                        config.channel_max_idle = Duration::from_secs(seconds);
+                        (true, "")
+                    }
+                    _ => (false, "1 to 86400 seconds"),
+                },
                 _ => {
                     ignored.push(format!("{key}={value}"));
                     (true, "")
@@ -91,6 +102,7 @@ impl NamesrvConfig {
             ("bindAddress", self.bind_address.to_string()),
             ("listenPort", self.listen_port.to_string()),
             ("scanNotActiveBrokerInterval", self.scan_interval.as_millis().to_string()),
+            ("serverChannelMaxIdleTimeSeconds", self.channel_max_idle.as_secs().to_string()),
         ]
     }
 }
@@ -109,6 +121,9 @@ mod tests {
         assert_eq!(read("# nothing").unwrap(), (NamesrvConfig::default(), vec![]));
         let (config, ignored) = read("listenPort=9900\nrocketmqHome=/opt/rocketmq\n").unwrap();
         assert_eq!((config.listen_port, ignored), (9900, vec!["rocketmqHome=/opt/rocketmq".to_owned()]));
+        let (config, _) = read("serverChannelMaxIdleTimeSeconds=30").unwrap();
+        assert_eq!(config.channel_max_idle, Duration::from_secs(30));
+        assert!(read("serverChannelMaxIdleTimeSeconds=0").is_err());
         let error = read("\nlistenPort=x").unwrap_err().to_string();
         assert!(error.ends_with(":2: listenPort=x can't be: 0 to 65535"), "{error}");
         assert_eq!(read(&properties::write(config.values())).unwrap().0, config);

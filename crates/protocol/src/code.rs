@@ -157,6 +157,9 @@ pub mod request {
         SWITCH_TIMER_ENGINE = 5001,
         DELETE_TOPIC_IN_BROKER_LIST = 5002,
         DELETE_SUBSCRIPTION_GROUP_LIST = 5003,
+        PUT_FILTER_PROGRAM = 90_020,
+        REMOVE_FILTER_PROGRAM = 90_021,
+        LIST_FILTER_PROGRAMS = 90_022,
         POP_MESSAGE = 200050,
         ACK_MESSAGE = 200051,
         PEEK_MESSAGE = 200052,
@@ -181,6 +184,8 @@ pub mod request {
         LIST_TIMERS = 90_010,
         CANCEL_TIMER = 90_011,
         FIRE_TIMER = 90_012,
+        MESSAGE_LIFE = 90_030,
+        GET_DUPLICATES = 90_050,
     }
 }
 

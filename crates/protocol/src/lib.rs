@@ -2,10 +2,13 @@
 //!
 //! Nothing here opens a socket, reads a file or asks a clock.
 
+pub mod body;
 pub mod code;
 pub mod command;
+pub mod duplicates;
 pub mod heartbeat;
 pub mod json;
+pub mod life;
 pub mod message;
 pub mod nearest;
 pub mod properties;
@@ -15,3 +18,4 @@ pub mod route;
 pub mod sql92;
 pub mod subscription;
 pub mod topic;
+pub mod trace;

@@ -134,6 +134,8 @@ impl SysFlag {
 #[allow(missing_docs)] // each constant is its own value
 pub mod property {
     pub const KEYS: &str = "KEYS";
+    /// CometMQ's own: messages of a topic with the same one, within its `dedup.window`, are the same message.
+    pub const DEDUP_ID: &str = "DEDUP_ID";
     pub const TAGS: &str = "TAGS";
     pub const WAIT: &str = "WAIT";
     pub const DELAY: &str = "DELAY";

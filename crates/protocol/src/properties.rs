@@ -10,6 +10,9 @@
 //! Two things differ from Java: text is UTF-8, and blanks behind a value don't count (Java keeps them, to everybody's
 //! surprise).
 
+/// What is a blank to Java, and the `\r` of a line's end; other characters that Unicode calls white are text.
+const BLANKS: [char; 4] = [' ', '\t', '\u{c}', '\r'];
+
 /// One `key=value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Property {
@@ -26,7 +29,7 @@ pub fn read(text: &str) -> Vec<Property> {
     let mut properties = Vec::new();
     let mut lines = text.trim_start_matches('\u{feff}').lines().enumerate();
     while let Some((number, line)) = lines.next() {
-        let line = line.trim_start();
+        let line = line.trim_start_matches(BLANKS);
         if line.is_empty() || line.starts_with(['#', '!']) {
             continue;
         }
@@ -34,7 +37,7 @@ pub fn read(text: &str) -> Vec<Property> {
         while goes_on(&whole) {
             whole.pop();
             match lines.next() {
-                Some((_, next)) => whole.push_str(next.trim_start()),
+                Some((_, next)) => whole.push_str(next.trim_start_matches(BLANKS)),
                 None => break,
             }
         }
@@ -73,16 +76,16 @@ fn part(line: &str) -> (&str, &str) {
             escaped = true;
             false
         }
-        _ => c == '=' || c == ':' || c.is_whitespace(),
+        _ => c == '=' || c == ':' || BLANKS.contains(&c),
     });
     let (key, rest) = line.split_at(end.unwrap_or(line.len()));
-    let rest = rest.trim_start();
-    (key, rest.strip_prefix(['=', ':']).unwrap_or(rest).trim_start())
+    let rest = rest.trim_start_matches(BLANKS);
+    (key, rest.strip_prefix(['=', ':']).unwrap_or(rest).trim_start_matches(BLANKS))
 }
 
 /// Without the blanks at its end; an escaped one stays.
 fn trim_end(value: &str) -> &str {
-    let trimmed = value.trim_end();
+    let trimmed = value.trim_end_matches(BLANKS);
     match value[trimmed.len()..].chars().next() {
         Some(blank) if goes_on(trimmed) => &value[..trimmed.len() + blank.len_utf8()],
         _ => trimmed,
@@ -135,6 +138,7 @@ fn escape(text: &str, is_key: bool, out: &mut String) {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
+            '\u{c}' => out.push_str("\\f"),
             '=' | ':' | ' ' if is_key => out.extend(['\\', c]),
             '#' | '!' if is_key && i == 0 => out.extend(['\\', c]),
             ' ' if i == 0 => out.push_str("\\ "),
@@ -160,6 +164,15 @@ mod tests {
             "a=1\nb:2\nc 3\nd = 4 \ne\t:\t5\nf\ng==7\n",
             &[(1, "a", "1"), (2, "b", "2"), (3, "c", "3"), (4, "d", "4"), (5, "e", "5"), (6, "f", ""), (7, "g", "=7")],
         );
+    }
+
+    #[test]
+    fn what_is_written_reads_back_also_where_it_is_white() {
+        let all = ["\u{c}form feed", "\ttab", " blank", "\u{a0}no break", "\u{2028}line", "\rreturn", "\u{b}tab"];
+        for text in all {
+            let back = read(&write([(text, text)]));
+            assert_eq!((back.len(), &*back[0].key, &*back[0].value), (1, text, text));
+        }
     }
 
     #[test]

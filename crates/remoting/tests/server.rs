@@ -25,6 +25,8 @@ struct State {
     failing: AtomicBool,
     peers: Mutex<Vec<Peer>>,
     gone: Notify,
+    /// At which bytes files that were to be sent could not be read.
+    unreadable: Mutex<Vec<u64>>,
 }
 
 async fn max(_: Arc<State>, call: Call<GetMaxOffset>) -> Result<Answer<OffsetReply>, Reject> {
@@ -45,7 +47,8 @@ async fn min(state: Arc<State>, _: Call<GetMinOffset>) -> Result<Answer<OffsetRe
 async fn members(state: Arc<State>, call: Call<GetConsumerList>) -> Result<Answer<Empty>, Reject> {
     state.peers.lock().unwrap().push(call.peer);
     let mut file = tempfile::tempfile().unwrap();
-    file.write_all(&vec![b'f'; 300_000]).unwrap();
+    let there = if call.request.consumer_group == "cut" { 150_000 } else { 300_000 };
+    file.write_all(&vec![b'f'; there]).unwrap();
     Ok(Answer::new(Empty {}).with_body(Body::Parts(vec![
         Part::Bytes(Bytes::from_static(b"small")),
         Part::File { file: Arc::new(file), offset: 100_000, length: 200_000 },
@@ -67,6 +70,7 @@ fn serve() -> (Server, SocketAddr, Arc<State>) {
                 false => Ok(()),
             }
         })
+        .on_unreadable(|state, _, at, _| state.unreadable.lock().unwrap().push(at))
         .on_close(|state, peer| {
             assert!(peer.is_closed());
             state.gone.notify_one();
@@ -225,6 +229,15 @@ fn bodies_of_bytes_and_files_arrive_whole() {
         assert!(answer.body.starts_with(b"smallfff"));
         assert_eq!(&answer.body[200_004..200_007], b"fbb");
     }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_to_its_end_is_told_of_and_closes_the_connection() {
+    let (_server, address, state) = serve();
+    let mut raw = Raw::connect(address);
+    raw.send(GetConsumerList { consumer_group: "cut".into() }.write(), 1);
+    assert!(raw.receive().is_none(), "a reply of which a part has left cannot be taken back");
+    assert_eq!(*state.unreadable.lock().unwrap(), [150_000]);
 }
 
 #[test]

@@ -120,8 +120,6 @@ pub(crate) struct CommitLog {
     published: AtomicI64,
     /// Where the log ended when it was opened.
     pub opened_at: i64,
-    /// Records from here on were encoded by this process, and nothing was heard since that speaks against them.
-    good_from: AtomicI64,
     pub failures: Failures,
 }
 
@@ -146,7 +144,6 @@ impl CommitLog {
             flushed: AtomicI64::new(end),
             published: AtomicI64::new(end),
             opened_at: end,
-            good_from: AtomicI64::new(end),
             failures: Failures::default(),
         }
     }
@@ -196,16 +193,6 @@ impl CommitLog {
     /// Where the first file begins.
     pub(crate) fn min(&self) -> i64 {
         self.segments.first().map_or(self.opened_at, |first| first.base)
-    }
-
-    /// Is the record at `at` what this process wrote, so that it need not be compared with its checksums?
-    pub(crate) fn is_known_good(&self, at: i64) -> bool {
-        at >= self.good_from.load(Ordering::Relaxed) && self.failures.flush().is_none()
-    }
-
-    /// What is written so far may be damaged, and is checked from now on whenever it is read.
-    pub(crate) fn doubt_written(&self) {
-        self.good_from.fetch_max(self.written(), Ordering::Relaxed);
     }
 
     /// Writes one chunk into its file, which is created if the chunk begins it.

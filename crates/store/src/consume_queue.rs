@@ -94,8 +94,6 @@ pub struct Queue {
     topic_hash: JavaHash,
     /// Queue offset of the next message. Touched only under the log's `appender`.
     next: AtomicI64,
-    /// Messages in front of it were there when the store was opened.
-    new_from: AtomicI64,
     entries_per_file: i64,
     files: Segments,
     /// Takes no more messages. Touched only under the log's `appender`.
@@ -144,7 +142,6 @@ impl Queue {
             queue_id,
             topic_hash: JavaHash::new().update(topic).update("#"),
             next: AtomicI64::new(0),
-            new_from: AtomicI64::new(0),
             entries_per_file,
             files,
             refuses: AtomicBool::new(false),
@@ -342,12 +339,6 @@ impl Queue {
     pub(crate) fn continue_behind_last(&self) {
         let max = self.state.lock().max;
         self.next.store(max, Ordering::Relaxed);
-        self.new_from.store(max, Ordering::Relaxed);
-    }
-
-    /// Was the message put by this process?
-    pub(crate) fn is_new(&self, offset: i64) -> bool {
-        offset >= self.new_from.load(Ordering::Relaxed)
     }
 
     /// Brings the entries of the tail into files. Says how many, and adds the files to `touched`.

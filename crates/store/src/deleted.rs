@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::StoreConfig;
 use crate::disk::Disk;
+use crate::inventory::Inventory;
 use crate::{Store, table};
 
 /// The table, and its file.
@@ -35,16 +36,34 @@ struct File {
 }
 
 impl Deletions {
-    /// Reads the table. One that cannot be read is told of and taken for empty: the checkpoint was raised behind each
-    /// deletion, so what was deleted comes back only where queues are lost as well.
-    pub(crate) fn open(config: &StoreConfig) -> Deletions {
+    /// Reads the table. One that is gone or cannot be read is told of, and taken as the last clean stop left it. Topics that
+    /// were deleted since come back only where queues are lost as well: the checkpoint was raised behind each deletion.
+    pub(crate) fn open(config: &StoreConfig, inventory: Option<&Inventory>) -> Deletions {
         let path = config.root.join("config").join("deletedTopics.json");
         let read = table::load(&config.disk, &path, |bytes: &[u8]| serde_json::from_slice::<File>(bytes));
-        let file = read.unwrap_or_else(|error| {
-            tracing::error!("{error}; going on without: if consume queues are made anew, deleted topics come back");
-            None
-        });
-        let begins = file.map(|loaded| loaded.table.deleted_topics).unwrap_or_default().into_iter().collect();
+        let last_stop = || inventory.map(|inventory| inventory.deleted.clone()).unwrap_or_default();
+        let deleted = match read {
+            Ok(Some(loaded)) => loaded.table.deleted_topics,
+            Ok(None) => {
+                let deleted = last_stop();
+                if !deleted.is_empty() {
+                    tracing::error!(
+                        "{} is gone; going on with the {} topics that the last clean stop knew to be deleted",
+                        path.display(),
+                        deleted.len()
+                    );
+                }
+                deleted
+            }
+            Err(error) => {
+                tracing::error!(
+                    "{error}; going on with what the last clean stop knew: topics that were deleted since come back if \
+                     their consume queues are made again"
+                );
+                last_stop()
+            }
+        };
+        let begins = deleted.into_iter().collect();
         Deletions { disk: config.disk.clone(), path, begins: RwLock::new(begins), saving: Mutex::new(()) }
     }
 

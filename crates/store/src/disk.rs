@@ -125,6 +125,11 @@ impl Disk {
         })
     }
 
+    /// Opens a file to read.
+    pub(crate) fn open(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
+    }
+
     pub(crate) fn resize(&self, file: &File, path: &Path, size: u64) -> io::Result<()> {
         self.act(Action::Resize { path, size }, || file.set_len(size))
     }

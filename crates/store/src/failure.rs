@@ -16,8 +16,8 @@
 //! who was told so, may have sent it again: then it is there twice, as after a time-out.
 //!
 //! **A flush that fails** is not tried again: the kernel may have dropped the pages and called them clean. What the disk
-//! holds behind `flushed` is unknown until it is read after a restart, so nothing more is acknowledged, and what this
-//! process wrote is compared with its checksums from then on, when it is read.
+//! holds behind `flushed` is unknown until it is read after a restart, so nothing more is acknowledged. What the kernel
+//! dropped does not pass the check when it is read.
 //!
 //! **Queues and index** are made from the log, and can be made again. If they cannot be brought to disk, the checkpoint
 //! stays where it is until the next start, whose recovery makes them again from there.

@@ -2,12 +2,12 @@
 //!
 //! 1. take entries from the queue, by tags code, up to the limits; where properties decide, look at the records of so many
 //!    entries as one turn may cost, and keep those that are wanted
-//! 2. join records that follow one another in the log to runs
-//! 3. hand out a run as a piece of its file, to be sent without a copy, or as checked bytes
+//! 2. read what stands close together in the log at once, and compare every record with its checksum and its entry
+//! 3. hand out what is sound: as bytes, or, if it is much, as a piece of its file, to be sent without taking memory
 //!
-//! What this process wrote is known good and goes out as it is. Older records are compared with their checksums whenever
-//! they are read. A damaged record is never served, and never passed over in silence: reading stops before it, and a
-//! read that begins with it says what, where and why.
+//! Every record is checked whenever it is read, whoever wrote it and however long ago: the disk, the kernel's cache or
+//! somebody with an editor may have changed it since. A damaged record is never served, and never passed over in silence:
+//! reading stops before it, and a read that begins with it says what, where and why.
 
 use std::fmt;
 use std::fs::File;
@@ -15,7 +15,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use protocol::message::{CommitLogOffset, JavaHash, Properties, QueueOffset};
 use protocol::record::{Record, RecordError};
 
@@ -35,8 +35,11 @@ const LOOKED_AT_BYTES: usize = 256 << 10;
 const LOOK_STEP_BYTES: usize = 64 << 10;
 /// Entries taken from a queue at a time.
 const SCAN_STEP: usize = 256;
-/// With more pieces than this, they are read into one.
-const PIECES_MAX: usize = 4;
+/// Bytes of records read at a time to hand them out, unless one alone is larger.
+const READ_STEP_BYTES: usize = 256 << 10;
+/// What was read is handed out as bytes up to here. A longer piece is sent from its file, so that a reader that takes it
+/// slowly does not keep it in memory.
+const IN_MEMORY_MAX: usize = 48 << 10;
 /// Reading over gaps is worth it while the span is at most this many times what is wanted.
 const SPAN_FACTOR: u64 = 4;
 /// A record whose queue entry is damaged is looked for in so many bytes of the log.
@@ -187,7 +190,7 @@ impl Store {
         self.inner.get_message(&queue, from.0, max_count, max_bytes, Filter::Codes(filter))
     }
 
-    /// As [`Store::get_message`], but `filter` is asked with the record of each message.
+    /// As [`Store::get_message`], but what `matching` says of the record of each message decides, too.
     ///
     /// At most 800 messages or 256 KiB of records are looked at in one call, so that a rare match does not keep the caller:
     /// with [`GetStatus::NoMatchedMessage`], the next call goes on from [`Got::next`].
@@ -198,12 +201,12 @@ impl Store {
         from: QueueOffset,
         max_count: usize,
         max_bytes: usize,
-        filter: &dyn Fn(&Record) -> bool,
+        matching: Matching<'_>,
     ) -> Got {
         let Some(queue) = self.inner.queues.get(topic, queue_id) else {
             return nothing(GetStatus::NoMatchedLogicQueue, 0, (0, 0));
         };
-        self.inner.get_message(&queue, from.0, max_count, max_bytes, Filter::Records(filter))
+        self.inner.get_message(&queue, from.0, max_count, max_bytes, Filter::Records(matching))
     }
 
     /// The record at `at`, checked. `None` if the log begins behind it or ends before it, or if its topic was deleted since
@@ -215,11 +218,9 @@ impl Store {
 }
 
 impl Store {
-    /// Tells that a [`Part::File`] could not be read while it was sent. What this process has written is not trusted any
-    /// more, so the next read of the place is refused by name, and everything else is served that is sound.
+    /// Tells that a [`Part::File`] could not be read while it was sent, though it had been when it was checked.
     pub fn could_not_send(&self, file: &Arc<File>, at: u64, error: &io::Error) {
         let log = &self.inner.log;
-        log.doubt_written();
         let segment = log.segments.all().into_iter().find(|segment| segment.is_open_as(file));
         let path = segment.map_or_else(|| log.segments.dir().join("(deleted)"), |segment| segment.path.clone());
         tracing::error!(
@@ -242,13 +243,48 @@ fn nothing(status: GetStatus, next: i64, (min, max): (i64, i64)) -> Got {
     }
 }
 
+/// What a filter says of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is wanted.
+    Wanted,
+    /// It is passed over.
+    Unwanted,
+    /// It is not looked at any more, nor is what is behind it: the next call begins here. The first record of a call must
+    /// not be met with this, or no call gets on.
+    Enough,
+}
+
+impl From<bool> for Verdict {
+    fn from(wanted: bool) -> Verdict {
+        if wanted { Verdict::Wanted } else { Verdict::Unwanted }
+    }
+}
+
+/// Which messages are wanted where records decide: those whose tags code and whose record pass.
+#[derive(Clone, Copy)]
+pub struct Matching<'a> {
+    /// Asked first, with the tags code (0: no tags).
+    pub codes: &'a dyn Fn(i64) -> bool,
+    /// Asked with the record.
+    pub records: &'a dyn Fn(&Record) -> Verdict,
+}
+
 /// Which messages are wanted.
 #[derive(Clone, Copy)]
 pub(crate) enum Filter<'a> {
     /// By their tags codes, which stand in the queue.
     Codes(&'a dyn Fn(i64) -> bool),
-    /// By what stands in the log.
-    Records(&'a dyn Fn(&Record) -> bool),
+    /// By what stands in the log as well.
+    Records(Matching<'a>),
+}
+
+impl Filter<'_> {
+    fn passes_code(&self, code: i64) -> bool {
+        match self {
+            Filter::Codes(passes) | Filter::Records(Matching { codes: passes, .. }) => passes(code),
+        }
+    }
 }
 
 /// A message that is wanted.
@@ -317,9 +353,7 @@ impl Inner {
                     stopped = Some(self.damage(queue, next, entry.at, reason));
                     break 'scan;
                 }
-                if let Filter::Codes(passes) = filter
-                    && !(is_extended(entry.tags_code) || passes(entry.tags_code))
-                {
+                if !is_extended(entry.tags_code) && !filter.passes_code(entry.tags_code) {
                     next += 1;
                     continue;
                 }
@@ -341,8 +375,8 @@ impl Inner {
                 }
             }
         }
-        if let Filter::Records(passes) = filter {
-            (wanted, next) = self.select(queue, &wanted, next, max_count, max_bytes, passes);
+        if let Filter::Records(matching) = filter {
+            (wanted, next) = self.select(queue, &wanted, next, max_count, max_bytes, matching.records);
         }
 
         let (parts, count, bytes, damage) = self.fetch(queue, &wanted);
@@ -376,14 +410,14 @@ impl Inner {
         next: i64,
         max_count: usize,
         max_bytes: usize,
-        passes: &dyn Fn(&Record) -> bool,
+        judge: &dyn Fn(&Record) -> Verdict,
     ) -> (Vec<Wanted>, i64) {
         let mut kept: Vec<Wanted> = Vec::new();
         let mut bytes = 0;
         let mut span = Vec::new();
         let mut rest = looked_at;
         while let Some(first) = rest.first() {
-            let (together, after) = rest.split_at(self.close_together(rest));
+            let (together, after) = rest.split_at(self.close_together(rest, LOOK_STEP_BYTES));
             rest = after;
             let begin = first.entry.at;
             let end = together.last().map_or(begin, |last| last.entry.at + i64::from(last.entry.size));
@@ -397,11 +431,11 @@ impl Inner {
                 let (at, size) = (wanted.entry.at, wanted.entry.size as usize);
                 let record =
                     if read { span.get((at - begin) as usize..).and_then(|bytes| bytes.get(..size)) } else { None };
-                let sound = record.filter(|bytes| {
-                    self.is_known_good(queue, wanted) || check(bytes, at, Some((queue, wanted))).is_ok()
-                });
-                if sound.and_then(|bytes| Record::parse(bytes).ok()).is_some_and(|record| !passes(&record)) {
-                    continue;
+                let sound = record.filter(|bytes| check(bytes, at, Some((queue, wanted))).is_ok());
+                match sound.and_then(|bytes| Record::parse(bytes).ok()).map(|record| judge(&record)) {
+                    Some(Verdict::Wanted) | None => {}
+                    Some(Verdict::Unwanted) => continue,
+                    Some(Verdict::Enough) => return (kept, wanted.offset),
                 }
                 if kept.len() >= max_count.max(1) || !kept.is_empty() && bytes + size > max_bytes {
                     return (kept, wanted.offset);
@@ -414,7 +448,7 @@ impl Inner {
     }
 
     /// How many of these are read at once: at least one, in one file, with not too much between them.
-    fn close_together(&self, wanted: &[Wanted]) -> usize {
+    fn close_together(&self, wanted: &[Wanted], bytes_max: usize) -> usize {
         let Some((first, others)) = wanted.split_first() else { return 0 };
         let Some((segment, _)) = self.place(CommitLogOffset(first.entry.at)) else { return 1 };
         let mut useful = i64::from(first.entry.size);
@@ -425,86 +459,57 @@ impl Inner {
             useful += i64::from(wanted.entry.size);
             let close = begin >= end
                 && after <= segment.end()
-                && after - first.entry.at <= (LOOK_STEP_BYTES as i64).min(SPAN_FACTOR as i64 * useful);
+                && after - first.entry.at <= (bytes_max as i64).min(SPAN_FACTOR as i64 * useful);
             end = after;
             close
         });
         1 + more.count()
     }
 
-    /// Need the record not be compared with its checksums? An entry that was there when the store was opened proves
-    /// nothing, wherever it points to.
-    fn is_known_good(&self, queue: &Queue, wanted: &Wanted) -> bool {
-        queue.is_new(wanted.offset) && self.log.is_known_good(wanted.entry.at)
-    }
-
-    /// Records of `wanted` up to the first that is damaged.
+    /// Records of `wanted` up to the first that is damaged: in parts, how many, how many bytes, and the damage.
     fn fetch(&self, queue: &Queue, wanted: &[Wanted]) -> (Vec<Part>, usize, usize, Option<Damage>) {
-        let mut runs: Vec<Run> = Vec::new();
-        let mut damage = None;
-        let (mut count, mut bytes) = (0, 0);
-        let mut rest = wanted;
-        while let Some(first) = rest.first() {
-            // Records that follow one another in one file, all old or all new.
-            let Some((segment, position)) = self.place(CommitLogOffset(first.entry.at)) else {
-                damage = Some(self.damage(queue, first.offset, first.entry.at, "its file is gone".to_owned()));
-                break;
+        let mut fetched = Fetched::default();
+        let mut bytes = Vec::new();
+        let (mut count, mut rest, mut one_by_one) = (0, wanted, false);
+        let damage = loop {
+            let Some(first) = rest.first() else { break None };
+            let damage = |wanted: &Wanted, reason| Some(self.damage(queue, wanted.offset, wanted.entry.at, reason));
+            let (begin, size) = (first.entry.at, first.entry.size);
+            let Some((segment, position)) = self.place(CommitLogOffset(begin)) else {
+                break damage(first, "its file is gone".to_owned());
             };
-            let old = !self.is_known_good(queue, first);
-            let mut len = 0;
-            let mut end = first.entry.at;
-            let same_run = rest.iter().take_while(|wanted| {
-                let goes_on = wanted.entry.at == end
-                    && end + i64::from(wanted.entry.size) <= segment.end()
-                    && self.is_known_good(queue, wanted) != old;
-                if goes_on {
-                    end += i64::from(wanted.entry.size);
-                    len += wanted.entry.size as usize;
+            if begin + i64::from(size) > segment.end() {
+                break damage(first, format!("its queue entry says {size} bytes, its file ends before"));
+            }
+            let together = if one_by_one { 1 } else { self.close_together(rest, READ_STEP_BYTES) };
+            let (together, after) = rest.split_at(together);
+            let end = together.last().map_or(begin, |last| last.entry.at + i64::from(last.entry.size));
+            bytes.resize((end - begin) as usize, 0);
+            match segment.read(&mut bytes, position) {
+                Ok(()) => {}
+                // Which of them cannot be read shows when each is read for itself.
+                Err(_) if together.len() > 1 => {
+                    one_by_one = true;
+                    continue;
                 }
-                goes_on
+                Err(error) => break damage(first, format!("cannot read it: {error}")),
+            }
+            let unsound = together.iter().enumerate().find_map(|(n, wanted)| {
+                let record = &bytes[(wanted.entry.at - begin) as usize..][..wanted.entry.size as usize];
+                Some((n, wanted, check(record, wanted.entry.at, Some((queue, wanted))).err()?))
             });
-            let in_run = same_run.count();
-            if in_run == 0 {
-                let reason = format!("its queue entry says {} bytes, its file ends before", first.entry.size);
-                damage = Some(self.damage(queue, first.offset, first.entry.at, reason));
-                break;
+            let sound = unsound.as_ref().map_or(together, |(n, ..)| &together[..*n]);
+            count += sound.len();
+            if let Err(error) = fetched.take(&mut bytes, sound, &segment, position) {
+                break damage(first, format!("cannot read it: {error}"));
             }
-            let (run, after) = rest.split_at(in_run);
+            if let Some((_, wanted, reason)) = unsound {
+                break damage(wanted, reason);
+            }
             rest = after;
-            if old {
-                let (checked, sound, found) = self.read_checked(queue, run, &segment, position, len);
-                count += sound;
-                bytes += checked.len();
-                if !checked.is_empty() {
-                    runs.push(Run::Bytes(checked));
-                }
-                if found.is_some() {
-                    damage = found;
-                    break;
-                }
-            } else {
-                count += in_run;
-                bytes += len;
-                runs.push(Run::File { segment, position, len });
-            }
-        }
-        match join(&runs, bytes) {
-            Ok(parts) => (parts, count, bytes, damage),
-            // One of them cannot be read. Which one shows when each is looked at.
-            Err(error) if wanted.last().is_some_and(|last| self.is_known_good(queue, last)) => {
-                tracing::warn!(
-                    "{queue:?} could not be read from the commit log: {error}; what was written is checked from now on"
-                );
-                self.log.doubt_written();
-                self.fetch(queue, wanted)
-            }
-            Err(error) => {
-                let damage = wanted
-                    .first()
-                    .map(|first| self.damage(queue, first.offset, first.entry.at, format!("cannot read it: {error}")));
-                (Vec::new(), 0, 0, damage)
-            }
-        }
+        };
+        let (parts, len) = fetched.into_parts();
+        (parts, count, len, damage)
     }
 
     /// Looks for the record of a message between those of its neighbours, once. Says whether the queue has a new entry.
@@ -571,59 +576,6 @@ impl Inner {
     fn index_has(&self, hash: Option<u32>, at: i64, stored: i64) -> io::Result<bool> {
         let (Some(index), Some(hash)) = (&self.index, hash) else { return Ok(false) };
         Ok(index.lock().find(hash, usize::MAX, stored, stored + 1000)?.at.contains(&at))
-    }
-
-    /// Reads a run of old records and checks each. Returns the bytes before the first damaged one.
-    fn read_checked(
-        &self,
-        queue: &Queue,
-        run: &[Wanted],
-        segment: &Arc<Segment>,
-        position: u64,
-        len: usize,
-    ) -> (Bytes, usize, Option<Damage>) {
-        let mut bytes = vec![0; len];
-        if let Err(error) = segment.read(&mut bytes, position) {
-            if run.len() > 1 {
-                return self.read_one_by_one(queue, run, segment, position);
-            }
-            let damage = run
-                .first()
-                .map(|first| self.damage(queue, first.offset, first.entry.at, format!("cannot read it: {error}")));
-            return (Bytes::new(), 0, damage);
-        }
-        let mut sound_len = 0;
-        for (sound, wanted) in run.iter().enumerate() {
-            let size = wanted.entry.size as usize;
-            let record = &bytes[sound_len..sound_len + size];
-            if let Err(reason) = check(record, wanted.entry.at, Some((queue, wanted))) {
-                let damage = self.damage(queue, wanted.offset, wanted.entry.at, reason);
-                bytes.truncate(sound_len);
-                return (Bytes::from(bytes), sound, Some(damage));
-            }
-            sound_len += size;
-        }
-        (Bytes::from(bytes), run.len(), None)
-    }
-
-    /// A run that cannot be read as a whole, up to the record that cannot be read.
-    fn read_one_by_one(
-        &self,
-        queue: &Queue,
-        run: &[Wanted],
-        segment: &Arc<Segment>,
-        position: u64,
-    ) -> (Bytes, usize, Option<Damage>) {
-        let mut bytes = BytesMut::new();
-        for (sound, wanted) in run.iter().enumerate() {
-            let (one, len) = (std::slice::from_ref(wanted), wanted.entry.size as usize);
-            let (record, _, damage) = self.read_checked(queue, one, segment, position + bytes.len() as u64, len);
-            if damage.is_some() {
-                return (bytes.freeze(), sound, damage);
-            }
-            bytes.extend_from_slice(&record);
-        }
-        (bytes.freeze(), run.len(), None)
     }
 
     fn damage(&self, queue: &Queue, offset: i64, at: i64, reason: String) -> Damage {
@@ -726,66 +678,50 @@ pub(crate) fn is_extended(tags_code: i64) -> bool {
     tags_code < i64::from(i32::MIN)
 }
 
-/// Records that follow one another.
-enum Run {
-    File { segment: Arc<Segment>, position: u64, len: usize },
-    Bytes(Bytes),
+/// Sound records on their way to who asked for them.
+#[derive(Default)]
+struct Fetched {
+    parts: Vec<Part>,
+    /// Behind all of `parts`.
+    gathered: Vec<u8>,
+    len: usize,
 }
 
-/// Runs as parts; many small runs are read into one.
-fn join(runs: &[Run], bytes: usize) -> io::Result<Vec<Part>> {
-    if runs.len() <= PIECES_MAX {
-        return runs
-            .iter()
-            .map(|run| match run {
-                Run::Bytes(bytes) => Ok(Part::Bytes(bytes.clone())),
-                Run::File { segment, position, len } => {
-                    Ok(Part::File(FileSlice { file: segment.file()?, offset: *position, len: *len }))
-                }
-            })
-            .collect();
-    }
-    let mut all = BytesMut::with_capacity(bytes);
-    let mut span = Vec::new();
-    let mut n = 0;
-    while n < runs.len() {
-        let Run::File { segment, position: first, len } = &runs[n] else {
-            if let Run::Bytes(bytes) = &runs[n] {
-                all.extend_from_slice(bytes);
-            }
-            n += 1;
-            continue;
-        };
-        // As many runs of this file as are close together are read at once.
-        let (mut useful, mut end, mut after) = (*len as u64, *first + *len as u64, n + 1);
-        while let Some(Run::File { segment: other, position, len }) = runs.get(after)
-            && Arc::ptr_eq(segment, other)
-            && *position >= end
-            && *position + *len as u64 - *first <= SPAN_FACTOR * (useful + *len as u64)
-        {
-            useful += *len as u64;
-            end = *position + *len as u64;
-            after += 1;
-        }
-        if after == n + 1 {
-            let have = all.len();
-            all.resize(have + *len, 0);
-            segment.read(&mut all[have..], *first)?;
-            n = after;
-            continue;
-        }
-        let span_len = (end - *first) as usize;
-        if span.len() < span_len {
-            span = vec![0; span_len];
-        }
-        segment.read(&mut span[..span_len], *first)?;
-        for run in &runs[n..after] {
-            if let Run::File { position, len, .. } = run {
-                let at = (*position - *first) as usize;
-                all.extend_from_slice(&span[at..at + *len]);
+impl Fetched {
+    /// Takes records that were read, and found to be `sound`, at byte `position` of a file; `bytes` begins with the first
+    /// of them, and is free to be used for others afterwards.
+    fn take(&mut self, bytes: &mut Vec<u8>, sound: &[Wanted], segment: &Arc<Segment>, position: u64) -> io::Result<()> {
+        let (Some(first), Some(last)) = (sound.first(), sound.last()) else { return Ok(()) };
+        let begin = first.entry.at;
+        let span = (last.entry.at - begin) as usize + last.entry.size as usize;
+        let len: usize = sound.iter().map(|wanted| wanted.entry.size as usize).sum();
+        let follow_one_another = len == span;
+        if follow_one_another && len > IN_MEMORY_MAX {
+            let file = segment.file()?;
+            self.finish_gathered();
+            self.parts.push(Part::File(FileSlice { file, offset: position, len }));
+        } else if follow_one_another && self.gathered.is_empty() {
+            bytes.truncate(len);
+            std::mem::swap(&mut self.gathered, bytes);
+        } else {
+            for wanted in sound {
+                let at = (wanted.entry.at - begin) as usize;
+                self.gathered.extend_from_slice(&bytes[at..at + wanted.entry.size as usize]);
             }
         }
-        n = after;
+        self.len += len;
+        Ok(())
     }
-    Ok(vec![Part::Bytes(all.freeze())])
+
+    fn finish_gathered(&mut self) {
+        if !self.gathered.is_empty() {
+            self.parts.push(Part::Bytes(Bytes::from(std::mem::take(&mut self.gathered))));
+        }
+    }
+
+    /// All that was taken, and how many bytes that is.
+    fn into_parts(mut self) -> (Vec<Part>, usize) {
+        self.finish_gathered();
+        (self.parts, self.len)
+    }
 }

@@ -8,6 +8,9 @@
 //! here since (Apache's does not know the list), and it says nothing. After a crash queues are at least as long as listed;
 //! what they lost of the time since then is not noticed, if it is whole files.
 //! Without the list a store opens as well.
+//!
+//! It also has a copy of which topics were deleted, should `config/deletedTopics.json` be gone: what it says of them stays
+//! true, and of deletions since then it knows nothing.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,6 +31,9 @@ pub(crate) struct Inventory {
     pub queues: BTreeMap<String, BTreeMap<u32, (i64, i64, i64)>>,
     /// Name, count and last commit log offset of each index file.
     pub index: Vec<(i64, i32, i64)>,
+    /// Deleted topics, and where what is theirs begins since.
+    #[serde(default)]
+    pub deleted: BTreeMap<Box<str>, i64>,
 }
 
 fn path(config: &StoreConfig) -> PathBuf {

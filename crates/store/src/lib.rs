@@ -81,6 +81,8 @@ mod scrub;
 
 pub mod table;
 
+pub mod ring;
+
 pub mod timer;
 
 #[cfg(test)]
@@ -115,7 +117,7 @@ pub use consume_queue::Queue;
 pub use dispatch::Arrived;
 pub use failure::Failure;
 pub use flush::{FlushError, Flushed};
-pub use get::{Damage, GetStatus, Got, Part, ReadError};
+pub use get::{Damage, GetStatus, Got, Matching, Part, ReadError, Verdict};
 pub use protocol::message::{CommitLogOffset, QueueOffset};
 pub use put::{PutError, PutMessage, Stored, StoredBatch, TOPIC_LENGTH_MAX};
 pub use query::{Boundary, QueryResult};
@@ -242,6 +244,14 @@ impl Store {
         self.inner.queues.topics()
     }
 
+    /// How many queues a topic has, as far as its messages tell: one more than the highest number of a queue that has or
+    /// had one.
+    pub fn queue_count(&self, topic: &str) -> u32 {
+        let queues = self.inner.queues.of(topic);
+        let used = queues.iter().filter(|queue| queue.bounds().1 > 0);
+        used.map(|queue| queue.queue_id().saturating_add(1)).max().unwrap_or(0)
+    }
+
     /// When the last readable message was stored, in ms since 1970; 0 if there is none.
     pub fn last_store_timestamp(&self) -> i64 {
         self.inner.published_timestamp()
@@ -338,7 +348,9 @@ impl Inner {
 
     /// What the store leaves at a clean stop.
     fn inventory(&self) -> io::Result<Inventory> {
-        let mut inventory = Inventory { log_min: self.log.min(), log_end: self.log.flushed(), ..Inventory::default() };
+        let deleted = self.deletions.all().into_iter().collect();
+        let (log_min, log_end) = (self.log.min(), self.log.flushed());
+        let mut inventory = Inventory { log_min, log_end, deleted, ..Inventory::default() };
         for queue in self.queues.all().iter().filter(|queue| queue.bounds().1 > 0) {
             let queues = inventory.queues.entry(queue.topic().to_owned()).or_default();
             let (min, max) = queue.bounds();

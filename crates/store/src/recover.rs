@@ -141,7 +141,8 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let (segments, log_oddities) = find_log(config)?;
     refuse_batch_queues(config)?;
     let (queues, queue_oddities) = find_queues(config)?;
-    let deletions = Deletions::open(config);
+    let inventory = inventory::load(config);
+    let deletions = Deletions::open(config, inventory.as_ref());
 
     // All there is fits: from here on files are changed. A crash from here on must be seen as one.
     let abort = config.abort_file();
@@ -157,7 +158,6 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let checkpoint_path = config.root.join("checkpoint");
     let (checkpoint_file, checkpoint) =
         CheckpointFile::open(disk, checkpoint_path.clone()).map_err(io_error(&checkpoint_path))?;
-    let inventory = inventory::load(config);
     // Files that a killed process deleted must not come back once queues go by it that they are gone.
     segments.sync_names().map_err(io_error(segments.dir()))?;
 

@@ -134,7 +134,6 @@ impl Inner {
         if stretch.at.0 < self.log.min() || !self.scrub.damaged.lock().insert(stretch.at.0) {
             return;
         }
-        self.log.doubt_written();
         let damage = Finding::new(Kind::DamagedLog, stretch.reason.clone()).at(stretch.at.0);
         let damage = Finding { bytes: Some(stretch.end.0 - stretch.at.0), ..damage };
         let damage = damage.in_file(&stretch.file, stretch.position);

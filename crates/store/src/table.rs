@@ -3,7 +3,9 @@
 //! [`save`] writes `<file>.tmp` and brings it to disk, renames the old file to `<file>.bak`, renames the new one into its
 //! place and brings the directory to disk. At every moment one of the two names holds a whole table.
 //! [`load`] takes `<file>`, and `<file>.bak` if that is missing or cannot be read, and says which. A file that cannot be
-//! read is put aside as `<file>.damaged`.
+//! read is put aside as `<file>.damaged`. If neither can be read that is an error; who can make the table again puts both
+//! aside with [`put_aside`]. [`replace`] does without the file
+//! before.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -52,18 +54,35 @@ pub struct LoadError {
 /// Saves `bytes` as the newest state of `path`; the state before stays as `<path>.bak`.
 #[doc(alias = "ConfigManager.persist")]
 pub fn save(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    put_in_place(disk, path, bytes, || if path.exists() { disk.rename(path, &beside(path, ".bak")) } else { Ok(()) })
+}
+
+/// Saves `bytes` as `path`, and keeps nothing of what was there before: for files of which an older one is of no use.
+/// At every moment there is the one or the other, whole.
+pub fn replace(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    put_in_place(disk, path, bytes, || Ok(()))
+}
+
+/// Deletes what [`replace`] saved, if it is there.
+pub fn remove(disk: &Disk, path: &Path) -> io::Result<()> {
+    disk.delete(path)?;
+    path.parent().filter(|dir| dir.is_dir()).map_or(Ok(()), |dir| disk.sync_directory(dir))
+}
+
+fn put_in_place(disk: &Disk, path: &Path, bytes: &[u8], put_aside: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !dir.is_dir() {
+    let missing = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()).collect::<Vec<_>>();
+    if !missing.is_empty() {
         disk.create_directory(dir)?;
-        // A name is on disk when the directory it stands in is.
-        dir.parent().filter(|above| above.is_dir()).map_or(Ok(()), |above| disk.sync_directory(above))?;
+    }
+    // A name is on disk when the directory it stands in is.
+    for above in missing.iter().rev().filter_map(|dir| dir.parent()).filter(|above| above.is_dir()) {
+        disk.sync_directory(above)?;
     }
     let fresh = beside(path, ".tmp");
     let file = disk.replace(&fresh, bytes)?;
     disk.sync(&file, &fresh)?;
-    if path.exists() {
-        disk.rename(path, &beside(path, ".bak"))?;
-    }
+    put_aside()?;
     disk.rename(&fresh, path)?;
     disk.sync_directory(dir)
 }
@@ -105,6 +124,14 @@ pub fn load<T, E: fmt::Display>(
     }
 }
 
+/// Puts aside a table that cannot be read, and its state before, as `<path>.damaged` and `<path>.bak.damaged`.
+pub fn put_aside(disk: &Disk, path: &Path) -> io::Result<()> {
+    for file in [path.to_owned(), beside(path, ".bak")].iter().filter(|file| file.exists()) {
+        disk.rename(file, &beside(file, ".damaged"))?;
+    }
+    Ok(())
+}
+
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
@@ -124,6 +151,18 @@ mod tests {
     fn a_table_never_saved_is_none() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(load(&Disk::default(), &dir.path().join("topics.json"), text).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_replaced_is_gone_and_what_is_removed_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("filters").join("g").join("T.wasm");
+        replace(&Disk::default(), &path, b"1").unwrap();
+        replace(&Disk::default(), &path, b"2").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"2");
+        remove(&Disk::default(), &path).unwrap();
+        remove(&Disk::default(), &path).unwrap();
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
     }
 
     #[test]

@@ -223,25 +223,35 @@ fn numbered_in_groups(store: &Store, count: usize, body_len: usize) {
     store.write_out().unwrap();
 }
 
+fn by_records<'a>(records: &'a dyn Fn(&protocol::record::Record) -> Verdict) -> Matching<'a> {
+    Matching { codes: &|_| true, records }
+}
+
 #[test]
 fn records_are_kept_or_dropped_by_their_properties() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     numbered_in_groups(&store, 1000, 0);
-    let third = |record: &protocol::record::Record| group_of(record) == Some(3);
-    let got = store.get_matching("T", 0, QueueOffset(0), 4, 1 << 20, &third);
+    let third = |record: &protocol::record::Record| Verdict::from(group_of(record) == Some(3));
+    let got = store.get_matching("T", 0, QueueOffset(0), 4, 1 << 20, by_records(&third));
     assert_eq!(bodies(&got), ["m3", "m13", "m23", "m33"]);
     assert_eq!(got.next, QueueOffset(43), "up to the first that has no room");
-    let sized = store.get_matching("T", 0, QueueOffset(4), 32, got.bytes / 2 + 10, &third);
+    let sized = store.get_matching("T", 0, QueueOffset(4), 32, got.bytes / 2 + 10, by_records(&third));
     assert_eq!((bodies(&sized), sized.next), (vec!["m13".to_owned(), "m23".to_owned()], QueueOffset(33)));
-    let one = store.get_matching("T", 0, QueueOffset(0), 32, 1, &third);
+    let one = store.get_matching("T", 0, QueueOffset(0), 32, 1, by_records(&third));
     assert_eq!((bodies(&one), one.next), (vec!["m3".to_owned()], QueueOffset(13)));
-    let all = store.get_matching("T", 0, QueueOffset(0), 1000, 1 << 20, &|_| true);
+    let all = store.get_matching("T", 0, QueueOffset(0), 1000, 1 << 20, by_records(&|_| Verdict::Wanted));
     assert_eq!((all.count, all.next), (800, QueueOffset(800)));
-    let end = store.get_matching("T", 0, QueueOffset(800), 1000, 1 << 20, &|_| true);
+    let end = store.get_matching("T", 0, QueueOffset(800), 1000, 1 << 20, by_records(&|_| Verdict::Wanted));
     assert_eq!((end.count, end.next), (200, QueueOffset(1000)));
-    assert_eq!(store.get_matching("T", 0, QueueOffset(1000), 1, 1, &third).status, GetStatus::OffsetOverflowOne);
-    assert_eq!(store.get_matching("U", 0, QueueOffset(0), 1, 1, &third).status, GetStatus::NoMatchedLogicQueue);
+    assert_eq!(
+        store.get_matching("T", 0, QueueOffset(1000), 1, 1, by_records(&third)).status,
+        GetStatus::OffsetOverflowOne
+    );
+    assert_eq!(
+        store.get_matching("U", 0, QueueOffset(0), 1, 1, by_records(&third)).status,
+        GetStatus::NoMatchedLogicQueue
+    );
 }
 
 #[test]
@@ -252,14 +262,36 @@ fn a_rare_match_costs_no_call_more_than_its_share() {
     let looked = std::cell::Cell::new(0);
     let none = |_: &protocol::record::Record| {
         looked.set(looked.get() + 1);
-        false
+        Verdict::Unwanted
     };
-    let got = store.get_matching("T", 0, QueueOffset(0), 32, 1 << 20, &none);
+    let got = store.get_matching("T", 0, QueueOffset(0), 32, 1 << 20, by_records(&none));
     assert_eq!(got.status, GetStatus::NoMatchedMessage);
     assert_eq!(got.next, QueueOffset(looked.get()));
     assert!((100..132).contains(&got.next.0), "256 KiB of records of 2 KiB: {}", got.next);
-    let next = store.get_matching("T", 0, got.next, 32, 1 << 20, &none);
+    let next = store.get_matching("T", 0, got.next, 32, 1 << 20, by_records(&none));
     assert!(next.next.0 > got.next.0 + 100);
+}
+
+#[test]
+fn a_filter_that_has_enough_is_asked_again_from_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    numbered_in_groups(&store, 30, 0);
+    let asked = std::cell::Cell::new(0);
+    let few = |record: &protocol::record::Record| {
+        asked.set(asked.get() + 1);
+        if asked.get() > 4 { Verdict::Enough } else { Verdict::from(group_of(record) == Some(3)) }
+    };
+    let got = store.get_matching("T", 0, QueueOffset(0), 32, 1 << 20, by_records(&few));
+    assert_eq!((bodies(&got), got.next), (vec!["m3".to_owned()], QueueOffset(4)));
+    asked.set(0);
+    let got = store.get_matching("T", 0, QueueOffset(4), 32, 1 << 20, by_records(&few));
+    assert_eq!((got.status, got.next), (GetStatus::NoMatchedMessage, QueueOffset(8)));
+    // By tags code first: what does not pass there, no record is read of.
+    asked.set(0);
+    let none = Matching { codes: &|_| false, records: &few };
+    let got = store.get_matching("T", 0, QueueOffset(0), 32, 1 << 20, none);
+    assert_eq!((got.status, got.next, asked.get()), (GetStatus::NoMatchedMessage, QueueOffset(30), 0));
 }
 
 #[test]
@@ -439,7 +471,7 @@ fn a_damaged_message_is_refused_by_name_and_its_neighbours_stay() {
         assert_eq!((damage.topic.as_str(), damage.queue_id, damage.offset), ("T", 0, QueueOffset(5)));
         assert!(damage.to_string().contains("00000000000000000000"), "{damage}");
         assert_eq!((at.count, at.next), (0, QueueOffset(6)));
-        let dropped = store.get_matching("T", 0, QueueOffset(3), 32, 1 << 20, &|_| false);
+        let dropped = store.get_matching("T", 0, QueueOffset(3), 32, 1 << 20, by_records(&|_| Verdict::Unwanted));
         assert_eq!(
             (dropped.status, dropped.next),
             (at.status, QueueOffset(6)),

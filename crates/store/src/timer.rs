@@ -50,7 +50,7 @@ pub struct TimerConfig {
 
 /// Did we write these bytes of `config/timercheck`, and no broker of Apache's since?
 pub fn is_ours(timercheck: &[u8]) -> bool {
-    timercheck.first_chunk::<{ Check::USED }>().is_some_and(|bytes| Check::is_ours(bytes))
+    timercheck.first_chunk::<{ Check::USED }>().is_some_and(Check::is_ours)
 }
 
 /// Where to go on with the messages that are to be laid in.

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -424,6 +425,47 @@ fn a_flipped_bit_anywhere_in_a_record_is_noticed_but_in_the_fields_that_nothing_
         let field = UNCOVERED.iter().any(|(_, first, last)| (*first..=*last).contains(&at));
         let property = at >= properties && !covered_properties.contains(&at);
         assert!(field || property, "byte {at} of the record is flipped, and it is served");
+    }
+}
+
+#[test]
+fn what_changes_in_a_file_under_a_running_store_is_refused_by_name_and_all_around_it_is_served() {
+    let dir = scratch();
+    let store = Store::open(StoreConfig { commit_log_file_size: 1 << 20, ..config(dir.path()) }).unwrap();
+    // Short ones, and one so long that it is sent from its file.
+    let bodies: Vec<String> = (0..9).map(|n| if n == 6 { "x".repeat(30_000) } else { format!("{n}-live") }).collect();
+    let stored: Vec<Stored> = bodies.iter().map(|body| put(&store, "Orders", 0, body)).collect();
+    let log = dir.path().join("commitlog/00000000000000000000");
+    let file = OpenOptions::new().read(true).write(true).open(log).unwrap();
+    let offsets = |from: i64, max_bytes| {
+        let got = store.get_message("Orders", 0, QueueOffset(from), 32, max_bytes, &|_| true);
+        let bytes: Vec<u8> = got.parts.iter().flat_map(|part| part.to_bytes().unwrap()).collect();
+        let offsets: Vec<i64> = Record::all(&bytes).map(|record| record.unwrap().queue_offset.0).collect();
+        assert_eq!((offsets.len(), bytes.len()), (got.count, got.bytes));
+        (got.status, offsets)
+    };
+    assert_eq!(offsets(0, 1 << 20), (GetStatus::Found, (0..9).collect()));
+    for wrong in [0_usize, 4, 6, 8] {
+        let at = stored[wrong].at.0 as u64 + 90; // in its body
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 4], at).unwrap();
+        for asked_again in 0..2 {
+            let (status, _) = offsets(wrong as i64, 1 << 20);
+            let GetStatus::Damaged(damage) = status else { panic!("{wrong}, {asked_again}: {status:?}") };
+            assert_eq!((damage.offset.0, damage.position), (wrong as i64, stored[wrong].at.0 as u64));
+        }
+        let before: Vec<i64> = (0..wrong as i64).collect();
+        if wrong > 0 {
+            assert_eq!(offsets(0, 1 << 20), (GetStatus::Found, before), "what is before it, in one reply");
+        }
+        let behind: Vec<i64> = (wrong as i64 + 1..9).collect();
+        if wrong < 8 {
+            assert_eq!(offsets(wrong as i64 + 1, 1 << 20), (GetStatus::Found, behind), "what is behind it");
+        }
+        assert!(store.read(stored[wrong].at).is_err(), "nor by its place");
+        file.write_all_at(&byte, at).unwrap();
+        assert_eq!(offsets(0, 1 << 20), (GetStatus::Found, (0..9).collect()), "nothing of it is kept in mind");
     }
 }
 

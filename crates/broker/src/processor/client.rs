@@ -3,6 +3,7 @@
 use super::no_such_group;
 use crate::Broker;
 use crate::consumers::Member;
+use crate::life::event::Event;
 use protocol::code::response;
 use protocol::heartbeat::{CheckClientBody, ConsumerList, HeartbeatData};
 use protocol::json;
@@ -38,11 +39,21 @@ pub(super) async fn heartbeat(broker: Arc<Broker>, call: Call<Heartbeat>) -> Res
     let member =
         Member { peer: call.peer.clone(), language: call.language, version: call.version, seen: Instant::now() };
     for producer in data.producer_data_set.iter().filter(|producer| !producer.group_name.is_empty()) {
-        broker.producers.lock().heartbeat(&producer.group_name, client, member.clone());
+        let new = broker.producers.lock().heartbeat(&producer.group_name, client, member.clone());
+        if new {
+            let (group, client) = (producer.group_name.clone(), client.to_owned());
+            broker.note(Event::Sends { group, client, from: call.peer.address() });
+        }
     }
     let mut ask_subscriptions = false;
     for consumer in data.consumer_data_set {
         let name = consumer.group_name.clone();
+        let by_class: Vec<String> = consumer
+            .subscription_data_set
+            .iter()
+            .filter(|subscription| subscription.class_filter_mode)
+            .map(|subscription| subscription.topic.clone())
+            .collect();
         for subscription in consumer.subscription_data_set.iter().filter(|subscription| !subscription.is_tags()) {
             // A wrong one is told here and refused when it pulls, as in Apache's brokers.
             let _ = broker.expression(&subscription.expression_type, &subscription.sub_string);
@@ -78,6 +89,15 @@ pub(super) async fn heartbeat(broker: Arc<Broker>, call: Call<Heartbeat>) -> Res
         }
         if changes.rebalance {
             broker.tell_members(&name);
+            for topic in by_class {
+                tracing::warn!(
+                    group = name,
+                    client,
+                    topic,
+                    "subscribes with a Java class as filter, and will get nothing: its client looks for a filter server. {}",
+                    super::filter_program::INSTEAD
+                );
+            }
         }
     }
     let reply = HeartbeatReply { support_heart_beat_v2: "true".into(), sub_change: ask_subscriptions.to_string() };

@@ -2,6 +2,7 @@
 
 use super::not_stored;
 use crate::Broker;
+use crate::life::event::Event;
 use crate::transaction::log::Ended;
 use crate::transaction::{Decision, ResolveError};
 use protocol::code::response;
@@ -43,7 +44,11 @@ pub(super) async fn end_transaction(broker: Arc<Broker>, call: Call<EndTransacti
     let half = Record::parse(&bytes).map_err(|error| missing(error.to_string()))?;
     check(request, &half, broker.config.clock.now_millis())?;
     match broker.end(&half, decision).map_err(not_stored)? {
-        Ended::Now => Ok(Answer::new(Empty {}).behind_write()),
+        Ended::Now => {
+            let (commit, by) = (decision == Decision::Commit, call.peer.address());
+            broker.note(Event::Ended { group: call.request.producer_group, at: half.commit_log_offset.0, commit, by });
+            Ok(Answer::new(Empty {}).behind_write())
+        }
         Ended::Before => {
             let key = half.properties().get(property::UNIQ_KEY).unwrap_or_default();
             tracing::debug!(key, ?decision, peer = ?call.peer, "a transaction has ended before");
@@ -114,8 +119,13 @@ pub(super) async fn list(broker: Arc<Broker>, call: Call<ListTransactions>) -> R
 pub(super) async fn resolve(broker: Arc<Broker>, call: Call<ResolveTransaction>) -> Result<Answer<Empty>, Reject> {
     let ResolveTransaction { offset, commit } = call.request;
     let decision = if commit { Decision::Commit } else { Decision::Rollback };
+    let half = broker.transactions.lock().get(offset);
     match broker.resolve_transaction(offset, decision) {
         Ok(()) => {
+            if let Some(half) = half {
+                let by = call.peer.address();
+                broker.note(Event::Ended { group: String::new(), at: half.at.0, commit, by });
+            }
             tracing::info!(offset, ?decision, by = ?call.peer, "a transaction is ended by an operator");
             Ok(Answer::new(Empty {}).behind_write())
         }

@@ -3,6 +3,8 @@
 mod client;
 mod deletion;
 mod end_transaction;
+mod filter_program;
+mod life;
 mod lock;
 mod offset;
 mod pull_message;
@@ -40,6 +42,8 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(offset::earliest_store_time)
         .on(query::query_message)
         .on(query::view_message)
+        .on(life::message_life)
+        .on(life::duplicates)
         .on(client::heartbeat)
         .on(client::unregister)
         .on(client::consumer_list)
@@ -49,6 +53,11 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(topic::create)
         .on(deletion::delete_topic)
         .on(deletion::delete_group)
+        .on(filter_program::put)
+        .on(filter_program::remove)
+        .on(filter_program::list)
+        .on(filter_program::filter_server)
+        .on(filter_program::filter_class)
         .before_replies(Broker::write_out)
         .on_unreadable(|broker, file, at, error| broker.store.could_not_send(file, at, error))
         .on_close(client::disconnected)

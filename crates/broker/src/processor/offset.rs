@@ -54,7 +54,8 @@ pub(super) async fn update_consumer_offset(
     let invalid = |remark: String| Err(Reject::new(response::INVALID_PARAMETER, remark));
     match request.queue_id {
         Some(queue_id) if (0..QUEUES_MAX).contains(&queue_id) && request.commit_offset >= 0 => {
-            broker.offsets.commit(&request.consumer_group, &request.topic, queue_id, request.commit_offset);
+            let by = call.peer.address();
+            broker.commit_offset(&request.consumer_group, &request.topic, queue_id, request.commit_offset, by);
             Ok(Empty {}.into())
         }
         Some(queue_id) => invalid(format!(

@@ -5,18 +5,22 @@
 
 use super::{no_such_topic, short};
 use crate::Broker;
+use crate::life::event::{Event, Wanted};
+use crate::program::Judge;
 use protocol::code::request::LITE_PULL_MESSAGE;
 use protocol::code::response;
+use protocol::record::Record;
 use protocol::request::pull::{PullMessage, PullMessageReply};
 use protocol::sql92::Expression;
 use protocol::subscription::{SQL92, SubscriptionData, TagFilter};
 use protocol::topic::{PERM_READ, SCHEDULE_TOPIC};
 use remoting::reply::Part;
 use remoting::{Answer, Body, Call, Reject};
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use store::{GetStatus, Got, QueueOffset};
+use store::{GetStatus, Got, Matching, QueueOffset, Verdict};
 use tokio::time::Instant;
 
 /// Apache's brokers hand out so many messages at most, unless told otherwise; they copy each. We don't, so that what a
@@ -52,26 +56,37 @@ pub(super) async fn pull_message(
     };
     let get = |from| {
         let (store, topic) = (&broker.store, &request.topic);
-        match &filter {
-            Filter::Tags(tags) => {
-                store.get_message(topic, queue_id, from, max_count, max_bytes, &|code| tags.passes(code))
+        // Looked up for each look: a pull that was held goes by the program that is there when messages come.
+        let program = broker.programs.get(&request.consumer_group, topic);
+        let judge = match (&filter, program) {
+            (Filter::Tags(tags), None) => {
+                return store.get_message(topic, queue_id, from, max_count, max_bytes, &|code| tags.passes(code));
             }
-            Filter::Sql(expression) => store.get_matching(topic, queue_id, from, max_count, max_bytes, &|record| {
-                expression.matches(&record.properties())
-            }),
-        }
+            (_, program) => program.map(|program| RefCell::new(Judge::new(program))),
+        };
+        let codes: &dyn Fn(i64) -> bool = match &filter {
+            Filter::Tags(tags) => &|code| tags.passes(code),
+            Filter::Sql(..) => &|_| true,
+        };
+        let records = |record: &Record| match (&filter, &judge) {
+            (Filter::Sql(expression, _), _) if !expression.matches(&record.properties()) => Verdict::Unwanted,
+            (_, Some(judge)) => judge.borrow_mut().judge(record),
+            (_, None) => Verdict::Wanted,
+        };
+        store.get_matching(topic, queue_id, from, max_count, max_bytes, Matching { codes, records: &records })
     };
 
     let first = QueueOffset(request.queue_offset);
     let mut from = first;
     let mut got = get(from);
     if request.sys_flag & PullMessage::COMMIT_OFFSET != 0 && request.commit_offset >= 0 {
-        broker.offsets.commit(&request.consumer_group, &request.topic, queue_id as i32, request.commit_offset);
+        let (group, by) = (&request.consumer_group, call.peer.address());
+        broker.commit_offset(group, &request.topic, queue_id as i32, request.commit_offset, by);
     }
     let mut hold: Option<Hold> = None;
     loop {
         match got.status {
-            GetStatus::Found => return Ok(found(got)),
+            GetStatus::Found => break,
             GetStatus::Damaged(damage) => return Err(Reject::system_error(damage.to_string())),
             // With more to look at, the client asks again: other connections have their turn between.
             GetStatus::NoMatchedMessage | GetStatus::MessageWasRemoving if hold.is_none() || got.next < got.max => {
@@ -108,6 +123,15 @@ pub(super) async fn pull_message(
         hold = held;
         got = get(from);
     }
+    let wanted = match filter {
+        Filter::Tags(tags) => Wanted::Tags(tags),
+        Filter::Sql(_, text) => Wanted::Sql(text),
+    };
+    let PullMessage { consumer_group: group, topic, .. } = call.request;
+    let (range, count) = ((from.0, got.next.0), got.count as u32);
+    let to = call.peer.address();
+    broker.note(Event::Delivered { group, topic, queue_id: queue_id as i32, range, count, wanted, to });
+    Ok(found(got))
 }
 
 /// A pull that is held.
@@ -218,7 +242,8 @@ fn allowed(broker: &Broker, call: &Call<PullMessage>) -> Result<u32, Reject> {
 /// Which messages of the queue are wanted.
 enum Filter {
     Tags(TagFilter),
-    Sql(Arc<Expression>),
+    /// And as it was written.
+    Sql(Arc<Expression>, String),
 }
 
 /// What of the queue does it want?
@@ -233,7 +258,7 @@ fn filter(broker: &Broker, request: &PullMessage) -> Result<Filter, Reject> {
                     format!("parse the consumer's subscription failed: {bad}"),
                 )),
             },
-            Some(other) => broker.expression(other, expression).map(Filter::Sql),
+            Some(other) => broker.expression(other, expression).map(|read| Filter::Sql(read, expression.to_owned())),
         };
     }
     let refused = |code, remark: &str| {
@@ -263,7 +288,7 @@ fn filter(broker: &Broker, request: &PullMessage) -> Result<Filter, Reject> {
         return Ok(Filter::Tags(subscription.filter()));
     }
     match broker.expression(&subscription.expression_type, &subscription.sub_string) {
-        Ok(expression) => Ok(Filter::Sql(expression)),
+        Ok(expression) => Ok(Filter::Sql(expression, subscription.sub_string.clone())),
         Err(Reject { code: response::SUBSCRIPTION_PARSE_FAILED, remark, .. }) => Err(Reject::new(
             response::FILTER_DATA_NOT_EXIST,
             format!("The broker's consumer filter data is not exist! Your expression may be wrong! {remark}"),

@@ -3,10 +3,12 @@
 use super::not_stored;
 use super::send_message::await_disk;
 use crate::Broker;
+use crate::life::event::Event;
 use crate::retry::{self, Destination};
+use crate::send_backs::SentBack;
 use crate::timer::Wait;
 use protocol::code::response;
-use protocol::message::offset_message_id;
+use protocol::message::{offset_message_id, property};
 use protocol::record::{PROPERTIES_LENGTH_MAX, Record};
 use protocol::request::Empty;
 use protocol::request::send::SendBack;
@@ -38,12 +40,13 @@ pub(super) async fn send_back(broker: Arc<Broker>, call: Call<SendBack>) -> Resu
         .map_err(|error| Reject::system_error(format!("look message by offset failed, {at}: {error}")))?;
 
     let max = retry::attempts_max(&group, call.version, request.max_reconsume_times);
-    let (topic, queues, delay_level) =
-        match retry::destination(&group, record.reconsume_times, max, request.delay_level) {
-            Destination::Nowhere => return Ok(Empty {}.into()),
-            Destination::DeadLetters => (dead_letter_topic(&request.group), retry::DEAD_LETTER_QUEUES, 0),
-            Destination::Again { delay_level } => (retry_topic(&request.group), group.retry_queue_nums, delay_level),
-        };
+    let destination = retry::destination(&group, record.reconsume_times, max, request.delay_level);
+    let dead = destination == Destination::DeadLetters;
+    let (topic, queues, delay_level) = match destination {
+        Destination::Nowhere => return Ok(Empty {}.into()),
+        Destination::DeadLetters => (dead_letter_topic(&request.group), retry::DEAD_LETTER_QUEUES, 0),
+        Destination::Again { delay_level } => (retry_topic(&request.group), group.retry_queue_nums, delay_level),
+    };
     let queues = broker
         .topics
         .ensure(&topic, queues, PERM_READ | PERM_WRITE, crate::now_millis())
@@ -69,7 +72,19 @@ pub(super) async fn send_back(broker: Arc<Broker>, call: Call<SendBack>) -> Resu
         body: record.body,
         properties: &properties,
     };
-    let stored = broker.put(&put, Wait::Level(delay_level)).map_err(not_stored)?;
+    let attempt = put.reconsume_times;
+    let level = broker.delay.level(delay_level).map(|(level, _)| level);
+    let origin = record.properties().get(property::ORIGIN_MESSAGE_ID).unwrap_or(&message_id);
+    let sent_back = SentBack { group: &request.group, origin, attempt, dead, record: &record };
+    let stored =
+        broker.send_back_once(&sent_back, level, || broker.put(&put, Wait::Level(delay_level))).map_err(not_stored)?;
+    let Some(stored) = stored else {
+        broker.note(Event::SentBackAgain { group: request.group.clone() });
+        let remark = format!("message {message_id} was sent back before, and comes again once");
+        return Ok(Answer::new(Empty {}).with_code(response::SUCCESS, remark).behind_write());
+    };
+    let (group, by) = (request.group.clone(), call.peer.address());
+    broker.note(Event::SentBack { group, at: at.0, to: stored.at.0, attempt, dead, by });
     // The consumer goes on and forgets the message, so it has to be as safe as it was.
     await_disk(&broker, stored.end, Empty {}).await
 }

@@ -8,6 +8,7 @@
 use super::{no_such_group, not_stored, short};
 use crate::Broker;
 use crate::config::FlushDiskType;
+use crate::dedup::{self, First};
 use crate::retry;
 use crate::timer::{self, Wait};
 use crate::topics::{CreateError, Queues};
@@ -34,12 +35,14 @@ pub(super) fn send_message(
     // What waits below holds on to neither the request nor its body.
     let taken = take(&broker, &call);
     async move {
-        let Taken { end, reply, created, wait } = taken?;
+        let Taken { end, reply, created, duplicate, wait } = taken?;
         if let Some(counter) = created {
             // So that the topic is there after a crash, as the message is.
             broker.topic_saved(counter).await?;
         }
-        if wait { await_disk(&broker, end, reply).await } else { Ok(Answer::new(reply).behind_write()) }
+        let mut answer = if wait { await_disk(&broker, end, reply).await? } else { Answer::new(reply).behind_write() };
+        answer.remark = answer.remark.or(duplicate);
+        Ok(answer)
     }
 }
 
@@ -50,6 +53,8 @@ struct Taken {
     reply: SendMessageReply,
     /// The version of the table of topics in which its topic was created.
     created: Option<i64>,
+    /// It was stored before; this says so.
+    duplicate: Option<String>,
     /// Its sender wants it on disk.
     wait: bool,
 }
@@ -128,6 +133,24 @@ fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, Reject> {
             ));
         }
         put.properties = &properties;
+        let window = dedup_window(broker, request, &asked, prepares)?;
+        let mut window = window.as_ref().map(|(hash, window)| (*hash, window.lock()));
+        if let Some((hash, window)) = &mut window
+            && let Some((first, age)) = window.duplicate_of(*hash, Instant::now())
+        {
+            reply.msg_id = offset_message_id(store_host, first.at);
+            (reply.queue_id, reply.queue_offset) = (first.queue_id, first.queue_offset);
+            reply.transaction_id = Some(unique_key.into_owned());
+            reply.duplicate = Some(true);
+            let remark = format!(
+                "duplicate: a message with this DEDUP_ID was stored {:.1} s ago, as number {} of queue {}; this one is not \
+                 stored",
+                age.as_secs_f32(),
+                first.queue_offset,
+                first.queue_id
+            );
+            return Ok(Taken { end: first.end, reply, created, duplicate: Some(remark), wait: asked.wait });
+        }
         let stored = match prepares {
             false => broker.put(&put, wait),
             true => broker.prepare(&put, &request.producer_group),
@@ -140,8 +163,12 @@ fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, Reject> {
         }
         reply.transaction_id = Some(unique_key.into_owned());
         end = stored.end;
+        if let Some((hash, window)) = &mut window {
+            let (queue_id, queue_offset) = (reply.queue_id, reply.queue_offset);
+            window.remember(*hash, First { at: stored.at, end, queue_id, queue_offset }, Instant::now());
+        }
     }
-    Ok(Taken { end, reply, created, wait: asked.wait })
+    Ok(Taken { end, reply, created, duplicate: None, wait: asked.wait })
 }
 
 /// Answers when the message is on disk, if that is promised; with FLUSH_DISK_TIMEOUT (10) if it takes too long.
@@ -169,6 +196,8 @@ pub(super) async fn await_disk<R>(broker: &Broker, end: CommitLogOffset, reply: 
 /// What the properties of a message ask of the broker.
 struct Asked<'a> {
     unique_key: Option<&'a str>,
+    /// By which a topic with a window knows it again.
+    dedup_id: Option<&'a str>,
     /// 0: none.
     delay_level: i32,
     timer: timer::Asked<'a>,
@@ -185,6 +214,7 @@ impl<'a> Asked<'a> {
     fn read(properties: &'a [u8]) -> Result<Asked<'a>, Reject> {
         let mut asked = Asked {
             unique_key: None,
+            dedup_id: None,
             delay_level: 0,
             timer: timer::Asked::default(),
             wait: true,
@@ -195,6 +225,7 @@ impl<'a> Asked<'a> {
         for (name, value) in Properties(properties).raw() {
             match name {
                 b"UNIQ_KEY" => asked.unique_key = std::str::from_utf8(value).ok(),
+                b"DEDUP_ID" => asked.dedup_id = std::str::from_utf8(value).ok(),
                 b"DELAY" => asked.delay_level = delay_level(value)?.max(0),
                 b"WAIT" => asked.wait = !value.eq_ignore_ascii_case(b"false"),
                 b"TRAN_MSG" => asked.transaction = value.eq_ignore_ascii_case(b"true"),
@@ -227,6 +258,30 @@ fn sys_flag_not_brought(sys_flag: i32) -> Option<&'static str> {
         _ if sys_flag & (SysFlag::INNER_BATCH | SysFlag::NEED_UNWRAP) != 0 => Some("an inner batch (sysFlag 0x80)"),
         _ => None,
     }
+}
+
+/// Where its topic remembers ids, if it has one, and the hash of this message's.
+fn dedup_window(
+    broker: &Broker,
+    request: &SendMessage,
+    asked: &Asked<'_>,
+    prepares: bool,
+) -> Result<Option<(u128, dedup::SharedWindow)>, Reject> {
+    let Some(id) = asked.dedup_id else { return Ok(None) };
+    let Some(window) = broker.dedup.window(&request.topic) else { return Ok(None) };
+    if prepares {
+        return Err(Reject::new(response::MESSAGE_ILLEGAL, not_deduplicated(&request.topic, "is a transaction")));
+    }
+    Ok(Some((broker.dedup.hash(id), window)))
+}
+
+/// To store it all the same would be to promise what is not kept.
+fn not_deduplicated(topic: &str, why: &str) -> String {
+    format!(
+        "a message for topic[{}] has a DEDUP_ID, by which this topic knows duplicates (dedup.window), and {why}, of which \
+         duplicates are not known: send it without that property, or otherwise",
+        short(topic)
+    )
 }
 
 /// Is this a half message, whose producer will say whether it is delivered?
@@ -346,6 +401,9 @@ fn check_batch(broker: &Broker, request: &SendMessage, asked: &Asked<'_>, body: 
             return Err(Reject::not_supported(format!(
                 "a message in the batch for topic[{topic}] asks for {feature}, which is not possible in a batch; none was stored"
             )));
+        }
+        if entry.dedup_id.is_some() && broker.dedup.window(&request.topic).is_some() {
+            return illegal(not_deduplicated(&request.topic, "is in a batch"));
         }
         if entry.delay_level > 0 || entry.timer.is_timed() {
             return illegal(format!(

@@ -2,6 +2,7 @@
 
 use super::short;
 use crate::Broker;
+use crate::topics::DEDUP_WINDOW;
 use protocol::code::response;
 use protocol::request::Empty;
 use protocol::request::topic::CreateTopic;
@@ -64,12 +65,13 @@ pub(super) async fn create(broker: Arc<Broker>, call: Call<CreateTopic>) -> Resu
 }
 
 /// Attributes that a topic may have: name, values (none: any number), may it change later.
-const ATTRIBUTES: [(&str, &[&str], bool); 5] = [
+const ATTRIBUTES: [(&str, &[&str], bool); 6] = [
     ("queue.type", &["SimpleCQ"], false),
     ("cleanup.policy", &["DELETE"], false),
     ("message.type", &["UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION", "MIXED"], true),
     (RESERVE_TIME, &[], true),
     (RESERVE_BYTES, &[], true),
+    (DEDUP_WINDOW, &[], true),
 ];
 
 /// Applies `+name=value,-name`.

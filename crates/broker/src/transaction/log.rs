@@ -11,6 +11,7 @@
 use super::{Decision, Half, Progress, TRANSACTION_GROUP, Transactions};
 use crate::Broker;
 use crate::offsets::ConsumerOffsets;
+use crate::records::for_each;
 use bytes::Bytes;
 use protocol::message::{
     Properties, QueueOffset, SysFlag, TransactionType, edit_properties, offset_message_id, property,
@@ -23,13 +24,12 @@ use protocol::topic::{
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use store::{CommitLogOffset, GetStatus, PutError, PutMessage, ReadError, Store, Stored};
+use store::{CommitLogOffset, PutError, PutMessage, ReadError, Store, Stored};
 
 /// So many bytes of queue offsets one operation message holds (`transactionOpMsgMaxSize` of Apache's brokers).
 const OPERATION_BYTES: usize = 4096;
 
-/// So many messages, and so many bytes of them, are read at a time.
-const BATCH_COUNT: usize = 256;
+/// So many bytes of messages are read at a time.
 const BATCH_BYTES: usize = 1024 * 1024;
 
 /// What the properties of a copy have more than those of the half message, at most.
@@ -74,10 +74,10 @@ pub(crate) fn open(store: &Store, offsets: &ConsumerOffsets) -> Transactions {
     };
     let progress = Progress { half: from(TRANSACTION_HALF_TOPIC), operation: from(TRANSACTION_OP_TOPIC) };
     let mut transactions = Transactions::new(progress);
-    for_each(store, TRANSACTION_HALF_TOPIC, progress.half, |record| {
+    for_each(store, TRANSACTION_HALF_TOPIC, 0, QueueOffset(progress.half), |record| {
         transactions.prepared(record.queue_offset.0, Half::read(record));
     });
-    for_each(store, TRANSACTION_OP_TOPIC, progress.operation, |record| {
+    for_each(store, TRANSACTION_OP_TOPIC, 0, QueueOffset(progress.operation), |record| {
         transactions.read_operation(record.queue_offset.0, &halves_of(record.body));
     });
     let mut from = 0;
@@ -92,24 +92,6 @@ pub(crate) fn open(store: &Store, offsets: &ConsumerOffsets) -> Transactions {
         tracing::info!(count = transactions.len(), "transactions are open");
     }
     transactions
-}
-
-/// The messages of queue 0 of a topic of ours.
-fn for_each(store: &Store, topic: &str, from: i64, mut each: impl FnMut(&Record<'_>)) {
-    let mut next = QueueOffset(from);
-    while next < store.max_offset(topic, 0) {
-        let got = store.get_message(topic, 0, next, BATCH_COUNT, BATCH_BYTES, &|_| true);
-        if let GetStatus::Damaged(damage) = &got.status {
-            tracing::error!(%damage, "a message of transactions is damaged, and passed over");
-        }
-        for part in &got.parts {
-            match part.to_bytes() {
-                Ok(bytes) => Record::all(&bytes).flatten().for_each(|record| each(&record)),
-                Err(error) => tracing::error!(topic, from = next.0, %error, "messages of transactions can't be read"),
-            }
-        }
-        next = got.next.max(QueueOffset(next.0 + 1));
-    }
 }
 
 /// The half messages that an operation message names: one (4.x), or several with a comma behind each (5.x).
@@ -196,6 +178,11 @@ impl Broker {
         }
         self.has_ended(&mut transactions, offset, half);
         Ok(Ended::Now)
+    }
+
+    /// Does the transaction of this half message, or of a copy of it, wait for its end?
+    pub(crate) fn is_open(&self, half: &Record<'_>) -> bool {
+        self.transactions.lock().find(half.queue_offset.0, Half::read(half).first).is_some()
     }
 
     fn has_ended(&self, transactions: &mut Transactions, offset: i64, half: &Record<'_>) {

@@ -179,18 +179,6 @@ impl Client {
         self.ask(34, &[], heartbeat.to_string().as_bytes())
     }
 
-    /// Reads on until the broker closes the connection. False: it waits for more, and does not.
-    pub fn is_closed(&mut self) -> bool {
-        let mut chunk = [0; 65536];
-        loop {
-            match self.stream.read(&mut chunk) {
-                Ok(0) => return true,
-                Ok(_) => {}
-                Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
-            }
-        }
-    }
-
     /// Sends a message; answers with the response.
     pub fn send_message(&mut self, topic: &str, queue: i32, properties: &str, body: &[u8]) -> Command {
         let queue = queue.to_string();

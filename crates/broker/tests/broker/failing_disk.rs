@@ -5,9 +5,10 @@ use crate::client::{Pull, bodies, config, properties, send_fields};
 use broker::Config;
 use broker::config::{DelayLevels, FlushDiskType};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use store::disk::{Action, Disk, Watch};
 
@@ -104,6 +105,68 @@ fn while_the_disk_is_full_everything_is_answered_and_all_goes_on_by_itself_behin
     client.send_message("T", 0, &properties("DELAY=1;"), b"delayed too");
     let next = client.pull(Pull { offset: 2, hold_millis: 5000, ..Pull::of("T") });
     assert_eq!(bodies(&next), ["delayed too"], "delivered once");
+    running.stop();
+}
+
+/// A disk that has no room for tables.
+#[derive(Debug, Default)]
+struct TableDisk {
+    is_full: AtomicBool,
+}
+
+impl Watch for TableDisk {
+    fn before(&self, action: Action<'_>) -> io::Result<()> {
+        match action {
+            Action::Write { path, .. } if path.to_string_lossy().contains("topics.json") => {
+                fails_with(if self.is_full.load(Ordering::SeqCst) { NO_SPACE } else { 0 })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn after(&self, _: Action<'_>) {}
+}
+
+#[test]
+fn a_topic_that_cannot_be_saved_is_refused_at_once_with_path_and_room_and_saved_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(TableDisk::default());
+    let on_disk = || Config { disk: Disk::watched(disk.clone()), ..config(dir.path()) };
+    let running = Running::start(on_disk());
+    let mut client = running.client();
+    let mut create = |topic| {
+        let fields = [
+            ("topic", topic),
+            ("defaultTopic", "TBW102"),
+            ("readQueueNums", "2"),
+            ("writeQueueNums", "2"),
+            ("perm", "6"),
+            ("topicFilterType", "SINGLE_TAG"),
+        ];
+        let answer = client.ask(17, &fields, b"");
+        (answer.code, answer.remark.unwrap_or_default())
+    };
+    assert_eq!(create("Before").0, 0);
+    disk.is_full.store(true, Ordering::SeqCst);
+    for topic in ["First", "Second"] {
+        let began = Instant::now();
+        let (code, text) = create(topic);
+        assert_eq!(code, 14, "{text}");
+        for part in ["config/topics.json", dir.path().to_str().unwrap(), "os error 28", "bytes are free"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        // It is tried every second.
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    }
+    disk.is_full.store(false, Ordering::SeqCst);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while create("First").0 != 0 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    running.stop();
+    let running = Running::start(on_disk());
+    assert!(running.broker.topics.get("First").is_some() && running.broker.topics.get("Second").is_some());
     running.stop();
 }
 
@@ -210,28 +273,36 @@ fn a_flush_of_five_seconds_bounds_what_waits_for_it() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_while_it_is_sent_closes_the_connection_and_is_refused_by_name_from_then_on() {
+fn a_file_that_changes_under_a_running_broker_is_refused_by_name_where_it_changed_and_served_elsewhere() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(config(dir.path()));
     let mut client = running.client();
     for n in 0..6 {
-        assert_eq!(client.send_message("T", n % 2, "", &vec![b'0' + n as u8; 20_000]).code, 0);
+        // Those of queue 0 are sent from memory, those of queue 1 from the file.
+        let len = [20_000, 60_000][n as usize % 2];
+        assert_eq!(client.send_message("T", n % 2, "", &vec![b'0' + n as u8; len]).code, 0);
     }
     let log = dir.path().join("commitlog/00000000000000000000");
     let file = std::fs::OpenOptions::new().write(true).open(&log).unwrap();
-    file.set_len(50_000).unwrap(); // the third message ends behind it
+    file.write_all_at(b"?", 50_000).unwrap(); // in the second message
+    file.set_len(175_000).unwrap(); // the fifth begins before, the sixth behind it
 
-    let pull = |offset| Pull { queue: 0, offset, ..Pull::of("T") };
-    client.send_pull(pull(0));
-    assert!(client.is_closed(), "a reply that cannot be sent to its end");
-    let mut client = running.client();
-    assert_eq!(bodies(&client.pull(pull(0))), ["0".repeat(20_000)], "what is whole is served");
-    let refused = client.pull(pull(1));
-    let text = refused.remark.unwrap_or_default();
-    assert_eq!(refused.code, 1, "{text}");
-    for part in ["message 1 of topic `T` queue 0", log.to_str().unwrap(), "byte 4"] {
-        assert!(text.contains(part), "{part}: {text}");
+    let mut pull = |queue, offset| client.pull(Pull { queue, offset, ..Pull::of("T") });
+    let mut refused = |queue, offset| {
+        let refused = pull(queue, offset);
+        let text = refused.remark.unwrap_or_default();
+        assert_eq!(refused.code, 1, "{text}");
+        for part in [&*format!("message {offset} of topic `T` queue {queue}"), log.to_str().unwrap(), "byte "] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    };
+    for _asked_again in 0..2 {
+        refused(1, 0);
+        refused(0, 2);
+        refused(1, 2);
     }
+    assert_eq!(bodies(&pull(0, 0)), ["0".repeat(20_000), "2".repeat(20_000)], "what is before it");
+    assert_eq!(bodies(&pull(1, 1)), ["3".repeat(60_000)], "what is behind it");
     assert_eq!(client.send_message("T", 0, "", b"new").code, 0, "messages are taken");
-    assert_eq!(bodies(&client.pull(pull(3))), ["new"]);
+    assert_eq!(bodies(&client.pull(Pull { offset: 3, ..Pull::of("T") })), ["new"]);
 }

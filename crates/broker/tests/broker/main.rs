@@ -6,12 +6,17 @@ mod clock;
 mod consuming;
 mod delays;
 mod deleting;
+mod duplicates;
 mod failing_disk;
 mod filtering;
 mod groups;
+mod life;
+mod programs;
 mod refusals;
 mod sending;
+mod tables;
 mod timers;
 mod transactions;
 
 use client::{Client, Running};
+use protocol::code::request as code;

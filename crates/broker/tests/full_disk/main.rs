@@ -128,6 +128,20 @@ fn starts_on_a_full_disk(dir: &Path) {
     assert_eq!(count(&mut client, 0, 0), 50);
     let refused = client.send_message("T", 0, "", b"x");
     assert_eq!(refused.code, 14, "{}", refused.remark.unwrap_or_default());
+    let create = [
+        ("topic", "New"),
+        ("defaultTopic", "TBW102"),
+        ("readQueueNums", "2"),
+        ("writeQueueNums", "2"),
+        ("perm", "6"),
+        ("topicFilterType", "SINGLE_TAG"),
+    ];
+    let began = Instant::now();
+    let refused = client.ask(17, &create, b"");
+    let text = refused.remark.unwrap_or_default();
+    assert_eq!(refused.code, 14, "{text}");
+    assert!(text.contains("topics.json") && text.contains("0 bytes are free"), "{text}");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     drop(others);
     fs::remove_file(dir.join("somebody-else's")).unwrap();
     wait_until_taken(&mut client);

@@ -5,6 +5,8 @@
 
 mod cluster;
 mod consumer;
+mod filter;
+mod message;
 mod timer;
 mod topic;
 mod transaction;
@@ -31,6 +33,12 @@ enum AdminCommand {
     Topic(topic::TopicCommand),
     #[command(flatten)]
     Consumer(consumer::ConsumerCommand),
+    /// Programs that say which messages of a topic a group gets (WebAssembly)
+    #[command(subcommand)]
+    Filter(filter::FilterCommand),
+    /// What became of messages, and what came more than once
+    #[command(subcommand)]
+    Message(message::MessageCommand),
     /// Transactions that wait for their end, or were given up
     #[command(subcommand)]
     Transaction(transaction::TransactionCommand),
@@ -45,6 +53,8 @@ pub async fn run(args: AdminArgs, environment: &Environment) -> ExitCode {
         AdminCommand::Cluster(command) => cluster::run(command, environment).await,
         AdminCommand::Topic(command) => topic::run(command, environment).await,
         AdminCommand::Consumer(command) => consumer::run(command, environment).await,
+        AdminCommand::Filter(command) => filter::run(command, environment).await,
+        AdminCommand::Message(command) => message::run(command, environment).await,
         AdminCommand::Transaction(command) => transaction::run(command, environment).await,
         AdminCommand::Timer(command) => timer::run(command, environment).await,
     };

@@ -1,10 +1,12 @@
 //! Requests prepared once and sent many times, and answers looked at where they lie.
 
+use super::BenchArgs;
 use protocol::command::{Command, FRAME_SIZE_MAX};
-use protocol::message::{property, push_property};
+use protocol::message::{SysFlag, property, push_property};
 use protocol::request::Request;
 use protocol::request::pull::PullMessage;
 use protocol::request::send::SendMessage;
+use protocol::request::transaction::EndTransaction;
 use protocol::topic::DEFAULT_TOPIC;
 use std::io;
 use std::ops::Range;
@@ -14,6 +16,12 @@ const KEY_GAP: &str = "ZZZZZZZZZZZZ";
 /// Stands for a queue offset; as many digits as one can have.
 const OFFSET_GAP: i64 = 1_111_111_111_111_111_111;
 
+/// Stands for a place in the commit log, likewise.
+const PLACE_GAP: i64 = 2_222_222_222_222_222_222;
+
+/// Who sends.
+const PRODUCER_GROUP: &str = "cometmq-bench";
+
 /// A whole request, but for digits that are written before each use.
 #[derive(Clone)]
 pub struct Frame {
@@ -22,38 +30,63 @@ pub struct Frame {
 }
 
 impl Frame {
-    fn new(mut command: Command, opaque: i32, gap: &str) -> Frame {
+    /// The gap begins with `first` and ends with `last`.
+    fn new(mut command: Command, opaque: i32, first: &str, last: &str) -> Frame {
         command.opaque = opaque;
         let mut bytes = Vec::new();
         command.encode(&mut bytes);
-        let start = memchr::memmem::find(&bytes, gap.as_bytes()).unwrap_or(0);
-        Frame { bytes, gap: start..start + gap.len() }
+        let find = |text: &str| memchr::memmem::find(&bytes, text.as_bytes()).unwrap_or(0);
+        let gap = find(first)..find(last) + last.len();
+        Frame { bytes, gap }
     }
 
-    /// Sends a message of `size` bytes to a queue; the gap is the end of its unique key. `producer` makes it differ
-    /// from those of other connections.
-    pub fn send(topic: &str, queue_id: i32, size: usize, producer: u32, opaque: i32) -> Frame {
+    /// Sends a message to a queue; the gap is the end of its unique key. `producer` makes it differ from those of other
+    /// connections.
+    pub fn send(args: &BenchArgs, queue_id: i32, producer: u32, opaque: i32) -> Frame {
         let process = std::process::id() as u16;
         let mut properties = Vec::new();
         push_property(&mut properties, property::UNIQ_KEY, &format!("7F000001{process:04X}{producer:08X}{KEY_GAP}"));
         push_property(&mut properties, property::WAIT, "true");
+        for (name, value) in &args.property {
+            push_property(&mut properties, name, value);
+        }
+        if args.transaction {
+            push_property(&mut properties, property::TRAN_MSG, "true");
+            push_property(&mut properties, property::PGROUP, PRODUCER_GROUP);
+        }
         let request = SendMessage {
-            producer_group: "cometmq-bench".into(),
-            topic: topic.into(),
+            producer_group: PRODUCER_GROUP.into(),
+            topic: args.topic.as_str().into(),
             default_topic: DEFAULT_TOPIC.into(),
             default_topic_queue_nums: 4,
             queue_id,
             born_timestamp: jiff::Timestamp::now().as_millisecond(),
+            sys_flag: if args.transaction { SysFlag::TRANSACTION_PREPARED } else { 0 },
             properties: String::from_utf8(properties).ok(),
             ..SendMessage::default()
         };
         let mut command = request.write();
-        command.body = vec![b'x'; size].into();
-        Frame::new(command, opaque, KEY_GAP)
+        command.body = vec![b'x'; args.size].into();
+        Frame::new(command, opaque, KEY_GAP, KEY_GAP)
+    }
+
+    /// Commits a transaction; the gap begins with the queue offset of its half message and ends with its place in the
+    /// commit log.
+    pub fn commit(opaque: i32) -> Frame {
+        let request = EndTransaction {
+            producer_group: PRODUCER_GROUP.into(),
+            offset: OFFSET_GAP,
+            commit_log_offset: PLACE_GAP,
+            commit_or_rollback: SysFlag::TRANSACTION_COMMIT,
+            from_check: Some(false),
+            ..EndTransaction::default()
+        };
+        Frame::new(request.write(), opaque, &OFFSET_GAP.to_string(), &PLACE_GAP.to_string())
     }
 
     /// Pulls from a queue; the gap is the offset. Waits at the broker for `suspend_millis`, if there is nothing.
-    pub fn pull(topic: &str, queue_id: i32, suspend_millis: Option<i64>, opaque: i32) -> Frame {
+    /// `sql`: an expression to filter by.
+    pub fn pull(topic: &str, queue_id: i32, suspend_millis: Option<i64>, sql: Option<&str>, opaque: i32) -> Frame {
         let suspend = if suspend_millis.is_some() { PullMessage::SUSPEND } else { 0 };
         let request = PullMessage {
             consumer_group: "TOOLS_CONSUMER".into(),
@@ -64,12 +97,12 @@ impl Frame {
             sys_flag: PullMessage::SUBSCRIPTION | suspend,
             commit_offset: 0,
             suspend_timeout_millis: Some(suspend_millis.unwrap_or(0)),
-            subscription: Some("*".into()),
+            subscription: Some(sql.unwrap_or("*").into()),
             sub_version: Some(0),
-            expression_type: Some("TAG".into()),
+            expression_type: Some(if sql.is_some() { "SQL92" } else { "TAG" }.into()),
             max_msg_bytes: Some(256 * 1024),
         };
-        Frame::new(request.write(), opaque, &OFFSET_GAP.to_string())
+        Frame::new(request.write(), opaque, &OFFSET_GAP.to_string(), &OFFSET_GAP.to_string())
     }
 }
 
@@ -87,6 +120,14 @@ pub fn write_offset(gap: &mut [u8], mut number: u64) {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;
     }
+}
+
+/// Fills the gap of a [`Frame::commit`].
+pub fn write_half(gap: &mut [u8], offset: u64, place: u64) {
+    let digits = OFFSET_GAP.to_string().len();
+    write_offset(&mut gap[..digits], offset);
+    let end = gap.len();
+    write_offset(&mut gap[end - digits..], place);
 }
 
 /// An answer as it lies in the receive buffer.
@@ -132,6 +173,15 @@ impl<'a> Answer<'a> {
         digits.copied().try_fold(0u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
     }
 
+    /// The place in the commit log that the message id of a send's answer names: its last 16 hexadecimal digits.
+    pub fn place(&self) -> Option<u64> {
+        let at = memchr::memmem::find(self.header, b"msgId")? + b"msgId".len();
+        let id = &self.header[at..];
+        let start = id.iter().position(u8::is_ascii_hexdigit)?;
+        let id = id[start..].split(|byte| !byte.is_ascii_hexdigit()).next()?;
+        u64::from_str_radix(std::str::from_utf8(id.get(id.len().checked_sub(16)?..)?).ok()?, 16).ok()
+    }
+
     /// What it says to people.
     pub fn remark(&self) -> String {
         let decoded = Command::decode(&mut self.whole.into()).ok().flatten();
@@ -149,23 +199,50 @@ fn json_number(header: &[u8], key: &[u8]) -> Option<i32> {
 mod tests {
     use super::*;
 
+    fn args(arguments: &[&str]) -> BenchArgs {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: BenchArgs,
+        }
+        <Line as clap::Parser>::parse_from([&["bench"], arguments].concat()).args
+    }
+
     fn decoded(frame: &Frame) -> Command {
         Command::decode(&mut (&frame.bytes[..]).into()).unwrap().unwrap()
     }
 
     #[test]
     fn a_filled_gap_makes_a_good_request() {
-        let mut frame = Frame::send("t", 3, 100, 9, 7);
+        let mut frame = Frame::send(&args(&["send", "-t", "t", "-s", "100", "--property", "n=1"]), 3, 9, 7);
         write_key(&mut frame.bytes[frame.gap.clone()], 0x1F);
         let command = decoded(&frame);
         let send = SendMessage::read(&command).unwrap();
         assert_eq!((command.opaque, command.body.len(), send.queue_id), (7, 100, 3));
-        assert!(send.properties.unwrap().contains("0000000900000000001F\u{2}"));
+        let properties = send.properties.unwrap();
+        assert!(properties.contains("0000000900000000001F\u{2}") && properties.ends_with("n\u{1}1\u{2}"));
 
-        let mut frame = Frame::pull("t", 3, Some(5), 8);
+        let mut frame = Frame::pull("t", 3, Some(5), None, 8);
         write_offset(&mut frame.bytes[frame.gap.clone()], 4711);
         let pull = PullMessage::read(&decoded(&frame)).unwrap();
         assert_eq!((pull.queue_offset, pull.suspend_timeout_millis), (4711, Some(5)));
+    }
+
+    #[test]
+    fn a_commit_names_the_half_message_that_was_answered() {
+        let half = decoded(&Frame::send(&args(&["send", "--transaction"]), 0, 9, 7));
+        assert_eq!(SendMessage::read(&half).unwrap().sys_flag, SysFlag::TRANSACTION_PREPARED);
+        let mut answer = Command::response(0);
+        answer.ext.push("msgId", "7F00000100002A9F00000000000000FF");
+        answer.ext.push("queueOffset", "12");
+        let mut bytes = Vec::new();
+        answer.encode(&mut bytes);
+        let answer = Answer::first(&bytes).unwrap().unwrap();
+        let mut frame = Frame::commit(8);
+        let gap = frame.gap.clone();
+        write_half(&mut frame.bytes[gap], answer.field("queueOffset").unwrap(), answer.place().unwrap());
+        let commit = EndTransaction::read(&decoded(&frame)).unwrap();
+        assert_eq!((commit.offset, commit.commit_log_offset, commit.commit_or_rollback), (12, 255, 8));
     }
 
     #[test]

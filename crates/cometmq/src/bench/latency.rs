@@ -58,7 +58,7 @@ pub async fn run(args: &BenchArgs, client: &Client) -> Result<Report, Failed> {
     let (sending, pulling) = (connect(address).await.map_err(failed)?, connect(address).await.map_err(failed)?);
     let (answers, requests) = sending.into_split();
     let (broke, mut broken) = mpsc::unbounded_channel();
-    let pull = Frame::pull(&args.topic, queue_id, Some(15_000), 0);
+    let pull = Frame::pull(&args.topic, queue_id, Some(15_000), None, 0);
     let tasks = [(journey.clone(), broke.clone()), (journey.clone(), broke)];
     let [(consuming, consumer_broke), (acknowledging, producer_broke)] = tasks;
     tokio::task::spawn_local(async move {
@@ -74,7 +74,7 @@ pub async fn run(args: &BenchArgs, client: &Client) -> Result<Report, Failed> {
     // The first pull is to wait at the broker before the first message comes.
     tokio::time::sleep(Duration::from_millis(100)).await;
 
-    let frame = Frame::send(&args.topic, queue_id, args.size, run_number as u32, 0);
+    let frame = Frame::send(args, queue_id, run_number as u32, 0);
     tokio::select! {
         Some(source) = broken.recv() => Err(failed(source)),
         done = journey.produce(args, requests, frame) => done,

@@ -1,7 +1,7 @@
 //! As many requests as the broker takes: each connection has a number of them under way, and asks again when one is
 //! answered. Sends can also be offered at a rate.
 
-use super::frame::{Answer, Frame, write_key, write_offset};
+use super::frame::{Answer, Frame, write_half, write_key, write_offset};
 use super::report::Report;
 use super::{BenchArgs, Failed, Window, by_broker, ready_to_send, seconds};
 use client::Client;
@@ -34,9 +34,13 @@ pub async fn send(args: &BenchArgs, client: &Client) -> Result<Report, Failed> {
         let producer = (std::process::id() << 16) ^ n as u32;
         let frames = (0..args.outstanding).map(|slot| {
             let queue_id = queues[(n / brokers.len() + slot as usize) % queues.len()];
-            Frame::send(&args.topic, queue_id, args.size, producer, slot as i32)
+            Frame::send(args, queue_id, producer, slot as i32)
         });
-        let load = Sends { next: 0, size: args.size as u64 };
+        let transactions = args.transaction.then_some(args.outstanding as usize);
+        let commits =
+            (0..transactions.map_or(0, |_| args.outstanding)).map(|n| Frame::commit((args.outstanding + n) as i32));
+        let frames = frames.chain(commits);
+        let load = Sends { next: 0, size: args.size as u64, transactions, half: (0, 0) };
         let pace = args.rate.map(|rate| Pace::of(rate, n as u32, args.connections));
         connections.push(Connection::open(address, load, frames, pace, report.clone()).await?);
     }
@@ -67,7 +71,8 @@ pub async fn pull(args: &BenchArgs, client: &Client) -> Result<Report, Failed> {
         let (address, ..) = filled[n % filled.len()];
         let queues: Vec<_> = filled.iter().filter(|(other, ..)| *other == address).collect();
         let of_slot = |slot: u32| queues[(n + slot as usize) % queues.len()];
-        let frames = (0..args.outstanding).map(|slot| Frame::pull(&args.topic, of_slot(slot).1, None, slot as i32));
+        let frames = (0..args.outstanding)
+            .map(|slot| Frame::pull(&args.topic, of_slot(slot).1, None, args.sql.as_deref(), slot as i32));
         let load = Pulls { next: (0..args.outstanding).map(|slot| of_slot(slot).2).collect() };
         connections.push(Connection::open(address, load, frames, None, report.clone()).await?);
     }
@@ -132,26 +137,59 @@ trait Load: 'static {
 
     /// Messages and bytes that an answer stands for; `None` when it is a refusal.
     fn answered(&mut self, slot: usize, answer: &Answer<'_>, report: &mut Report) -> Option<(u64, u64)>;
+
+    /// The slot to ask next, when the one of `slot` was answered.
+    fn next(&self, slot: usize, _accepted: bool) -> usize {
+        slot
+    }
+
+    /// Does `slot` ask first, or does it follow from another?
+    fn is_first(&self, _slot: usize) -> bool {
+        true
+    }
 }
 
 struct Sends {
     next: u64,
     size: u64,
+    /// Half messages are sent by so many slots, and behind each of these stands one that commits.
+    transactions: Option<usize>,
+    /// Queue offset of the half message that was answered last, and its place in the commit log.
+    half: (u64, u64),
 }
 
 impl Load for Sends {
-    fn prepare(&mut self, _: usize, gap: &mut [u8]) {
+    fn prepare(&mut self, slot: usize, gap: &mut [u8]) {
+        if !self.is_first(slot) {
+            return write_half(gap, self.half.0, self.half.1);
+        }
         write_key(gap, self.next);
         self.next += 1;
     }
 
-    fn answered(&mut self, _: usize, answer: &Answer<'_>, report: &mut Report) -> Option<(u64, u64)> {
+    fn next(&self, slot: usize, accepted: bool) -> usize {
+        match self.transactions {
+            Some(halves) if slot >= halves => slot - halves,
+            Some(halves) if accepted => slot + halves,
+            _ => slot,
+        }
+    }
+
+    fn is_first(&self, slot: usize) -> bool {
+        self.transactions.is_none_or(|halves| slot < halves)
+    }
+
+    fn answered(&mut self, slot: usize, answer: &Answer<'_>, report: &mut Report) -> Option<(u64, u64)> {
         match answer.code {
             response::SUCCESS => {}
             response::FLUSH_DISK_TIMEOUT | response::SLAVE_NOT_AVAILABLE | response::FLUSH_SLAVE_TIMEOUT => {
                 report.unsafe_stored += 1;
             }
             _ => return None,
+        }
+        if self.transactions.is_some() && self.is_first(slot) {
+            self.half = (answer.field("queueOffset")?, answer.place()?);
+            return Some((0, 0));
         }
         Some((1, self.size))
     }
@@ -265,7 +303,9 @@ impl<L: Load> Connection<L> {
             let gap = at + frame.gap.start..at + frame.gap.end;
             connection.frames.extend_from_slice(&frame.bytes);
             connection.slots.push(Slot { frame: at..connection.frames.len(), gap, sent: Instant::now() });
-            connection.free(number, Instant::now());
+            if connection.load.is_first(number) {
+                connection.free(number, Instant::now());
+            }
         }
         Ok(connection)
     }
@@ -362,7 +402,8 @@ impl<L: Load> Connection<L> {
             let Some(sent) = self.slots.get(slot).map(|slot| slot.sent) else {
                 return Err(io::Error::other("the broker answers what was not asked"));
             };
-            match self.load.answered(slot, &answer, &mut report) {
+            let accepted = self.load.answered(slot, &answer, &mut report);
+            match accepted {
                 Some((messages, bytes)) => {
                     report.messages += messages;
                     report.bytes += bytes;
@@ -371,7 +412,10 @@ impl<L: Load> Connection<L> {
                 None => report.refused(answer.code, || answer.remark()),
             }
             taken += answer.whole.len();
-            self.free(slot, now);
+            match self.load.next(slot, accepted.is_some()) {
+                next if self.load.is_first(next) => self.free(next, now),
+                next => self.ask(next, now),
+            }
         }
         self.incoming.copy_within(taken..self.filled, 0);
         self.filled -= taken;

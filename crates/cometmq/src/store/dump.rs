@@ -176,7 +176,7 @@ impl<'a> Line<'a> {
         let (mut body, mut body_base64, mut body_error) = (None, None, None);
         if with_body {
             let stored = Bytes::copy_from_slice(record.body);
-            let unpacked = client::unpack(stored.clone(), record.sys_flag).unwrap_or_else(|error| {
+            let unpacked = protocol::body::unpack(stored.clone(), record.sys_flag).unwrap_or_else(|error| {
                 body_error = Some(error.to_string());
                 stored
             });

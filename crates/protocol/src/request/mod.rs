@@ -4,6 +4,9 @@
 //! `Option` must be there; without it the request is refused with a sentence. Unknown fields are ignored.
 
 pub mod client;
+pub mod duplicates;
+pub mod filter;
+pub mod life;
 pub mod offset;
 pub mod pull;
 pub mod query;

@@ -153,6 +153,8 @@ headers! {
         region: Option<Arc<str>> = "MSG_REGION",
         /// Are clients to trace? They read it unguarded.
         trace_on: Option<bool> = "TRACE_ON",
+        /// "true": a message with its `DEDUP_ID` was stored before; all else is that one's. CometMQ's own.
+        duplicate: Option<bool> = "duplicate",
     }
 
     /// CONSUMER_SEND_MSG_BACK (36): deliver this message again later.

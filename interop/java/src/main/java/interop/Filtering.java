@@ -38,7 +38,7 @@ final class Filtering {
             .fact("SQL92: a message that failed comes again", Filtering::retry)
             .fact("SQL92: a waiting consumer has the one message in a thousand that it wants", Filtering::rare)
             .fact("SQL92: a wrong expression is refused at start with code 23", Filtering::wrong)
-            .unless(() -> Api.hasLitePull() ? null : "this client has no DefaultLitePullConsumer")
+            .unless(LitePulling::notApplicable)
             .fact("SQL92: lite pull consumers get what their expression says", Filtering::litePull);
     }
 

@@ -73,6 +73,7 @@ public final class Interop {
         Timing.scenarios(suite);
         Transacting.scenarios(suite);
         Querying.scenarios(suite);
+        Tracing.scenarios(suite);
         Restarting.scenarios(suite);
         NotYet.scenarios(suite);
         return suite;

@@ -76,7 +76,10 @@ final class Transacting {
         TransactionSendResult send(Message message) throws Exception {
             TransactionSendResult sent = producer.sendMessageInTransaction(message, null);
             Check.equal(sent.getSendStatus(), SendStatus.SEND_OK, "status");
-            Check.equal(sent.getTransactionId(), sent.getMsgId(), "transaction id");
+            // Apache's broker 4.9.7 forgets to say it.
+            if (!Interop.against.equals("apache 4.9.7")) {
+                Check.equal(sent.getTransactionId(), sent.getMsgId(), "transaction id");
+            }
             return sent;
         }
     }

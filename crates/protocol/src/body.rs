@@ -1,33 +1,35 @@
 //! Bodies as producers pack them: zlib, LZ4 frames, Zstandard. Unpacked with a bound, for a small body can announce
 //! anything.
 
+use crate::message::{Compression, SysFlag};
 use bytes::Bytes;
-use protocol::message::{Compression, SysFlag};
 use std::io::{self, Read};
 
 /// No body unpacks to more. Brokers take 4 MiB packed unless told otherwise.
-const UNPACKED_MAX: u64 = 64 * 1024 * 1024;
+const UNPACKED_MAX: usize = 64 * 1024 * 1024;
 
 /// The body as its producer had it, by the message's system flag. An error if it cannot be unpacked, or has more than
 /// 64 MiB then.
 pub fn unpack(body: Bytes, sys_flag: i32) -> io::Result<Bytes> {
     let Some(compression) = SysFlag(sys_flag).compression() else { return Ok(body) };
-    let packed = &body[..];
-    match compression {
-        Compression::Zlib => bounded(flate2::read::ZlibDecoder::new(packed)),
-        Compression::Lz4 => bounded(lz4_flex::frame::FrameDecoder::new(packed)),
-        Compression::Zstd => bounded(zstd::stream::read::Decoder::new(packed)?),
-    }
+    let mut unpacked = Vec::new();
+    unpack_into(&mut unpacked, &body, compression, UNPACKED_MAX)?;
+    Ok(unpacked.into())
 }
 
-fn bounded(reader: impl Read) -> io::Result<Bytes> {
-    let mut unpacked = Vec::new();
-    reader.take(UNPACKED_MAX + 1).read_to_end(&mut unpacked)?;
-    if unpacked.len() as u64 > UNPACKED_MAX {
-        let reason = format!("the body unpacks to more than {UNPACKED_MAX} bytes");
+/// Appends what `packed` holds to `unpacked`. An error if it cannot be unpacked, or has more than `max` bytes then.
+pub fn unpack_into(unpacked: &mut Vec<u8>, packed: &[u8], compression: Compression, max: usize) -> io::Result<()> {
+    let mut append = |reader: &mut dyn Read| reader.take(max as u64 + 1).read_to_end(unpacked);
+    let count = match compression {
+        Compression::Zlib => append(&mut flate2::read::ZlibDecoder::new(packed))?,
+        Compression::Lz4 => append(&mut lz4_flex::frame::FrameDecoder::new(packed))?,
+        Compression::Zstd => append(&mut zstd::stream::read::Decoder::new(packed)?)?,
+    };
+    if count > max {
+        let reason = format!("the body unpacks to more than {max} bytes");
         return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     }
-    Ok(unpacked.into())
+    Ok(())
 }
 
 #[cfg(test)]
@@ -64,7 +66,7 @@ mod tests {
 
     #[test]
     fn what_unpacks_to_too_much_or_to_nothing_is_refused() {
-        let bomb = zstd::encode_all(io::repeat(0).take(UNPACKED_MAX + 1), 1).unwrap();
+        let bomb = zstd::encode_all(io::repeat(0).take(UNPACKED_MAX as u64 + 1), 1).unwrap();
         assert!(bomb.len() < 100_000);
         assert!(unpack(bomb.into(), SysFlag::COMPRESSED | SysFlag::COMPRESSION_ZSTD).is_err());
         for flag in [SysFlag::COMPRESSION_ZLIB, SysFlag::COMPRESSION_LZ4, SysFlag::COMPRESSION_ZSTD] {

@@ -1,0 +1,328 @@
+//! The same message sent twice: topics with `dedup.window` remember, for so long, which `DEDUP_ID`s they have stored.
+//!
+//! The first message with an id is stored; one that comes again is answered with the first one's place. What is remembered
+//! follows from the log: at the start it is read from the messages of the last window. Ids are known by a hash of 128 bits
+//! with a key that is made anew at each start, so that nobody can make two that are taken for one.
+
+use crate::Config;
+use crate::records::for_each;
+use crate::topics::dedup_window;
+use parking_lot::{Mutex, RwLock};
+use protocol::duplicates::TopicDuplicates;
+use protocol::message::{QueueOffset, property};
+use protocol::record::Record;
+use protocol::topic::{SCHEDULE_TOPIC, TIMER_TOPIC, TopicConfig};
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use store::{Boundary, CommitLogOffset, Store};
+
+/// Topics with a window.
+pub struct Dedup {
+    windows: RwLock<HashMap<String, SharedWindow>>,
+    keys: Keys,
+    /// So many ids are remembered, of all topics.
+    ids: Arc<AtomicUsize>,
+    ids_max: usize,
+}
+
+/// A topic's window, for all who send to it.
+pub(crate) type SharedWindow = Arc<Mutex<Window>>;
+
+/// What a topic remembers.
+pub(crate) struct Window {
+    length: Duration,
+    recent: Recent<First>,
+    ids: Arc<AtomicUsize>,
+    ids_max: usize,
+    duplicates: u64,
+    forgotten_early: u64,
+}
+
+/// Where the first message with an id is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct First {
+    pub at: CommitLogOffset,
+    /// Behind its record.
+    pub end: CommitLogOffset,
+    /// As its sender was told.
+    pub queue_id: i32,
+    pub queue_offset: i64,
+}
+
+impl Dedup {
+    pub(crate) fn new(config: &Config) -> Dedup {
+        let (windows, keys, ids) = (RwLock::default(), Keys::default(), Arc::default());
+        Dedup { windows, keys, ids, ids_max: config.dedup_ids_max }
+    }
+
+    /// The topic has these settings now.
+    pub(crate) fn set(&self, topic: &TopicConfig) {
+        let Some(length) = dedup_window(topic) else { return self.forget(&topic.topic_name) };
+        let mut windows = self.windows.write();
+        let window = windows.entry(topic.topic_name.clone()).or_insert_with(|| {
+            Arc::new(Mutex::new(Window {
+                length,
+                recent: Recent::default(),
+                ids: self.ids.clone(),
+                ids_max: self.ids_max,
+                duplicates: 0,
+                forgotten_early: 0,
+            }))
+        });
+        window.lock().length = length;
+    }
+
+    /// The topic is gone.
+    pub(crate) fn forget(&self, topic: &str) {
+        let gone = self.windows.write().remove(topic);
+        if let Some(window) = gone {
+            let mut window = window.lock();
+            while window.forget_oldest() {}
+        }
+    }
+
+    /// The topic's window, if it has one.
+    pub(crate) fn window(&self, topic: &str) -> Option<SharedWindow> {
+        self.windows.read().get(topic).cloned()
+    }
+
+    pub(crate) fn hash(&self, id: &str) -> u128 {
+        self.keys.hash(id)
+    }
+
+    /// Forgets what is older than its window.
+    pub(crate) fn expire(&self, now: Instant) {
+        let windows: Vec<_> = self.windows.read().values().cloned().collect();
+        windows.iter().for_each(|window| window.lock().expire(now));
+    }
+
+    /// All topics with a window, in order of their names.
+    pub(crate) fn topics(&self) -> Vec<TopicDuplicates> {
+        let windows: Vec<_> =
+            self.windows.read().iter().map(|(topic, window)| (topic.clone(), window.clone())).collect();
+        let mut all: Vec<TopicDuplicates> = windows
+            .into_iter()
+            .map(|(topic, window)| {
+                let window = window.lock();
+                TopicDuplicates {
+                    topic,
+                    window_seconds: window.length.as_secs(),
+                    ids: window.recent.len() as u64,
+                    duplicates: window.duplicates,
+                    forgotten_early: window.forgotten_early,
+                }
+            })
+            .collect();
+        all.sort_by(|one, other| one.topic.cmp(&other.topic));
+        all
+    }
+
+    /// Reads from the log what was stored within the windows before `now`, in ms since 1970.
+    pub(crate) fn read(&self, store: &Store, topics: &[Arc<TopicConfig>], now: i64) {
+        let mut found: Vec<(i64, String, u128, First)> = Vec::new();
+        let windows: HashMap<&str, i64> = topics
+            .iter()
+            .filter_map(|topic| Some((topic.topic_name.as_str(), dedup_window(topic)?.as_millis() as i64)))
+            .collect();
+        let Some(longest) = windows.values().max() else { return };
+        let mut read = |topic: &str, queue_id: u32, window: i64| {
+            let recent = store.search_offset(topic, queue_id, now.saturating_sub(window), Boundary::Lower).0;
+            let from = recent.max(store.max_offset(topic, queue_id).0 - self.ids_max as i64);
+            for_each(store, topic, queue_id, QueueOffset(from), |record| {
+                let Some((topic, queue_id, id)) = identified(record) else { return };
+                let window = windows.get(topic).copied().unwrap_or(0);
+                if now.saturating_sub(record.store_timestamp) < window {
+                    let end = CommitLogOffset(record.commit_log_offset.0 + record.bytes.len() as i64);
+                    let first =
+                        First { at: record.commit_log_offset, end, queue_id, queue_offset: record.queue_offset.0 };
+                    found.push((record.store_timestamp, topic.to_owned(), self.hash(id), first));
+                }
+            });
+        };
+        for topic in topics.iter() {
+            for queue_id in 0..topic.queues().max(0) as u32 {
+                if let Some(window) = windows.get(topic.topic_name.as_str()) {
+                    read(&topic.topic_name, queue_id, *window);
+                }
+            }
+        }
+        // Messages that wait, or waited, were first stored elsewhere.
+        for topic in [SCHEDULE_TOPIC, TIMER_TOPIC] {
+            let queues = topics.iter().find(|it| it.topic_name == topic).map_or(1, |it| it.queues());
+            (0..queues.max(1) as u32).for_each(|queue_id| read(topic, queue_id, *longest));
+        }
+        found.sort_by_key(|(stored, _, _, first)| (*stored, first.at));
+        let instant = Instant::now();
+        for (stored, topic, hash, first) in found {
+            let age = Duration::from_millis(u64::try_from(now - stored).unwrap_or(0));
+            let since = instant.checked_sub(age).unwrap_or(instant);
+            if let Some(window) = self.window(&topic) {
+                let mut window = window.lock();
+                if window.recent.get(hash, instant, window.length).is_none() {
+                    window.remember(hash, first, since);
+                }
+            }
+        }
+    }
+}
+
+/// The topic, the queue and the id of a message as it was sent. `None`: it has no id, or waited elsewhere, where it was first.
+fn identified<'a>(record: &Record<'a>) -> Option<(&'a str, i32, &'a str)> {
+    let properties = record.properties();
+    let id = properties.get(property::DEDUP_ID)?;
+    let real = properties.get(property::REAL_TOPIC);
+    match record.topic {
+        SCHEDULE_TOPIC | TIMER_TOPIC => Some((real?, properties.get(property::REAL_QID)?.parse().ok()?, id)),
+        topic => real.is_none().then_some((topic, record.queue_id, id)),
+    }
+}
+
+impl Window {
+    /// The first message with this id, if it is remembered: then this is a duplicate, and counts as one.
+    pub(crate) fn duplicate_of(&mut self, hash: u128, now: Instant) -> Option<(First, Duration)> {
+        self.expire(now);
+        let found = self.recent.get(hash, now, self.length);
+        self.duplicates += u64::from(found.is_some());
+        found
+    }
+
+    /// Remembers the first message with an id.
+    pub(crate) fn remember(&mut self, hash: u128, first: First, now: Instant) {
+        if self.ids.load(Ordering::Relaxed) >= self.ids_max && self.forget_oldest() {
+            self.forgotten_early += 1;
+        }
+        self.ids.fetch_add(1, Ordering::Relaxed);
+        self.recent.insert(hash, first, now);
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let gone = self.recent.expire(now, self.length);
+        self.ids.fetch_sub(gone, Ordering::Relaxed);
+    }
+
+    fn forget_oldest(&mut self) -> bool {
+        let gone = self.recent.forget_oldest();
+        self.ids.fetch_sub(usize::from(gone), Ordering::Relaxed);
+        gone
+    }
+}
+
+/// Makes hashes of 128 bits that nobody can foresee.
+#[derive(Default)]
+pub(crate) struct Keys(RandomState, RandomState);
+
+impl Keys {
+    pub(crate) fn hash<T: std::hash::Hash + ?Sized>(&self, id: &T) -> u128 {
+        u128::from(self.0.hash_one(id)) << 64 | u128::from(self.1.hash_one(id))
+    }
+}
+
+/// What happened lately, by hashes.
+#[derive(Debug)]
+pub(crate) struct Recent<V> {
+    /// Oldest first.
+    order: VecDeque<(u128, Instant)>,
+    found: HashMap<u128, (Instant, V), foldhash::fast::RandomState>,
+}
+
+impl<V> Default for Recent<V> {
+    fn default() -> Recent<V> {
+        Recent { order: VecDeque::new(), found: HashMap::default() }
+    }
+}
+
+impl<V: Copy> Recent<V> {
+    /// What happened under this hash within `window` before `now`, and how long ago.
+    pub(crate) fn get(&self, hash: u128, now: Instant, window: Duration) -> Option<(V, Duration)> {
+        let (since, value) = self.found.get(&hash)?;
+        let age = now.saturating_duration_since(*since);
+        (age < window).then_some((*value, age))
+    }
+
+    /// It happened at `now`, which is no earlier than the last time something did.
+    pub(crate) fn insert(&mut self, hash: u128, value: V, now: Instant) {
+        self.order.push_back((hash, now));
+        self.found.insert(hash, (now, value));
+    }
+
+    /// Forgets what is as old as `window`; answers with how many.
+    pub(crate) fn expire(&mut self, now: Instant, window: Duration) -> usize {
+        let before = self.order.len();
+        while self.order.front().is_some_and(|(_, since)| now.saturating_duration_since(*since) >= window) {
+            self.forget_oldest();
+        }
+        before - self.order.len()
+    }
+
+    /// False: there is none.
+    pub(crate) fn forget_oldest(&mut self) -> bool {
+        let Some((hash, since)) = self.order.pop_front() else { return false };
+        // It may have happened again since.
+        if self.found.get(&hash).is_some_and(|(at, _)| *at == since) {
+            self.found.remove(&hash);
+        }
+        true
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(n: i64) -> First {
+        First { at: CommitLogOffset(n), end: CommitLogOffset(n + 1), queue_id: 0, queue_offset: n }
+    }
+
+    fn topic(name: &str, window: &str) -> TopicConfig {
+        let mut topic = TopicConfig::new(name, 1, 6);
+        topic.attributes.insert(crate::topics::DEDUP_WINDOW.into(), window.into());
+        topic
+    }
+
+    #[test]
+    fn an_id_is_known_for_as_long_as_the_window_is() {
+        let dedup = Dedup::new(&Config::default());
+        dedup.set(&topic("T", "10"));
+        let window = dedup.window("T").unwrap();
+        let mut window = window.lock();
+        let (start, a, b) = (Instant::now(), dedup.hash("a"), dedup.hash("b"));
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(window.duplicate_of(a, start), None);
+        window.remember(a, first(1), start);
+        assert_eq!(window.duplicate_of(a, after(9)), Some((first(1), Duration::from_secs(9))));
+        assert_eq!(window.duplicate_of(b, after(9)), None);
+        assert_eq!(window.duplicate_of(a, after(10)), None, "its window is over");
+        window.remember(a, first(2), after(10));
+        assert_eq!(window.duplicate_of(a, after(19)).unwrap().0, first(2));
+        assert_eq!((window.duplicates, window.recent.len()), (2, 1));
+    }
+
+    #[test]
+    fn so_many_ids_are_remembered_of_all_topics_together() {
+        let dedup = Dedup::new(&Config { dedup_ids_max: 10, ..Config::default() });
+        let now = Instant::now();
+        for name in ["T", "U"] {
+            dedup.set(&topic(name, "1000"));
+            let window = dedup.window(name).unwrap();
+            for n in 0..8 {
+                window.lock().remember(dedup.hash(&format!("{name}{n}")), first(n), now);
+            }
+        }
+        let topics = dedup.topics();
+        assert_eq!(topics.iter().map(|it| it.ids).sum::<u64>(), 10);
+        assert_eq!(topics.iter().map(|it| it.forgotten_early).collect::<Vec<_>>(), [0, 6]);
+        dedup.forget("T");
+        assert_eq!(dedup.ids.load(Ordering::Relaxed), 2);
+        dedup.expire(now + Duration::from_secs(1000));
+        assert_eq!(dedup.ids.load(Ordering::Relaxed), 0);
+        dedup.set(&topic("U", "0"));
+        assert!(dedup.window("U").is_none(), "none is none");
+    }
+}

@@ -1,0 +1,407 @@
+//! The life of every message, without any help of clients: who got it, who acknowledged it, who sent it back.
+//!
+//! 1. paths of messages note an event for each answer, not for each message   (`Life::note`: no lock, nothing is written)
+//! 2. a moment later all that was noted becomes a block of a ring on disk       (`Broker::keep_events`)
+//! 3. who asks for a message gets what the log and the ring say of it            (`timeline`)
+//!
+//! That a message was stored, waits, was retried or is dead needs no event: the log has the records. What a pull handed
+//! out is one event, a range of a queue; so is what a commit of an offset acknowledged. More events than fit into the
+//! buffer are dropped, counted, and said in the place of the ring where they would stand.
+
+pub(crate) mod event;
+mod timeline;
+
+pub use timeline::{LifeError, Sought};
+
+use crate::{Broker, Config};
+use event::{BlockBuilder, Event, Kept, Kind};
+use parking_lot::Mutex;
+use protocol::duplicates::Redeliveries;
+use protocol::heartbeat::MessageModel;
+use protocol::topic::RETRY_PREFIX;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use store::SpaceState;
+use store::clock::Clock;
+use store::disk::Disk;
+use store::ring::{Ring, RingFiles};
+use tokio::sync::{Notify, mpsc};
+
+/// So many events may wait to be kept; about 10 MiB, if they do.
+const WAITING_MAX: usize = 65_536;
+
+/// Events are kept so long after the first of them was noted.
+pub(crate) const KEPT_AFTER: Duration = Duration::from_millis(250);
+
+/// So many queues are watched for what is handed out again; those above count for nothing.
+const WATCHED_MAX: usize = 1_000_000;
+
+/// What is known of deliveries.
+pub struct Life {
+    events: mpsc::Sender<(i64, Event)>,
+    /// Somebody will keep what was noted.
+    awake: AtomicBool,
+    bell: Notify,
+    dropped: AtomicU64,
+    clock: Clock,
+    keeper: Mutex<Keeper>,
+}
+
+/// Who keeps events, one at a time.
+struct Keeper {
+    noted: mpsc::Receiver<(i64, Event)>,
+    disk: Disk,
+    dir: PathBuf,
+    /// 0: nothing is kept.
+    size: u64,
+    /// Opened when it is needed.
+    ring: Option<Ring>,
+    /// So many dropped events are told of in the ring.
+    dropped_told: u64,
+    failed_before: bool,
+    redeliveries: Counts,
+}
+
+/// What groups got more than once.
+#[derive(Debug, Default)]
+struct Counts {
+    groups: HashMap<String, Redeliveries>,
+    /// Group → topic → queue → behind the last message that was handed out.
+    handed_out: HashMap<String, HashMap<String, HashMap<i32, i64>>>,
+    watched: usize,
+}
+
+/// What is in the ring, and what of it an operator should know.
+pub(crate) struct Known {
+    pub(crate) files: Option<RingFiles>,
+    pub(crate) since: Option<i64>,
+    pub(crate) bytes: u64,
+    pub(crate) max_bytes: u64,
+    pub(crate) dropped: u64,
+}
+
+impl Life {
+    pub(crate) fn new(config: &Config) -> Life {
+        let (events, noted) = mpsc::channel(WAITING_MAX);
+        let keeper = Keeper {
+            noted,
+            disk: config.disk.clone(),
+            dir: config.store_root.join("life"),
+            size: config.message_life_max_bytes as u64,
+            ring: None,
+            dropped_told: 0,
+            failed_before: false,
+            redeliveries: Counts::default(),
+        };
+        Life {
+            events,
+            awake: AtomicBool::new(false),
+            bell: Notify::new(),
+            dropped: AtomicU64::new(0),
+            clock: config.clock.clone(),
+            keeper: Mutex::new(keeper),
+        }
+    }
+
+    /// Notes what happened, to be kept a moment later. `not_before`: messages carry this time, in ms since 1970, and an event
+    /// comes behind the message that it is about, whatever the clock was set to.
+    fn note(&self, event: Event, not_before: i64) {
+        if self.events.try_send((self.clock.now_millis().max(not_before), event)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        if !self.awake.load(Ordering::Relaxed) && !self.awake.swap(true, Ordering::AcqRel) {
+            self.bell.notify_one();
+        }
+    }
+
+    /// Waits until something was noted, and a moment longer, so that more is kept with it.
+    pub(crate) async fn worth_keeping(&self) {
+        self.bell.notified().await;
+        tokio::time::sleep(KEPT_AFTER).await;
+        self.awake.store(false, Ordering::Release);
+    }
+
+    /// What groups got more than once, in order of their names.
+    pub(crate) fn redeliveries(&self) -> Vec<Redeliveries> {
+        let mut all: Vec<Redeliveries> = self.keeper.lock().redeliveries.groups.values().cloned().collect();
+        all.sort_by(|one, other| one.group.cmp(&other.group));
+        all
+    }
+
+    /// Queues of this topic begin anew, if they do.
+    pub(crate) fn forget_topic(&self, topic: &str) {
+        self.keeper.lock().redeliveries.handed_out.values_mut().for_each(|topics| _ = topics.remove(topic));
+    }
+
+    /// The group begins anew, if it does.
+    pub(crate) fn forget_group(&self, group: &str) {
+        let counts = &mut self.keeper.lock().redeliveries;
+        counts.groups.remove(group);
+        counts.handed_out.remove(group);
+    }
+}
+
+impl Broker {
+    /// Notes what happened to messages.
+    pub(crate) fn note(&self, event: Event) {
+        self.life.note(event, self.store.last_store_timestamp());
+    }
+
+    /// Notes how far a group has come with a queue.
+    pub(crate) fn commit_offset(&self, group: &str, topic: &str, queue_id: i32, offset: i64, by: SocketAddr) {
+        let from = self.offsets.commit(group, topic, queue_id, offset);
+        if from != Some(offset) {
+            let (group, topic) = (group.to_owned(), topic.to_owned());
+            self.note(Event::Committed { group, topic, queue_id, from, to: offset, by });
+        }
+    }
+
+    /// Keeps what was noted until now. Blocks.
+    pub(crate) fn keep_events(&self) {
+        let keeper = &mut *self.life.keeper.lock();
+        let mut members = Members::default();
+        let mut block = BlockBuilder::default();
+        // No more than there can be now: who keeps must come to an end.
+        for _ in 0..WAITING_MAX {
+            let Ok((time, event)) = keeper.noted.try_recv() else { break };
+            keeper.redeliveries.count(&event, |group| members.of(self, group).broadcasts);
+            let texts;
+            let known = match event {
+                Event::Delivered {
+                    ref group, ref topic, queue_id, range: (from, to), ref wanted, to: address, ..
+                } => {
+                    texts = [wanted.text(), canonical(address), members.of(self, group).client(address)];
+                    let [wanted, address, client] = &texts;
+                    let kept = Kept::of(Kind::Delivered, time);
+                    Some(Kept { group, topic, client, address, wanted, queue_id, from, to, ..kept })
+                }
+                Event::Committed { ref group, ref topic, queue_id, from, to, by } => {
+                    texts = [String::new(), canonical(by), members.of(self, group).client(by)];
+                    let [_, address, client] = &texts;
+                    let (kept, from) = (Kept::of(Kind::Committed, time), from.unwrap_or(-1));
+                    Some(Kept { group, topic, client, address, queue_id, from, to, ..kept })
+                }
+                Event::SentBack { ref group, at: from, to, attempt: queue_id, by, .. } => {
+                    texts = [String::new(), canonical(by), members.of(self, group).client(by)];
+                    let [_, address, client] = &texts;
+                    Some(Kept { group, client, address, queue_id, from, to, ..Kept::of(Kind::SentBack, time) })
+                }
+                Event::Ended { ref group, at: from, commit, by } => {
+                    texts = [String::new(), canonical(by), String::new()];
+                    let address = &texts[1];
+                    Some(Kept { group, address, from, to: commit.into(), ..Kept::of(Kind::Ended, time) })
+                }
+                Event::Sends { ref group, ref client, from } => {
+                    texts = [String::new(), canonical(from), String::new()];
+                    Some(Kept { group, client, address: &texts[1], ..Kept::of(Kind::Sends, time) })
+                }
+                Event::SentBackAgain { .. } => None,
+            };
+            if let Some(kept) = known.filter(|_| keeper.size > 0) {
+                block.push(&kept);
+            }
+            if block.is_full() {
+                keeper.keep(std::mem::take(&mut block), self);
+            }
+        }
+        keeper.keep(block, self);
+    }
+
+    /// What is kept, as of now. Blocks.
+    pub(crate) fn known_life(&self) -> Known {
+        self.keep_events();
+        let mut keeper = self.life.keeper.lock();
+        let (max_bytes, dropped) = (keeper.size, self.life.dropped.load(Ordering::Relaxed));
+        let ring = keeper.ring();
+        Known {
+            files: ring.as_ref().map(|ring| ring.files()),
+            since: ring.as_ref().and_then(|ring| ring.since()),
+            bytes: ring.as_ref().map_or(0, |ring| ring.bytes()),
+            max_bytes,
+            dropped,
+        }
+    }
+}
+
+impl Keeper {
+    fn keep(&mut self, mut block: BlockBuilder, broker: &Broker) {
+        let dropped = broker.life.dropped.load(Ordering::Relaxed);
+        let untold = dropped - self.dropped_told;
+        if untold > 0 && self.size > 0 {
+            let time = broker.config.clock.now_millis().max(broker.store.last_store_timestamp());
+            block.push(&Kept { from: untold as i64, ..Kept::of(Kind::NotKept, time) });
+        }
+        let events = block.len() as u64;
+        let Some((times, bytes)) = block.finish() else { return };
+        // The last room of a disk belongs to messages.
+        let full = broker.store.space().is_ok_and(|space| space.state == SpaceState::Full);
+        let kept = match self.ring() {
+            _ if full => false,
+            Some(ring) => ring.append(times, &bytes).map_err(|error| self.tell(&error)).is_ok(),
+            None => false,
+        };
+        if kept {
+            (self.failed_before, self.dropped_told) = (false, dropped);
+        } else {
+            let lost = events - u64::from(untold > 0);
+            broker.life.dropped.fetch_add(lost, Ordering::Relaxed);
+        }
+    }
+
+    fn ring(&mut self) -> Option<&mut Ring> {
+        if self.ring.is_none() && self.size > 0 {
+            match Ring::open(&self.disk, &self.dir, self.size) {
+                Ok(ring) => self.ring = Some(ring),
+                Err(error) => self.tell(&error),
+            }
+        }
+        self.ring.as_mut()
+    }
+
+    fn tell(&mut self, error: &std::io::Error) {
+        if !std::mem::replace(&mut self.failed_before, true) {
+            tracing::warn!(
+                "who got which message can't be kept in {}: {error}; messages are not affected, their lives have a gap",
+                self.dir.display()
+            );
+        }
+    }
+}
+
+impl Counts {
+    fn count(&mut self, event: &Event, broadcasts: impl FnOnce(&str) -> bool) {
+        match event {
+            Event::Delivered { group, topic, queue_id, range: (from, to), count, .. } => {
+                if topic.starts_with(RETRY_PREFIX) {
+                    self.group(group).retries += u64::from(*count);
+                }
+                if broadcasts(group) {
+                    return; // each member gets everything
+                }
+                let again = self.hand_out(group, topic, *queue_id, (*from, *to)).min(u64::from(*count));
+                if again > 0 {
+                    self.group(group).handed_out_again += again;
+                }
+            }
+            Event::SentBack { group, dead: false, .. } => self.group(group).sent_back += 1,
+            Event::SentBack { group, dead: true, .. } => self.group(group).dead += 1,
+            Event::SentBackAgain { group } => self.group(group).sent_back_again += 1,
+            Event::Committed { .. } | Event::Ended { .. } | Event::Sends { .. } => {}
+        }
+    }
+
+    fn group(&mut self, name: &str) -> &mut Redeliveries {
+        if !self.groups.contains_key(name) {
+            self.groups.insert(name.to_owned(), Redeliveries { group: name.to_owned(), ..Redeliveries::default() });
+        }
+        self.groups.entry(name.to_owned()).or_default()
+    }
+
+    /// How many places of `from..to` were handed out before.
+    fn hand_out(&mut self, group: &str, topic: &str, queue_id: i32, (from, to): (i64, i64)) -> u64 {
+        let known = self.handed_out.get_mut(group).and_then(|topics| topics.get_mut(topic));
+        if let Some(end) = known.and_then(|queues| queues.get_mut(&queue_id)) {
+            let before = std::mem::replace(end, to.max(*end));
+            return u64::try_from(before.min(to) - from).unwrap_or(0);
+        }
+        if self.watched < WATCHED_MAX {
+            self.watched += 1;
+            let topics = self.handed_out.entry(group.to_owned()).or_default();
+            topics.entry(topic.to_owned()).or_default().insert(queue_id, to);
+        }
+        0
+    }
+}
+
+/// Which client is reached at which address, by group; asked for once while events are kept.
+#[derive(Default)]
+struct Members(HashMap<String, Group>);
+
+#[derive(Default)]
+struct Group {
+    clients: HashMap<SocketAddr, String>,
+    broadcasts: bool,
+}
+
+impl Members {
+    fn of(&mut self, broker: &Broker, name: &str) -> &Group {
+        if !self.0.contains_key(name) {
+            let consumers = broker.consumers.read();
+            let group = consumers.get(name).map(|group| Group {
+                clients: group.members.iter().map(|(id, member)| (member.peer.address(), id.clone())).collect(),
+                broadcasts: group.message_model == MessageModel::Broadcasting,
+            });
+            self.0.insert(name.to_owned(), group.unwrap_or_default());
+        }
+        &self.0[name]
+    }
+}
+
+impl Group {
+    fn client(&self, address: SocketAddr) -> String {
+        self.clients.get(&address).cloned().unwrap_or_default()
+    }
+}
+
+/// An address as records have it: IPv4, if it is one.
+fn canonical(address: SocketAddr) -> String {
+    SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivered(topic: &str, range: (i64, i64), count: u32) -> Event {
+        Event::Delivered {
+            group: "g".into(),
+            topic: topic.into(),
+            queue_id: 0,
+            range,
+            count,
+            wanted: event::Wanted::Sql("a".into()),
+            to: "127.0.0.1:1".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn what_was_handed_out_before_counts_once_more() {
+        let mut counts = Counts::default();
+        for (range, count) in [((0, 10), 10), ((10, 20), 10), ((5, 15), 10), ((15, 25), 8), ((25, 30), 5), ((0, 30), 3)]
+        {
+            counts.count(&delivered("T", range, count), |_| false);
+        }
+        assert_eq!(counts.groups["g"].handed_out_again, 10 + 5 + 3, "no more than there were messages");
+        counts.count(&delivered("%RETRY%g", (0, 2), 2), |_| false);
+        assert_eq!((counts.groups["g"].handed_out_again, counts.groups["g"].retries), (18, 2));
+        counts.count(&delivered("T", (0, 2), 2), |_| true);
+        assert_eq!(counts.groups["g"].handed_out_again, 18, "a broadcast goes to each member");
+    }
+
+    #[test]
+    fn events_that_are_too_many_are_counted_and_their_place_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = Broker::open(Config { store_root: dir.path().into(), ..Config::default() }).unwrap();
+        // Nobody keeps them meanwhile.
+        for n in 0..WAITING_MAX as i64 + 100 {
+            broker.note(delivered("T", (n * 2, n * 2 + 1), 1));
+        }
+        let known = broker.known_life();
+        assert_eq!(known.dropped, 100);
+        let (mut kept, mut not_kept) = (0, 0);
+        let mut each = |block: store::ring::Block<'_>| {
+            event::read_block(block.bytes, &mut |event| match event.kind {
+                Kind::NotKept => not_kept += event.from,
+                _ => kept += 1,
+            });
+            true
+        };
+        known.files.unwrap().for_each(0, &mut each).unwrap();
+        assert_eq!((kept, not_kept), (WAITING_MAX, 100));
+        assert!(known.bytes < WAITING_MAX as u64 * 41, "{}", known.bytes);
+        broker.close().unwrap();
+    }
+}
