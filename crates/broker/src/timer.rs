@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::timer::{Resume, TimerConfig, Timers, Unit};
 use store::{CommitLogOffset, GetStatus, PutError, PutMessage, Queue, QueueOffset, Store, Stored};
+use tokio::task::JoinHandle;
 
 pub use operate::NotPending;
 
@@ -362,7 +363,7 @@ impl Broker {
 pub(crate) async fn run(broker: Arc<Broker>) {
     let Some(files) = &broker.timer.files else { return };
     let queue = broker.store.queue_or_create(TIMER_TOPIC, 0);
-    let mut task = Task { broker: &broker, files, queue, noted: None, noted_at: Instant::now() };
+    let mut task = Task::new(&broker, files, queue);
     let mut told = false;
     loop {
         let turned = task.turn().await;
@@ -387,9 +388,20 @@ struct Task<'a> {
     /// What was noted counts once the log is on disk up to here.
     noted: Option<CommitLogOffset>,
     noted_at: Instant,
+    /// It is being brought to disk.
+    saving: Option<JoinHandle<()>>,
+    /// The next message has no room in the wheel yet.
+    is_stalled: bool,
+    /// The slot that is being delivered, and how many of its messages are done with.
+    firing: (i64, usize),
 }
 
-impl Task<'_> {
+impl<'a> Task<'a> {
+    fn new(broker: &'a Arc<Broker>, files: &'a Mutex<Timers>, queue: Arc<Queue>) -> Task<'a> {
+        let noted_at = Instant::now();
+        Task { broker, files, queue, noted: None, noted_at, saving: None, is_stalled: false, firing: (0, 0) }
+    }
+
     fn now(&self) -> i64 {
         self.broker.config.clock.now_millis()
     }
@@ -424,6 +436,9 @@ impl Task<'_> {
 
     /// Notes how far it is, and brings that to disk once it is true there.
     async fn note(&mut self) -> Result<(), TimerError> {
+        if self.saving.as_ref().is_some_and(|saving| !saving.is_finished()) {
+            return Ok(()); // what was noted must not change before it is there
+        }
         match self.noted {
             None if self.noted_at.elapsed() >= self.broker.config.timer_flush_interval => {
                 if self.files.lock().has_changed() {
@@ -437,7 +452,8 @@ impl Task<'_> {
                 self.noted = None;
                 let broker = self.broker.clone();
                 // Nobody waits for the disk, least of all what is due.
-                tokio::task::spawn_blocking(move || broker.timer.save(broker.config.clock.now_millis()));
+                let save = move || broker.timer.save(broker.config.clock.now_millis());
+                self.saving = Some(tokio::task::spawn_blocking(save));
             }
             _ => {}
         }
@@ -458,12 +474,11 @@ impl Task<'_> {
                 // What changed is noted; and the clock may be set forward.
                 false => Some(left.min(CLOCK_PERIOD)),
             };
-            // There was no room for the next one: its slot must be delivered first, or brought to disk.
-            (next, if next < self.queue.max_offset() { Some(LOOK_EVERY) } else { wait })
+            // Without room for the next one: a slot must be delivered first, or brought to disk.
+            (next, if self.is_stalled { Some(LOOK_EVERY) } else { wait })
         };
-        let stalled = next < self.queue.max_offset();
         let arrived = async {
-            if stalled {
+            if self.is_stalled {
                 std::future::pending().await
             } else {
                 self.broker.store.arrived(&self.queue, next).await;
@@ -484,11 +499,16 @@ impl Task<'_> {
     }
 
     /// Lays everything that has come into its slots; what is due already is delivered.
-    async fn lay_in(&self) -> Result<(), TimerError> {
+    async fn lay_in(&mut self) -> Result<(), TimerError> {
         let end = self.queue.max_offset().0;
+        self.is_stalled = false;
         loop {
             let from = self.files.lock().queue_offset().max(self.queue.min_offset().0);
-            if from >= end || !self.lay_in_batch(from)? {
+            if from >= end {
+                return Ok(());
+            }
+            if !self.lay_in_batch(from)? {
+                self.is_stalled = true;
                 return Ok(());
             }
             self.write_out().await;
@@ -502,7 +522,7 @@ impl Task<'_> {
         let broker = self.broker;
         let got = broker.store.get_message(TIMER_TOPIC, 0, QueueOffset(from), BATCH_COUNT, BATCH_BYTES, &|_| true);
         let mut next = got.next.0;
-        let (mut units, mut outcome, mut room) = (Vec::new(), Ok(()), true);
+        let mut units = Vec::new();
         match &got.status {
             GetStatus::Found => {}
             GetStatus::Damaged(damage) => {
@@ -513,7 +533,7 @@ impl Task<'_> {
             _ => next = next.clamp(self.queue.min_offset().0, self.queue.max_offset().0).max(from),
         }
         let found = *broker.timer.found.lock();
-        'records: for part in &got.parts {
+        for part in &got.parts {
             let bytes = part.to_bytes()?;
             for record in Record::all(&bytes) {
                 let record = record?;
@@ -528,33 +548,40 @@ impl Task<'_> {
                 let files = self.files.lock();
                 let is_over = files.tick_of(timed.slot_time) < files.tick();
                 let unit = broker.timer.unit(&timed, files.begin_of(files.tick_of(self.now())));
-                room = is_over || files.has_room(unit.slot_time);
+                let has_room = is_over || files.has_room(unit.slot_time);
                 drop(files);
-                if !room {
-                    next = offset;
-                    break 'records;
+                if !has_room {
+                    self.add(&mut units, offset)?;
+                    return Ok(false);
                 }
                 if !is_over {
                     units.push(unit);
-                } else if timed.recalls.is_none()
-                    // What recalls it may lie behind it.
-                    && !broker.is_recalled(&timed)
-                    && let Err(error) = broker.put_home(&timed, i64::MAX)
-                {
-                    (next, outcome) = (offset, Err(error));
-                    break 'records;
+                    continue;
                 }
+                // What comes before it counts as done first: it must not be put twice because something else fails.
+                self.add(&mut units, offset)?;
+                // What recalls it may lie behind it.
+                if timed.recalls.is_none() && !broker.is_recalled(&timed) {
+                    broker.put_home(&timed, i64::MAX)?;
+                }
+                self.add(&mut units, offset + 1)?;
             }
         }
+        self.add(&mut units, next)?;
+        Ok(true)
+    }
+
+    /// Lays these in: all before `next` is done with then.
+    fn add(&self, units: &mut Vec<Unit>, next: i64) -> io::Result<()> {
         let mut files = self.files.lock();
-        files.add(&units)?;
+        files.add(units)?;
         files.set_queue_offset(next);
-        outcome?;
-        Ok(room)
+        units.clear();
+        Ok(())
     }
 
     /// Delivers what is in the slot of a tick that is over.
-    async fn fire(&self, tick: i64) -> Result<(), TimerError> {
+    async fn fire(&mut self, tick: i64) -> Result<(), TimerError> {
         match self.fire_slot(tick).await {
             Err(error)
                 if error
@@ -562,6 +589,7 @@ impl Task<'_> {
                     .is_some_and(|error| error.kind() == io::ErrorKind::InvalidData) =>
             {
                 tracing::error!(%error, "the timer log is damaged");
+                self.firing = (0, 0);
                 let mut files = self.files.lock();
                 let resume = files.restart()?;
                 // All that was delivered in this run is looked for, too.
@@ -573,11 +601,14 @@ impl Task<'_> {
         }
     }
 
-    async fn fire_slot(&self, tick: i64) -> Result<(), TimerError> {
+    async fn fire_slot(&mut self, tick: i64) -> Result<(), TimerError> {
         let (positions, over) = {
             let files = self.files.lock();
             (files.slot(tick)?, files.begin_of(tick + 1))
         };
+        if self.firing.0 != tick {
+            self.firing = (tick, 0);
+        }
         let mut recalled = HashSet::new();
         for chunk in positions.chunks(BATCH_COUNT) {
             for unit in self.files.lock().units(tick, chunk)?.iter().filter(|unit| unit.recalls && !unit.rolls) {
@@ -587,11 +618,14 @@ impl Task<'_> {
             }
         }
         let found = *self.broker.timer.found.lock();
-        for chunk in positions.chunks(BATCH_COUNT) {
+        for chunk in positions.get(self.firing.1..).unwrap_or_default().chunks(BATCH_COUNT) {
             let units = self.files.lock().units(tick, chunk)?;
             let mut staged = 0;
             for unit in &units {
-                let Some(bytes) = self.broker.timed_at(unit)? else { continue };
+                let bytes = self.broker.timed_at(unit)?;
+                // After an error it goes on here.
+                self.firing.1 += 1;
+                let Some(bytes) = bytes else { continue };
                 let Some(timed) = Record::parse(&bytes).ok().and_then(Timed::read) else { continue };
                 let may_be_done = unit.at < found.end && over <= found.until;
                 if may_be_done && self.broker.is_done(&timed, found) {
@@ -612,6 +646,7 @@ impl Task<'_> {
             tokio::task::yield_now().await;
         }
         self.files.lock().delivered(tick);
+        self.firing = (0, 0);
         Ok(())
     }
 }
