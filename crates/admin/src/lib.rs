@@ -18,6 +18,7 @@ pub mod consumer;
 pub mod filter;
 pub mod message;
 pub mod order;
+pub mod timer;
 pub mod topic;
 pub mod transaction;
 

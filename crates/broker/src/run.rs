@@ -1,7 +1,7 @@
 //! What a broker does by the clock.
 
 use crate::table::save_or_tell;
-use crate::{Broker, delay, table};
+use crate::{Broker, delay, table, timer};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -23,7 +23,7 @@ const SPACE_PERIOD: Duration = Duration::from_secs(1);
 const CLOCK_PERIOD: Duration = Duration::from_secs(1);
 
 impl Broker {
-    /// Delivers delayed messages, asks about open transactions, saves tables, drops silent clients and old files, until `shutdown` is ready.
+    /// Delivers delayed and timed messages, asks about open transactions, saves tables, drops silent clients and old files, until `shutdown` is ready.
     ///
     /// Runs on any runtime with timers; the data threads are better left alone.
     pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()>) {
@@ -31,6 +31,7 @@ impl Broker {
         for level in self.delay.levels() {
             tasks.spawn(delay::deliver(self.clone(), level));
         }
+        tasks.spawn(timer::run(self.clone()));
         tasks.spawn(save_changes(self.clone()));
         tasks.spawn(save_offsets(self.clone()));
         tasks.spawn(save_delay(self.clone()));

@@ -187,3 +187,29 @@ async fn a_message_has_a_timeline_and_its_trace_is_read() {
     let counted = json(&dev, &["message", "duplicates", "-b", &dev.broker, "-t", "once"]);
     assert_eq!((&counted["topics"][0]["duplicates"], &counted["topics"][0]["ids"]), (&2.into(), &1.into()));
 }
+
+#[tokio::test]
+async fn timed_messages_are_listed_cancelled_and_fired() {
+    let directory = tempfile::tempdir().unwrap();
+    let dev = Dev::start(directory.path()).await;
+    let client = remoting::Client::default();
+    for key in ["a", "b", "c"] {
+        let timed = send_request("orders", 0, &format!("TIMER_DELAY_SEC\u{1}3600\u{2}UNIQ_KEY\u{1}{key}"));
+        assert_eq!(client.invoke(&dev.broker, timed.write(), SOON).await.unwrap().code, 0);
+    }
+    let until = Instant::now() + SOON;
+    let list = || json(&dev, &["timer", "list", "-b", &dev.broker])["timers"].as_array().unwrap().clone();
+    while list().len() < 3 {
+        assert!(Instant::now() < until, "{:?}", list());
+    }
+    let handle = |n: usize| list()[n]["recallHandle"].as_str().unwrap().to_owned();
+    let (first, second) = (handle(0), handle(1));
+    assert_eq!(admin(&dev, &["timer", "cancel", "-b", &dev.broker, &first]).0, 0);
+    assert_eq!(admin(&dev, &["timer", "fire", "-b", &dev.broker, &second]).0, 0);
+    let keys: Vec<Value> = list().into_iter().map(|timer| timer["uniqueKey"].clone()).collect();
+    assert_eq!(keys, ["c"]);
+    let (code, _, err) = admin(&dev, &["timer", "cancel", "-b", &dev.broker, &first]);
+    assert!(code == 1 && err.contains("was recalled before"), "{err}");
+    let page = json(&dev, &["timer", "list", "-b", &dev.broker, "--max", "1"]);
+    assert_eq!(page["next"], Value::Null);
+}

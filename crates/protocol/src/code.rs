@@ -183,6 +183,9 @@ pub mod request {
         // Ours alone, for what RocketMQ has no code for.
         LIST_TRANSACTIONS = 90_000,
         RESOLVE_TRANSACTION = 90_001,
+        LIST_TIMERS = 90_010,
+        CANCEL_TIMER = 90_011,
+        FIRE_TIMER = 90_012,
         MESSAGE_LIFE = 90_030,
         GET_DUPLICATES = 90_050,
     }

@@ -12,6 +12,7 @@ mod pull_message;
 mod query;
 mod send_back;
 pub(crate) mod send_message;
+mod timer;
 mod topic;
 
 use crate::Broker;
@@ -29,6 +30,10 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(end_transaction::resume_check)
         .on(end_transaction::list)
         .on(end_transaction::resolve)
+        .on(timer::recall)
+        .on(timer::list)
+        .on(timer::cancel)
+        .on(timer::fire)
         .on(pull_message::pull_message)
         .on(offset::query_consumer_offset)
         .on(offset::update_consumer_offset)

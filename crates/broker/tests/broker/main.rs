@@ -16,6 +16,7 @@ mod programs;
 mod refusals;
 mod sending;
 mod tables;
+mod timers;
 mod transactions;
 
 use client::{Client, Running};

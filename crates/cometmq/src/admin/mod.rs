@@ -8,6 +8,7 @@ mod consumer;
 mod filter;
 mod message;
 mod order;
+mod timer;
 mod topic;
 mod transaction;
 
@@ -45,6 +46,9 @@ enum AdminCommand {
     /// Transactions that wait for their end, or were given up
     #[command(subcommand)]
     Transaction(transaction::TransactionCommand),
+    /// Messages that wait for their time
+    #[command(subcommand)]
+    Timer(timer::TimerCommand),
 }
 
 /// Runs it.
@@ -57,6 +61,7 @@ pub async fn run(args: AdminArgs, environment: &Environment) -> ExitCode {
         AdminCommand::Order(command) => order::run(command, environment).await,
         AdminCommand::Message(command) => message::run(command, environment).await,
         AdminCommand::Transaction(command) => transaction::run(command, environment).await,
+        AdminCommand::Timer(command) => timer::run(command, environment).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,6 +13,7 @@ pub mod pull;
 pub mod query;
 pub mod route;
 pub mod send;
+pub mod timer;
 pub mod topic;
 pub mod transaction;
 

@@ -70,6 +70,7 @@ public final class Interop {
         Filtering.scenarios(suite);
         Retrying.scenarios(suite);
         Delaying.scenarios(suite);
+        Timing.scenarios(suite);
         Transacting.scenarios(suite);
         Querying.scenarios(suite);
         Tracing.scenarios(suite);

@@ -6,7 +6,6 @@ import java.util.List;
 import java.util.Map;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.message.Message;
-import org.apache.rocketmq.common.message.MessageAccessor;
 
 /** What CometMQ does not have yet is refused with code 3 and a sentence, at once. Apache has it, so there is nothing to see there. */
 final class NotYet {
@@ -17,22 +16,9 @@ final class NotYet {
     static void scenarios(Suite suite) {
         suite.area("not yet")
             .unless(() -> Interop.againstApache() ? "Apache has it" : null)
-            .fact("a timer message is refused with code 3", NotYet::timer)
             .fact("POP, ACL and administration codes answer 3 with a sentence", NotYet::codes)
             .unless(() -> Interop.againstApache() ? "Apache has it" : Api.hasRequestReply() ? null : "this client has no request()")
             .fact("request-reply is refused with code 3", NotYet::requestReply);
-    }
-
-    private static void timer(Mq mq) throws Exception {
-        DefaultMQProducer producer = mq.producer();
-        String topic = mq.topic(producer, "Timer", 1);
-        for (Map.Entry<String, String> property : Map.of("TIMER_DELAY_SEC", "3", "TIMER_DELAY_MS", "3000",
-            "TIMER_DELIVER_MS", String.valueOf(System.currentTimeMillis() + 3_000)).entrySet()) {
-            Message message = new Message(topic, "m".getBytes(UTF_8));
-            MessageAccessor.putProperty(message, property.getKey(), property.getValue());
-            refused(() -> producer.send(message), "a message with " + property.getKey());
-        }
-        Check.equal(producer.maxOffset(Mq.queues(producer, topic).get(0)), 0L, "messages stored");
     }
 
     private static void requestReply(Mq mq) throws Exception {
