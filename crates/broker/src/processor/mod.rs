@@ -11,6 +11,7 @@ mod group_config;
 mod life;
 mod lock;
 mod offset;
+mod order;
 mod pull_message;
 mod query;
 mod reply;
@@ -18,6 +19,7 @@ mod reset;
 mod send_back;
 pub(crate) mod send_message;
 mod stats;
+mod timer;
 mod topic;
 
 use crate::Broker;
@@ -36,6 +38,10 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(end_transaction::resume_check)
         .on(end_transaction::list)
         .on(end_transaction::resolve)
+        .on(timer::recall)
+        .on(timer::list)
+        .on(timer::cancel)
+        .on(timer::fire)
         .on(pull_message::pull_message)
         .on(offset::query_consumer_offset)
         .on(offset::update_consumer_offset)
@@ -95,6 +101,8 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(admin::ha_status)
         .on(deletion::delete_topic)
         .on(deletion::delete_group)
+        .on(order::list)
+        .on(order::remove)
         .on(filter_program::put)
         .on(filter_program::remove)
         .on(filter_program::list)

@@ -2,6 +2,8 @@
 
 use super::short;
 use crate::Broker;
+use crate::fences::is_ordered;
+use crate::table::Table;
 use crate::topics::DEDUP_WINDOW;
 use protocol::admin::{AllTopics, TopicConfigs};
 use protocol::code::response;
@@ -15,9 +17,11 @@ use protocol::route::TopicList;
 use protocol::topic::{QUEUES_MAX, SYSTEM_TOPICS, TopicConfig, check_topic_name, is_system_topic};
 use remoting::{Answer, Call, Peer, Reject};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::{RESERVE_BYTES, RESERVE_TIME};
+use tokio::task::spawn_blocking;
 
 /// How long the answer waits for name servers. The topic is there without them; they hear of it later.
 pub(super) const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(1);
@@ -90,9 +94,12 @@ fn checked(broker: &Broker, wish: TopicConfig, changes: &str) -> Result<TopicCon
 }
 
 /// Creates or changes topics; answers when that is on disk and name servers know of it.
-async fn put(broker: &Broker, configs: Vec<TopicConfig>, by: &Peer) -> Result<Answer<Empty>, Reject> {
+async fn put(broker: &Arc<Broker>, configs: Vec<TopicConfig>, by: &Peer) -> Result<Answer<Empty>, Reject> {
     let mut counter = *broker.topics.changed().borrow();
     for config in configs {
+        if let Some(known) = broker.topics.get(&config.topic_name) {
+            fence_growth(broker, &known, &config).await?;
+        }
         tracing::info!(topic = config.topic_name, ?by, "created or changed");
         counter =
             broker.put_topic(config, crate::now_millis()).map_err(|error| Reject::system_error(error.to_string()))?;
@@ -140,6 +147,41 @@ pub(super) async fn system_topics(broker: Arc<Broker>, _: Call<GetSystemTopics>)
     let topics: BTreeSet<String> = SYSTEM_TOPICS.iter().map(|topic| topic.to_string()).chain(own).collect();
     let list = TopicList { broker_addr: None, topic_list: topics.into_iter().collect() };
     Ok(Answer::new(Empty {}).with_body(json::write(&list)))
+}
+
+/// Where an ordered topic is given more queues, sees that no key overtakes itself: see [`crate::fences`].
+async fn fence_growth(broker: &Arc<Broker>, known: &TopicConfig, config: &TopicConfig) -> Result<(), Reject> {
+    let (topic, before, after) = (&config.topic_name, known.write_queue_nums, config.write_queue_nums);
+    if after <= before || before < 1 || !is_ordered(known) {
+        return Ok(());
+    }
+    if !is_ordered(config) {
+        tracing::warn!(
+            topic,
+            before,
+            after,
+            "was ordered, is so no more, and gets more queues at once: keys that move may overtake themselves (-o true \
+             keeps it ordered)"
+        );
+        return Ok(());
+    }
+    if after % before != 0 {
+        return Err(Reject::new(
+            response::INVALID_PARAMETER,
+            format!(
+                "topic[{topic}] is ordered and has {before} queues to write to; with {after}, keys would move between queues \
+                 that are consumed already, and lose their order. Give it a multiple of {before}, or take its order off \
+                 first"
+            ),
+        ));
+    }
+    broker.fences.add(topic, before, after, crate::now_millis(), Instant::now());
+    tracing::info!(topic, before, after, "ordered topic grows: new queues are held until the old ones are consumed");
+    let saving = broker.clone();
+    let saved = spawn_blocking(move || saving.fences.save()).await.map_err(io::Error::other).flatten();
+    saved.map_err(|error| {
+        Reject::system_error(format!("topic[{topic}] is as it was: config/orderFences.json cannot be saved: {error}"))
+    })
 }
 
 /// Attributes that a topic may have: name, values (none: any number), may it change later.

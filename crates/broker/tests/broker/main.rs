@@ -13,11 +13,13 @@ mod groups;
 mod life;
 mod moving;
 mod operators;
+mod ordering;
 mod programs;
 mod refusals;
 mod replying;
 mod sending;
 mod tables;
+mod timers;
 mod transactions;
 
 use client::{Client, Running};
