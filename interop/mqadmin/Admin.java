@@ -118,8 +118,11 @@ public final class Admin {
         }
         if (thread.isAlive()) {
             ended[0] = "interrupted";
-            thread.interrupt();
-            thread.join(5000);
+            // What swallows one interruption goes on; it must not print into the output of the next command.
+            for (int i = 0; i < 100 && thread.isAlive(); i++) {
+                thread.interrupt();
+                thread.join(100);
+            }
         }
         System.setOut(new PrintStream(new ByteArrayOutputStream()));
         System.setErr(errors);
