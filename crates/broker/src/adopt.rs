@@ -330,7 +330,7 @@ impl Look<'_> {
             },
             // Where the commit log is, if it is not where it usually is; and what is ours.
             _ if path == self.config.commit_log_dir() => What::Known,
-            "inventory.json" => What::Known,
+            "inventory.json" | "life" => What::Known,
             "inventory.json.bak" | "inventory.json.tmp" => What::Spare,
             "quarantine" | "lost+found" => What::Spare,
             _ => What::Unknown,
@@ -350,6 +350,7 @@ impl Look<'_> {
             | "clock.json"
             | "timercheck"
             | "deletedTopics.json"
+            | "orderFences.json"
             | "filters" => What::Known,
             known if known != file => What::Spare,
             "topicQueueMapping.json" => match keys(&read("topicQueueMapping.json")?["topicQueueMappingInfoMap"]) {

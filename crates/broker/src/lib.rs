@@ -14,6 +14,7 @@ pub mod consumers;
 pub mod dedup;
 pub mod delay;
 mod deletion;
+pub mod fences;
 pub mod filter;
 pub mod groups;
 pub mod life;
@@ -40,6 +41,7 @@ use config::FlushDiskType;
 use consumers::Consumers;
 use dedup::Dedup;
 use delay::Delay;
+use fences::OrderFences;
 use filter::Filters;
 use groups::Groups;
 use life::Life;
@@ -80,6 +82,8 @@ pub struct Broker {
     pub topics: Topics,
     /// The consumer groups.
     pub groups: Groups,
+    /// New queues that groups do not get yet.
+    pub fences: OrderFences,
     /// How far groups have come.
     pub offsets: ConsumerOffsets,
     /// Who sends.
@@ -158,6 +162,7 @@ impl Broker {
         let broker = Broker {
             topics,
             groups,
+            fences: OrderFences::open(&config, Instant::now())?,
             offsets,
             ends_unsaid: AtomicBool::new(!transactions.unsaid().is_empty()),
             transactions: Mutex::new(transactions),
@@ -298,12 +303,13 @@ impl Broker {
         }
     }
 
-    fn tables(&self) -> [(&'static str, &dyn table::Table); 4] {
+    fn tables(&self) -> [(&'static str, &dyn table::Table); 5] {
         [
             ("topics.json", &self.topics),
             ("subscriptionGroup.json", &self.groups),
             ("consumerOffset.json", &self.offsets),
             ("delayOffset.json", &self.delay),
+            ("orderFences.json", &self.fences),
         ]
     }
 }

@@ -10,6 +10,9 @@ use tokio::time::{MissedTickBehavior, interval};
 /// How often silent clients are looked for.
 const EXPIRY_PERIOD: Duration = Duration::from_secs(10);
 
+/// How often we look whether new queues of ordered topics have settled.
+const FENCE_PERIOD: Duration = Duration::from_secs(1);
+
 /// A change that could not be saved is tried again after so long.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -33,12 +36,25 @@ impl Broker {
         tasks.spawn(save_offsets(self.clone()));
         tasks.spawn(save_delay(self.clone()));
         tasks.spawn(check_transactions(self.clone()));
+        tasks.spawn(settle_fences(self.clone()));
         tasks.spawn(expire_clients(self.clone()));
         tasks.spawn(clean_store(self.clone()));
         tasks.spawn(look_at_clock(self.clone()));
         tasks.spawn(keep_events(self.clone()));
         shutdown.await;
         tasks.shutdown().await;
+    }
+
+    /// Notes up to where old queues are to be consumed before new ones, where every producer knows of these by `now`.
+    /// True: something changed, and is to be saved.
+    pub fn settle_fences(&self, now: Instant) -> bool {
+        if !self.config.namesrv_addr.is_empty() && !self.topics.is_registered() {
+            self.fences.not_known_yet(now);
+        }
+        self.fences.settle(now, |topic, queue| {
+            let queue = u32::try_from(queue).unwrap_or(0);
+            (self.store.min_offset(topic, queue).0, self.store.max_offset(topic, queue).0)
+        })
     }
 
     /// Drops clients that have been silent for too long.
@@ -81,6 +97,17 @@ async fn save_changes(broker: Arc<Broker>) {
         tokio::select! {
             _ = topics.changed() => {}
             _ = groups.changed() => {}
+        }
+    }
+}
+
+async fn settle_fences(broker: Arc<Broker>) {
+    let mut ticks = every(FENCE_PERIOD);
+    let mut unsaved = false;
+    loop {
+        ticks.tick().await;
+        if broker.settle_fences(Instant::now()) || unsaved {
+            unsaved = !save(&broker, "orderFences.json", |broker| &broker.fences).await;
         }
     }
 }

@@ -32,7 +32,17 @@ fn json(dev: &Dev, arguments: &[&str]) -> Value {
 async fn topics_are_made_found_and_deleted() {
     let directory = tempfile::tempdir().unwrap();
     let dev = Dev::start(directory.path()).await;
-    let clusters = json(&dev, &["clusterList"]);
+    // It serves, and registers with its name server a moment later.
+    let deadline = Instant::now() + SOON;
+    let clusters = loop {
+        let (_, out, _) = admin(&dev, &["clusterList", "-o", "json"]);
+        match serde_json::from_str::<Value>(&out) {
+            Ok(clusters) if clusters["clusterAddrTable"].as_object().is_some_and(|it| !it.is_empty()) => {
+                break clusters;
+            }
+            _ => assert!(Instant::now() < deadline, "the broker does not register: {out}"),
+        }
+    };
     let (cluster, names) = clusters["clusterAddrTable"].as_object().unwrap().iter().next().unwrap();
     let name = names[0].as_str().unwrap();
     let listed = admin(&dev, &["clusterList"]).1;
@@ -110,6 +120,28 @@ async fn a_filter_program_is_put_listed_and_removed() {
     let (code, _, err) = with("remove", &[]);
     assert!(code == 1 && err.contains("has no filter program"), "{err}");
     assert_eq!(json(&dev, &["filter", "list", "-b", &dev.broker]), Value::Array(Vec::new()));
+}
+
+#[tokio::test]
+async fn new_queues_of_an_ordered_topic_are_listed_and_given_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let dev = Dev::start(directory.path()).await;
+    let at = ["-b", dev.broker.as_str()];
+    let grow = |queues: &'static str| {
+        let queues = ["updateTopic", "-t", "orders", "-o", "true", "-r", queues, "-w", queues];
+        admin(&dev, &[&queues[..], &at].concat())
+    };
+    assert_eq!(grow("2").0, 0);
+    let (code, _, err) = grow("3");
+    assert!(code == 1 && err.contains("a multiple of 2"), "{err}");
+    assert_eq!(grow("4").0, 0);
+    let listed = json(&dev, &[&["order", "list"], &at[..]].concat());
+    assert_eq!([&listed[0]["topic"], &listed[0]["ends"]], [&Value::from("orders"), &Value::Null]);
+    assert_eq!([&listed[0]["before"], &listed[0]["after"]], [2, 4]);
+    assert!(admin(&dev, &[&["order", "list"], &at[..]].concat()).1.contains("producers still learn"));
+    assert_eq!(admin(&dev, &[&["order", "release", "-t", "orders"], &at[..]].concat()).0, 0);
+    let (code, _, err) = admin(&dev, &[&["order", "release", "-t", "orders"], &at[..]].concat());
+    assert!(code == 1 && err.contains("no new queues"), "{err}");
 }
 
 #[tokio::test]

@@ -129,14 +129,9 @@ fn pullers_that_never_read() {
         let pullers: Vec<Raw> = (0..times(30, 500)).map(|_| Raw::connect(&dev.broker)).collect();
         pullers.iter().for_each(|raw| raw.write_beside(pulls.clone()));
         healthy.until_answered(100);
-        // 2000 × 256 KiB are owed to each; what lies in the process is 1 MiB for each, and a reply.
+        // 2000 × 256 KiB are owed to each; what lies in the process is 256 KiB for each, and a reply.
         let used = memory(dev.pid());
-        assert!(
-            used < pullers.len().min(300) * 2 * MIB + 256 * MIB,
-            "{} MiB for {} pullers",
-            used / MIB,
-            pullers.len()
-        );
+        assert!(used < pullers.len().min(300) * MIB + 128 * MIB, "{} MiB for {} pullers", used / MIB, pullers.len());
     });
 }
 

@@ -90,6 +90,10 @@ fn made(dir: &Path) -> Vec<(&'static str, u32, i64, i64, String)> {
     let store = Store::open(config(dir)).unwrap();
     let places = put(&store, 200);
     store.close().unwrap();
+    fs::create_dir_all(dir.join("config")).unwrap();
+    for table in ["topics.json", "subscriptionGroup.json", "consumerOffset.json", "delayOffset.json"] {
+        fs::write(dir.join("config").join(table), "{}").unwrap();
+    }
     places
 }
 
@@ -336,7 +340,9 @@ fn derived_files_are_made_again_from_the_log() {
 
     let (code, out, err) = tool(&["repair", "--yes"], dir.path());
     assert_eq!(code, 0, "{out}{err}");
-    assert_eq!(findings(dir.path()), (0, vec![]));
+    let (code, found) = findings(dir.path());
+    assert_eq!((code, kinds(&found)), (0, vec!["gone-table"]));
+    assert!(found[0]["file"].as_str().unwrap().ends_with("config/delayOffset.json"), "nothing of it could be read");
     for (path, bytes) in &before {
         if path.starts_with(dir.path().join("consumequeue")) || path.starts_with(dir.path().join("commitlog")) {
             assert!(fs::read(path).unwrap() == *bytes, "{}", path.display());

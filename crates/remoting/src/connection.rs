@@ -30,7 +30,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 
 /// A connection with more than this to send is not read from.
-const OUTGOING_MAX: usize = 1024 * 1024;
+const OUTGOING_MAX: usize = 256 * 1024;
 
 /// A connection whose waiting requests have larger bodies, all together, is not read from.
 const PARKED_BYTES_MAX: usize = 32 * 1024 * 1024;

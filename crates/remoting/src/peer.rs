@@ -3,7 +3,7 @@
 use protocol::command::Command;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 /// So many requests of ours may wait for one connection; a peer that reads nothing gets no more.
@@ -20,12 +20,21 @@ struct Inner {
     outbox: mpsc::Sender<Box<Command>>,
     opaque: AtomicI32,
     closed: AtomicBool,
+    /// Which of 64 marks it was asked for.
+    marks: AtomicU64,
 }
 
 impl Peer {
     pub(crate) fn new(address: SocketAddr, reached: SocketAddr) -> (Peer, mpsc::Receiver<Box<Command>>) {
         let (outbox, requests) = mpsc::channel(WAITING_MAX);
-        let inner = Inner { address, reached, outbox, opaque: AtomicI32::new(0), closed: AtomicBool::new(false) };
+        let inner = Inner {
+            address,
+            reached,
+            outbox,
+            opaque: AtomicI32::new(0),
+            closed: AtomicBool::new(false),
+            marks: AtomicU64::new(0),
+        };
         (Peer(Arc::new(inner)), requests)
     }
 
@@ -44,6 +53,12 @@ impl Peer {
         let mut request = request.oneway();
         request.opaque = self.0.opaque.fetch_add(1, Ordering::Relaxed);
         !self.is_closed() && self.0.outbox.try_send(Box::new(request)).is_ok()
+    }
+
+    /// True when it is asked for the first time with a mark like this. Two marks are alike in one of 64 cases.
+    pub fn is_first(&self, mark: u64) -> bool {
+        let bit = 1 << (mark & 63);
+        self.0.marks.load(Ordering::Relaxed) & bit == 0 && self.0.marks.fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 
     /// True once the connection is gone.

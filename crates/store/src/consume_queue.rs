@@ -470,6 +470,13 @@ impl Queue {
         Ok(!matters || last.is_there() && (!last.has_message() || last.at < first.at))
     }
 
+    /// The first entry of the first file, and its queue offset, whatever counts.
+    pub(crate) fn first_on_disk(&self) -> io::Result<Option<(i64, Entry)>> {
+        let Some(first) = self.files.first() else { return Ok(None) };
+        let entry = self.file_entry(&first, 0)?;
+        Ok((entry.is_there() && entry.has_message()).then_some((first.base / ENTRY_LEN as i64, entry)))
+    }
+
     /// Deletes all files, for what they hold is made again from the first on.
     pub(crate) fn forget_all(&self) -> io::Result<()> {
         for segment in self.files.all() {

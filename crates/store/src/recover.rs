@@ -167,8 +167,16 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let log_max = segments.last().map_or(0, |last| last.end());
     let cut = if clean { i64::MAX } else { trusted_end(&segments, &checkpoint) };
     let is_its_record = |queue: &Queue, offset: i64, entry: &Entry| says_it_is(&segments, queue, offset, entry);
+    let mut lives = HashMap::new();
     for queue in queues.all() {
         let failed = |error| OpenError::Io { path: queues.dir_of(queue.topic()), error };
+        if !clean
+            && checkpoint.dispatched == 0
+            && let Some((offset, first)) = queue.first_on_disk().map_err(failed)?
+            && is_its_record(&queue, offset, &first)
+        {
+            lives.insert(queue.name(), Life { offset, at: first.at });
+        }
         leave_out_strays(config, &queue, cut, &mut shorter)?;
         if queue.load(cut, &is_its_record).map_err(failed)? {
             tracing::warn!("entries of {queue:?} are damaged; made again");
@@ -241,6 +249,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         index: index.as_mut(),
         queues_from,
         lacking,
+        lives,
         index_from,
         from,
         damages: Vec::new(),
@@ -677,6 +686,7 @@ struct Redo<'a> {
     queues_from: i64,
     /// Queues that lack entries of older records, and from which on.
     lacking: HashMap<(Box<str>, u32), i64>,
+    lives: HashMap<(Box<str>, u32), Life>,
     index_from: i64,
     /// Where the walk began.
     from: i64,
@@ -702,7 +712,24 @@ struct Doubtful {
     entry: Entry,
 }
 
+/// The message with which a queue began that a killed broker of Apache's left. That broker takes no note of topics that are
+/// deleted: their records stay in the log in front of those of a topic of the same name, which begins at 0 again.
+#[derive(Clone, Copy)]
+struct Life {
+    offset: i64,
+    at: i64,
+}
+
 impl Redo<'_> {
+    /// Is a record left from a topic of the same name that was deleted?
+    fn is_of_an_earlier_life(&self, record: &Record<'_>) -> bool {
+        !self.lives.is_empty()
+            && self
+                .lives
+                .get(&(record.topic.into(), record.queue_id as u32))
+                .is_some_and(|life| record.commit_log_offset.0 < life.at && record.queue_offset.0 >= life.offset)
+    }
+
     fn meet(&mut self, met: Met<'_>) -> Result<(), OpenError> {
         match met {
             Met::Record(record) => self.dispatch(record),
@@ -766,7 +793,8 @@ impl Redo<'_> {
         let to_queue =
             is_queued(record.sys_flag) && (at >= self.queues_from || lacks(record.topic, record.queue_id as u32));
         let to_index = at >= self.index_from;
-        if !to_queue && !to_index || at < self.deletions.begin_of(record.topic) || lost::is_lost(record) {
+        let is_nobodys = at < self.deletions.begin_of(record.topic) || lost::is_lost(record);
+        if !to_queue && !to_index || is_nobodys || self.is_of_an_earlier_life(record) {
             return Ok(());
         }
         let Some(queue_id) = u32::try_from(record.queue_id).ok().filter(|_| is_storable_topic(record.topic)) else {

@@ -429,6 +429,88 @@ fn a_flipped_bit_anywhere_in_a_record_is_noticed_but_in_the_fields_that_nothing_
 }
 
 #[test]
+fn a_damaged_first_message_of_a_store_is_refused_by_name_and_all_behind_it_is_served() {
+    for clean in [true, false] {
+        let made = make(clean);
+        // Its size, magic number, body, queue, queue offset, place, and all of it.
+        for at in [3..4, 7..8, 90..91, 15..16, 27..28, 35..36, 0..88, 0..200] {
+            let image = scratch();
+            copy(made.dir.path(), image.path());
+            let log = image.path().join("commitlog/00000000000000000000");
+            let mut bytes = fs::read(&log).unwrap();
+            bytes[at.clone()].iter_mut().for_each(|byte| *byte ^= 0x21);
+            fs::write(&log, bytes).unwrap();
+            let what = format!("bytes {at:?}, clean {clean}");
+            let store = open(image.path()).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let outcome = judge(&store, &made.sent, &what);
+            let hit = if at.end > 190 { 1..=2 } else { 1..=1 };
+            assert!(hit.contains(&outcome.refused), "{what}: {outcome:?}");
+            assert_eq!(outcome.served + outcome.refused, 360, "{what}: {outcome:?}");
+            let named = outcome.named.unwrap();
+            assert!(
+                named.contains("message 0 of topic `Orders` queue 0") && named.contains("byte 0"),
+                "{what}: {named}"
+            );
+            store.close().unwrap();
+        }
+    }
+}
+
+/// As a broker of Apache's leaves its directory: without what is ours alone.
+fn as_apache_left_it(root: &Path) {
+    for ours in ["inventory.json", "config/deletedTopics.json", "config/deletedTopics.json.bak", "config/clock.json"] {
+        let _ = fs::remove_file(root.join(ours));
+    }
+    let checkpoint = root.join("checkpoint");
+    let mut bytes = fs::read(&checkpoint).unwrap();
+    bytes[24..].fill(0);
+    fs::write(&checkpoint, bytes).unwrap();
+}
+
+#[test]
+fn of_a_topic_that_was_deleted_and_made_again_in_a_killed_store_of_apaches_the_last_life_is_served() {
+    for (before, after) in [(9, 4), (4, 9), (3, 1), (1, 3), (2, 2)] {
+        for lost in [None, Some("index"), Some("checkpoint")] {
+            let dir = scratch();
+            let store = open(dir.path()).unwrap();
+            for n in 0..before {
+                put(&store, "Orders", 0, &format!("old-{n}"));
+                put(&store, "Payments", 0, &format!("before-{n}"));
+            }
+            store.delete_topic("Orders").unwrap();
+            for n in 0..after {
+                put(&store, "Orders", 0, &format!("new-{n}"));
+                put(&store, "Payments", 0, &format!("after-{n}"));
+            }
+            store.close().unwrap();
+            drop(store);
+            as_apache_left_it(dir.path());
+            fs::write(dir.path().join("abort"), "").unwrap();
+            if let Some(name) = lost {
+                let path = dir.path().join(name);
+                if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+            }
+            let what = format!("{before} messages, then {after}, without {lost:?}");
+            for opened in 0..2 {
+                let store = open(dir.path()).unwrap();
+                let bodies = |topic: &str| -> Vec<String> {
+                    let got = store.get_message(topic, 0, QueueOffset(0), 32, 1 << 20, &|_| true);
+                    let bytes: Vec<u8> = got.parts.iter().flat_map(|part| part.to_bytes().unwrap().to_vec()).collect();
+                    let body =
+                        |record: Record<'_>| String::from_utf8_lossy(record.body).trim_end_matches('b').to_owned();
+                    Record::all(&bytes).map(|record| body(record.unwrap())).collect()
+                };
+                let expected: Vec<String> = (0..after).map(|n| format!("new-{n}")).collect();
+                assert_eq!(bodies("Orders"), expected, "{what}, opened {opened}");
+                assert_eq!(store.max_offset("Orders", 0), QueueOffset(after), "{what}, opened {opened}");
+                assert_eq!(bodies("Payments").len() as i64, before + after, "{what}, opened {opened}");
+                store.close().unwrap();
+            }
+        }
+    }
+}
+
+#[test]
 fn what_changes_in_a_file_under_a_running_store_is_refused_by_name_and_all_around_it_is_served() {
     let dir = scratch();
     let store = Store::open(StoreConfig { commit_log_file_size: 1 << 20, ..config(dir.path()) }).unwrap();

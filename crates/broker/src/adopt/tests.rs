@@ -41,6 +41,7 @@ fn an_ordinary_store_of_apaches_is_used_or_kept_without_a_word() {
         ("index/20240101000000000", b""),
         ("checkpoint", b""),
         ("lock", b"lock"),
+        ("life/00000000000000000000.ring", b""),
         ("abort.bak", b""),
         ("timerwheel", &[0; 3200]),
         ("rocksdbstore/CURRENT", b"MANIFEST-000005\n"),

@@ -78,6 +78,10 @@ pub(super) async fn heartbeat(broker: Arc<Broker>, call: Call<Heartbeat>) -> Res
             data.without_sub,
         );
         ask_subscriptions |= changes.ask_subscriptions;
+        if before.is_none() || changes.moved {
+            let (group, client) = (name.clone(), client.to_owned());
+            broker.note(Event::Consumes { group, client, at: call.peer.address() });
+        }
         if let Some(before) = before.filter(|before| changes.moved && !before.is_closed()) {
             tracing::warn!(
                 group = name,

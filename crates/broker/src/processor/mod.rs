@@ -7,6 +7,7 @@ mod filter_program;
 mod life;
 mod lock;
 mod offset;
+mod order;
 mod pull_message;
 mod query;
 mod send_back;
@@ -53,6 +54,8 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(topic::create)
         .on(deletion::delete_topic)
         .on(deletion::delete_group)
+        .on(order::list)
+        .on(order::remove)
         .on(filter_program::put)
         .on(filter_program::remove)
         .on(filter_program::list)

@@ -9,6 +9,7 @@ use super::{no_such_group, not_stored, short};
 use crate::Broker;
 use crate::config::FlushDiskType;
 use crate::dedup::{self, First};
+use crate::life::event::Event;
 use crate::retry;
 use crate::timer::{self, Wait};
 use crate::topics::{CreateError, Queues};
@@ -74,6 +75,10 @@ fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, Reject> {
              it was not stored",
             short(&request.topic)
         )));
+    }
+    if call.peer.is_first(broker.life.mark(&request.producer_group)) {
+        let (group, from) = (request.producer_group.clone(), call.peer.address());
+        broker.note(Event::Sends { group, client: String::new(), from });
     }
     let dead_letters = dead_letters(broker, call)?;
     let (queues, created) = queues(broker, request)?;

@@ -178,8 +178,14 @@ fn meaning(kind: Kind, language: Language) -> &'static str {
             "下次启动时使用上一个完好的版本（.bak）；repair 会把它恢复到位",
         ),
         Kind::LostTable => (
-            "the broker does not start with it: put it right by hand, or let repair move it away and start without",
-            "Broker 无法用它启动：请手工改正，或用 repair 移走后从空表开始",
+            "put it right by hand, or let repair move it away. Topics and groups are made again from the store; with offsets \
+             that cannot be read the broker does not start, and without any groups begin anew",
+            "请手工改正，或用 repair 移走。主题和消费组会根据存储重建；位点文件读不出来时 Broker 不会启动，移走后消费组从头决定位点",
+        ),
+        Kind::GoneTable => (
+            "put a copy there if there is one. At the next start topics and groups are made again from the store, with default \
+             settings; without offsets groups begin anew",
+            "如有副本请放回原处。下次启动时主题和消费组会根据存储按默认设置重建；没有位点时消费组从头决定位点",
         ),
         Kind::Checkpoint => {
             ("the next start reads more of the log, and loses nothing", "下次启动要多读一些日志，不会丢数据")

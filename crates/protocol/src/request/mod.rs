@@ -8,6 +8,7 @@ pub mod duplicates;
 pub mod filter;
 pub mod life;
 pub mod offset;
+pub mod order;
 pub mod pull;
 pub mod query;
 pub mod route;

@@ -57,6 +57,8 @@ pub enum Kind {
     BrokenTable,
     /// A table cannot be read, nor can its last good state.
     LostTable,
+    /// A table is not there, nor its last good state, though there are messages.
+    GoneTable,
     /// There is no checkpoint, or it says more than there is.
     Checkpoint,
     /// A file has another size than it must have.
@@ -85,6 +87,7 @@ impl Kind {
             | Kind::ReplacedMessage
             | Kind::DeletedTopic
             | Kind::NoIndex
+            | Kind::GoneTable
             | Kind::BatchQueue => Severity::Note,
             Kind::MissingEntry
             | Kind::WrongOffset

@@ -72,6 +72,9 @@ pub struct Verified {
     pub(crate) checkpoint_broken: bool,
 }
 
+/// Tables that every broker keeps.
+const TABLES: [&str; 4] = ["topics.json", "subscriptionGroup.json", "consumerOffset.json", "delayOffset.json"];
+
 /// A stretch of the log, and the messages that were there.
 #[derive(Clone, Debug)]
 pub(crate) struct Damaged {
@@ -235,6 +238,16 @@ impl<'a> Check<'a, '_> {
 
     fn tables(&mut self) {
         let dir = self.directory.config.root.join("config");
+        // While someone saves it, it is not there for a moment.
+        let at_rest = !matches!(self.directory.state, State::InUse { .. });
+        let has_messages = self.directory.log.all().iter().any(|segment| data_len(segment) > 0);
+        for name in TABLES.iter().filter(|_| at_rest && has_messages) {
+            let path = dir.join(name);
+            if !path.exists() && !dir.join(format!("{name}.bak")).exists() {
+                let reason = "it is not there, though there are messages";
+                self.found(Finding::new(Kind::GoneTable, reason).in_file(path, None));
+            }
+        }
         let Ok(entries) = fs::read_dir(&dir) else { return };
         let mut names: Vec<String> = entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())

@@ -74,6 +74,7 @@ public final class Interop {
         Transacting.scenarios(suite);
         Querying.scenarios(suite);
         Tracing.scenarios(suite);
+        Following.scenarios(suite);
         Restarting.scenarios(suite);
         NotYet.scenarios(suite);
         return suite;

@@ -15,7 +15,7 @@ final class Raw {
     private static final Pattern CODE = Pattern.compile("\"code\":(-?\\d+)");
     private static final Pattern REMARK = Pattern.compile("\"remark\":\"((?:[^\"\\\\]|\\\\.)*)\"");
 
-    record Answer(int code, String remark) {}
+    record Answer(int code, String remark, String body) {}
 
     private Raw() {}
 
@@ -41,7 +41,8 @@ final class Raw {
             Matcher found = CODE.matcher(answer);
             Check.that(found.find(), "a code in " + answer);
             Matcher remark = REMARK.matcher(answer);
-            return new Answer(Integer.parseInt(found.group(1)), remark.find() ? remark.group(1) : "");
+            String answered = new String(rest, headLength, rest.length - headLength, StandardCharsets.UTF_8);
+            return new Answer(Integer.parseInt(found.group(1)), remark.find() ? remark.group(1) : "", answered);
         }
     }
 
