@@ -1,6 +1,7 @@
 use crate::Running;
 use crate::client::{Client, Pull, bodies, config, messages, properties};
 use broker::Config;
+use broker::config::FlushDiskType;
 use protocol::request::timer::{PendingTimer, PendingTimers, RecallHandle};
 use std::collections::HashMap;
 use std::path::Path;
@@ -179,8 +180,8 @@ fn what_waits_is_kept_over_a_restart_and_comes_once() {
 fn what_waits_outlives_a_killed_broker_and_nothing_that_came_comes_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut sent = 0;
-    for _ in 0..8 {
-        let running = Running::start(quick(dir.path()));
+    for flush_disk_type in [FlushDiskType::Async, FlushDiskType::Sync].repeat(4) {
+        let running = Running::start(Config { flush_disk_type, ..quick(dir.path()) });
         let mut client = running.client();
         for _ in 0..15 {
             let text = format!("TIMER_DELAY_MS={};UNIQ_KEY=k{sent};", 50 + sent * 37 % 700);
