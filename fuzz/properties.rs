@@ -336,7 +336,7 @@ pub fn tables(data: &[u8]) {
         let _ = groups.get_or_create("G", 1);
     }
     if let Ok(offsets) = broker::offsets::ConsumerOffsets::open(&config) {
-        offsets.commit("G", "T", 0, 7);
+        offsets.commit("G", "T", 0, 7).unwrap();
         assert_eq!(offsets.get("G", "T", 0), Some(7));
     }
     let store = Store::open(small(dir.path())).expect("the store knows nothing of these files");

@@ -71,6 +71,8 @@ def apache_jars(version):
 
 
 def client_jars(version):
+    if version.startswith("admin-"):
+        return copy_jars(JAVA / "admin" / "pom.xml", "rocketmq.tools", version.removeprefix("admin-"), TARGET / version)
     return copy_jars(JAVA / "pom.xml", "rocketmq.client", version, TARGET / f"lib-{version}")
 
 
@@ -190,8 +192,9 @@ class Server:
         """Other settings get another store: what one setting has made, like the topic TBW102, stays in it."""
         return self.directory / f"store-{zlib.crc32(repr(sorted(extra.items())).encode()):08x}" if extra else self.store
 
-    def write_conf(self, extra):
-        self.extra = extra
+    def write_conf(self, extra, **identity):
+        if not identity:
+            self.extra = extra
         conf = {
             "brokerClusterName": self.cluster,
             "brokerName": self.broker_name,
@@ -203,8 +206,9 @@ class Server:
             "storePathCommitLog": str(self.store_of(extra) / "commitlog"),
             **self.settings,
             **(extra or {}),
+            **identity,
         }
-        path = self.directory / "broker.conf"
+        path = self.directory / f"{conf['brokerName']}.conf"
         path.write_text("".join(f"{key}={value}\n" for key, value in conf.items()))
         return path
 
@@ -233,11 +237,22 @@ class Server:
             time.sleep(0.05)
         raise ServerError(f"after {self.start_seconds} s still not true: {what}")
 
-    def broker_is_listed(self):
-        if not (accepts(self.broker_port) and accepts(self.broker_port - 2)):
+    def broker_is_listed(self, port=None):
+        port = port or self.broker_port
+        if not (accepts(port) and accepts(port - 2)):
             return False
         code, _, body = ask(self.namesrv_port, GET_BROKER_CLUSTER_INFO)
-        return code == 0 and self.broker.encode() in body
+        return code == 0 and f"127.0.0.1:{port}".encode() in body
+
+    def start_other(self):
+        """A second broker, with a new store and the same name server."""
+        _, port = choose_ports()
+        store = self.directory / f"store-other-{self.starts}"
+        conf = self.write_conf(
+            None, brokerName="broker-b", listenPort=str(port), storePathRootDir=str(store), storePathCommitLog=str(store / "commitlog"),
+        )
+        self.spawn_broker("other", conf)
+        self.wait_until(lambda: self.broker_is_listed(port), "the name server lists the second broker")
 
     def end(self, name, how):
         process = self.processes.pop(name, None)
@@ -299,9 +314,12 @@ class Apache(Server):
             conf.write_text(f"listenPort={self.namesrv_port}\n")
             self.spawn("namesrv", self.java("256m", "namesrv", "org.apache.rocketmq.namesrv.NamesrvStartup", conf), **home)
             self.wait_until(lambda: accepts(self.namesrv_port), "the name server accepts")
-        conf = self.write_conf(extra)
-        self.spawn("broker", self.java(self.heap, "broker", "org.apache.rocketmq.broker.BrokerStartup", conf), **home)
+        self.spawn_broker("broker", self.write_conf(extra))
         self.wait_until(self.broker_is_listed, "the name server lists the broker")
+
+    def spawn_broker(self, name, conf):
+        heap = self.heap if name == "broker" else "512m"
+        self.spawn(name, self.java(heap, "broker", "org.apache.rocketmq.broker.BrokerStartup", conf), ROCKETMQ_HOME=str(self.directory))
 
     def stop(self):
         self.end("broker", signal.SIGTERM)
@@ -310,6 +328,7 @@ class Apache(Server):
         self.end("broker", signal.SIGKILL)
 
     def close(self):
+        self.end("other", signal.SIGTERM)
         self.end("broker", signal.SIGTERM)
         self.end("namesrv", signal.SIGTERM)
 
@@ -335,10 +354,15 @@ class CometMQ(Server):
         ])
         self.wait_until(self.broker_is_listed, "the name server lists the broker")
 
+    def spawn_broker(self, name, conf):
+        self.spawn(name, [str(self.binary), "broker", "-c", str(conf), "-n", self.namesrv])
+
     def stop(self):
         self.end("cometmq", signal.SIGTERM)
 
     def kill(self):
         self.end("cometmq", signal.SIGKILL)
 
-    close = stop
+    def close(self):
+        self.end("other", signal.SIGTERM)
+        self.stop()

@@ -51,7 +51,8 @@ def read(section):
 
 
 def write(server, names, cells, date):
-    clients = sorted({client for _, client in cells}, key=lambda version: [int(part) for part in version.split(".")])
+    clients = sorted({client for _, client in cells}, key=lambda version: (
+        version.startswith("admin"), [int(part) for part in version.removeprefix("admin-").split(".")]))
     count = {verdict: sum(1 for got, _ in cells.values() if got == verdict) for verdict in SIGNS}
     yield f"## {'Apache RocketMQ' if server.name == 'apache' else 'CometMQ'} {server.version}"
     yield ""

@@ -213,6 +213,17 @@ pub struct Config {
     /// Transactions are refused.
     /// Key: `rejectTransactionMessage`. Default: false.
     pub reject_transaction: bool,
+    /// Replies to requests are kept in the topic `<cluster>_REPLY_TOPIC`, besides going to who waits for them.
+    /// Key: `storeReplyMessageEnable`. Default: true.
+    pub store_reply: bool,
+    /// An operator's reset of a group's offsets is noted in the broker, and followed by members when they pull next; also of a
+    /// group without members. Without, members are told to move, and must be connected.
+    /// Key: `useServerSideResetOffset`. Default: true.
+    pub server_side_reset: bool,
+    /// A group without offsets begins with a queue's first message, wherever it wants to begin, if since that message no more
+    /// was stored than so many percent of the machine's memory, from 10 to 95; so long, a queue counts as new.
+    /// Key: `accessMessageInMemoryMaxRatio`. Default: 40.
+    pub memory_ratio: u8,
     /// A pull from an empty queue waits for as long as the client says. Without, for `shortPollingTimeMills`.
     /// Key: `longPollingEnable`. Default: true.
     pub long_polling: bool,
@@ -244,6 +255,8 @@ pub struct Config {
     pub disk: Disk,
     /// The wall clock. No key: for tests.
     pub clock: Clock,
+    /// The machine's memory, bytes. No key: for tests.
+    pub memory: u64,
 }
 
 impl Default for Config {
@@ -307,6 +320,9 @@ impl Default for Config {
             transaction_check_interval: Duration::from_secs(30),
             transaction_check_max: 15,
             reject_transaction: false,
+            store_reply: true,
+            server_side_reset: true,
+            memory_ratio: 40,
             long_polling: true,
             short_polling: Duration::from_secs(1),
             max_transfer_bytes_in_memory: 256 * 1024,
@@ -318,6 +334,10 @@ impl Default for Config {
             flush_delay_offset_interval: Duration::from_secs(10),
             disk: Disk::default(),
             clock: Clock::default(),
+            memory: {
+                let machine = rustix::system::sysinfo();
+                machine.totalram as u64 * u64::from(machine.mem_unit)
+            },
         }
     }
 }
@@ -460,6 +480,9 @@ impl Config {
             ("transactionCheckInterval", Millis(&mut self.transaction_check_interval, MILLIS)),
             ("transactionCheckMax", Number(&mut self.transaction_check_max, 0..=i32::MAX as u64)),
             ("rejectTransactionMessage", Flag(&mut self.reject_transaction)),
+            ("storeReplyMessageEnable", Flag(&mut self.store_reply)),
+            ("useServerSideResetOffset", Flag(&mut self.server_side_reset)),
+            ("accessMessageInMemoryMaxRatio", Ratio(&mut self.memory_ratio, 10..=95)),
             ("longPollingEnable", Flag(&mut self.long_polling)),
             ("shortPollingTimeMills", Millis(&mut self.short_polling, MILLIS)),
             ("maxTransferBytesOnMessageInMemory", Size(&mut self.max_transfer_bytes_in_memory, SIZE, 1)),

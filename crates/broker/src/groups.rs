@@ -95,6 +95,11 @@ impl Groups {
         })
     }
 
+    /// The group's settings, if it is there.
+    pub fn get(&self, name: &str) -> Option<Arc<SubscriptionGroupConfig>> {
+        self.table.read().groups.get(name).cloned()
+    }
+
     /// The group's settings; a group that is not there is created if that is allowed.
     #[doc(alias = "findSubscriptionGroupConfig")]
     pub fn get_or_create(&self, name: &str, now: i64) -> Option<Arc<SubscriptionGroupConfig>> {

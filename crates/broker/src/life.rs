@@ -13,6 +13,7 @@ mod timeline;
 
 pub use timeline::{LifeError, Sought};
 
+use crate::offsets::HasBeenReset;
 use crate::{Broker, Config};
 use event::{BlockBuilder, Event, Kept, Kind};
 use foldhash::HashMap;
@@ -215,11 +216,39 @@ impl Broker {
     }
 
     /// Notes how far a group has come with a queue.
-    pub(crate) fn commit_offset(&self, group: &str, topic: &str, queue_id: i32, offset: i64, by: SocketAddr) {
-        let from = self.offsets.commit(group, topic, queue_id, offset);
-        if from != Some(offset) {
+    pub(crate) fn commit_offset(
+        &self,
+        group: &str,
+        topic: &str,
+        queue_id: i32,
+        offset: i64,
+        by: SocketAddr,
+    ) -> Result<(), HasBeenReset> {
+        let from = self.offsets.commit(group, topic, queue_id, offset)?;
+        self.note_commit(group, topic, queue_id, from, offset, by);
+        Ok(())
+    }
+
+    /// Notes how far a group has pulled a queue, and how far it has come with it, if the pull says so.
+    pub(crate) fn note_pull(
+        &self,
+        group: &str,
+        topic: &str,
+        queue_id: i32,
+        pulled: i64,
+        commit: Option<i64>,
+        by: SocketAddr,
+    ) {
+        let noted = self.offsets.pull(group, topic, queue_id, pulled, commit);
+        if let (Ok(from), Some(offset)) = (noted, commit) {
+            self.note_commit(group, topic, queue_id, from, offset, by);
+        }
+    }
+
+    fn note_commit(&self, group: &str, topic: &str, queue_id: i32, from: Option<i64>, to: i64, by: SocketAddr) {
+        if from != Some(to) {
             let (group, topic) = (group.to_owned(), topic.to_owned());
-            self.note(Event::Committed { group, topic, queue_id, from, to: offset, by });
+            self.note(Event::Committed { group, topic, queue_id, from, to, by });
         }
     }
 

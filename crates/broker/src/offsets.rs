@@ -1,4 +1,7 @@
 //! How far each group has consumed each queue: `config/consumerOffset.json`.
+//!
+//! A reset moves a group from outside. It holds at once for whoever asks, and until members have heard of it (the next pull of
+//! the queue is answered with the new place), their commits, which come from where they were, count for nothing.
 
 use crate::config::Config;
 use crate::table::{self, Table, TableFile};
@@ -6,12 +9,15 @@ use parking_lot::RwLock;
 use protocol::topic::DataVersion;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The offsets of all groups.
 #[doc(alias = "ConsumerOffsetManager")]
 pub struct ConsumerOffsets {
     table: RwLock<Inner>,
+    /// Queues that were reset and of which members have not heard yet. Mostly none: pulls look no further then.
+    resets: AtomicUsize,
     /// There was no such file.
     is_gone: bool,
     file: TableFile,
@@ -19,7 +25,7 @@ pub struct ConsumerOffsets {
 
 #[derive(Default)]
 struct Inner {
-    groups: HashMap<String, HashMap<String, BTreeMap<i32, i64>>>,
+    groups: HashMap<String, HashMap<String, BTreeMap<i32, Progress>>>,
     version: DataVersion,
     /// Kept for other brokers: `pullOffsetTable`, and keys that are not `topic@group`.
     others: Map<String, Value>,
@@ -28,12 +34,37 @@ struct Inner {
     commits: u64,
 }
 
+/// How far a group is in a queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Progress {
+    /// All before it is consumed.
+    consumed: Option<i64>,
+    /// All before it was pulled, since the start.
+    pulled: i64,
+    /// `consumed` was set from outside, and members have not heard of it.
+    reset: bool,
+}
+
+/// A commit does not count: the queue was reset, and its consumer has not heard of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HasBeenReset;
+
+impl Progress {
+    /// Answers with what held before.
+    fn commit(&mut self, offset: i64) -> Result<Option<i64>, HasBeenReset> {
+        if self.reset { Err(HasBeenReset) } else { Ok(self.consumed.replace(offset)) }
+    }
+}
+
 /// `consumerOffset.json`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct File {
     data_version: DataVersion,
     offset_table: BTreeMap<String, BTreeMap<i32, i64>>,
+    /// Ours alone; others pass over it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    reset_offset_table: BTreeMap<String, BTreeMap<i32, i64>>,
     #[serde(flatten)]
     others: Map<String, Value>,
 }
@@ -50,53 +81,149 @@ impl ConsumerOffsets {
         let mut inner = Inner { version: read.data_version, others: read.others, commits, ..Inner::default() };
         // Others derive it from the offsets.
         inner.others.remove("groupTopicMap");
+        let mut resets = 0;
         for (key, queues) in read.offset_table {
             match key.split_once('@').filter(|(_, group)| !group.contains('@')) {
                 Some((topic, group)) => {
-                    inner.groups.entry(group.into()).or_default().insert(topic.into(), queues);
+                    let reset = read.reset_offset_table.get(&key);
+                    let queues = queues.into_iter().map(|(queue_id, offset)| {
+                        let reset = reset.is_some_and(|queues| queues.get(&queue_id) == Some(&offset));
+                        resets += usize::from(reset);
+                        (queue_id, Progress { consumed: Some(offset), pulled: 0, reset })
+                    });
+                    inner.groups.entry(group.into()).or_default().insert(topic.into(), queues.collect());
                 }
                 None => {
                     inner.strange.insert(key, queues);
                 }
             }
         }
-        Ok(ConsumerOffsets { table: RwLock::new(inner), is_gone, file })
+        Ok(ConsumerOffsets { table: RwLock::new(inner), resets: AtomicUsize::new(resets), is_gone, file })
     }
 
     /// The groups of which it is known how far they have come.
     pub fn groups(&self) -> Vec<String> {
-        self.table.read().groups.keys().cloned().collect()
+        let table = self.table.read();
+        let groups = table.groups.iter().filter(|(_, topics)| topics.values().any(is_consumed));
+        groups.map(|(group, _)| group.clone()).collect()
     }
 
     /// The first message of the queue that `group` has not consumed, if that is known.
     #[doc(alias = "queryOffset")]
     pub fn get(&self, group: &str, topic: &str, queue_id: i32) -> Option<i64> {
-        self.table.read().groups.get(group)?.get(topic)?.get(&queue_id).copied()
+        self.table.read().groups.get(group)?.get(topic)?.get(&queue_id)?.consumed
     }
 
-    /// All before `offset` is consumed. It may go back: that is how users reset it. Answers with what held before.
+    /// What `group` has pulled of the queue, as far as that is known: all before this.
+    #[doc(alias = "queryPullOffset")]
+    pub fn pulled(&self, group: &str, topic: &str, queue_id: i32) -> i64 {
+        let table = self.table.read();
+        let queues = table.groups.get(group).and_then(|topics| topics.get(topic));
+        queues.and_then(|queues| queues.get(&queue_id)).map_or(0, |it| it.pulled.max(it.consumed.unwrap_or(0)))
+    }
+
+    /// All before `offset` is consumed. It may go back: that is how users reset it. Answers with what held
+    /// before.
     #[doc(alias = "commitOffset")]
-    pub fn commit(&self, group: &str, topic: &str, queue_id: i32, offset: i64) -> Option<i64> {
+    pub fn commit(&self, group: &str, topic: &str, queue_id: i32, offset: i64) -> Result<Option<i64>, HasBeenReset> {
         let mut table = self.table.write();
         table.commits += 1;
-        if let Some(known) =
-            table.groups.get_mut(group).and_then(|topics| topics.get_mut(topic)).and_then(|it| it.get_mut(&queue_id))
-        {
-            if offset < *known {
-                tracing::debug!(group, topic, queue_id, from = *known, to = offset, "offset goes back");
+        table.progress(group, topic, queue_id, |progress| {
+            if let Some(known) = progress.consumed.filter(|known| offset < *known && !progress.reset) {
+                tracing::debug!(group, topic, queue_id, from = known, to = offset, "offset goes back");
             }
-            return Some(std::mem::replace(known, offset));
+            progress.commit(offset)
+        })
+    }
+
+    /// A pull: all before `pulled` is at the consumer, and, if it says so, all before `consumed` done with. Answers as
+    /// [`ConsumerOffsets::commit`].
+    #[doc(alias = "commitPullOffset")]
+    pub fn pull(
+        &self,
+        group: &str,
+        topic: &str,
+        queue_id: i32,
+        pulled: i64,
+        consumed: Option<i64>,
+    ) -> Result<Option<i64>, HasBeenReset> {
+        let mut table = self.table.write();
+        table.commits += u64::from(consumed.is_some());
+        table.progress(group, topic, queue_id, |progress| {
+            progress.pulled = pulled;
+            consumed.map_or(Ok(progress.consumed), |consumed| progress.commit(consumed))
+        })
+    }
+
+    /// Moves a group: from now on, it goes on in these queues where this says.
+    #[doc(alias = "assignResetOffset")]
+    pub fn reset(&self, group: &str, topic: &str, offsets: &BTreeMap<i32, i64>) {
+        let mut table = self.table.write();
+        table.commits += 1;
+        for (queue_id, offset) in offsets {
+            let new = table.progress(group, topic, *queue_id, |progress| {
+                let new = !progress.reset;
+                *progress = Progress { consumed: Some(*offset), pulled: *offset, reset: true };
+                new
+            });
+            self.resets.fetch_add(usize::from(new), Ordering::Release);
         }
-        let topics = table.groups.entry(group.to_owned()).or_default();
-        topics.entry(topic.to_owned()).or_default().insert(queue_id, offset);
-        None
+    }
+
+    /// A member pulls the queue at `asked`. `Some`: it was reset, and this is where to go on; the member hears of it now.
+    #[doc(alias = "queryThenEraseResetOffset")]
+    pub fn hear_of_reset(&self, group: &str, topic: &str, queue_id: i32, asked: i64) -> Option<i64> {
+        if self.resets.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut table = self.table.write();
+        let progress = table.groups.get_mut(group)?.get_mut(topic)?.get_mut(&queue_id).filter(|it| it.reset)?;
+        progress.reset = false;
+        let offset = progress.consumed;
+        table.commits += 1;
+        self.resets.fetch_sub(1, Ordering::Release);
+        // Who begins where it shall go on has heard of it.
+        offset.filter(|offset| *offset != asked)
+    }
+
+    /// The topics of which `group` has consumed anything, in order.
+    #[doc(alias = "whichTopicByConsumer")]
+    pub fn topics_of(&self, group: &str) -> Vec<String> {
+        let table = self.table.read();
+        let topics = table.groups.get(group).into_iter().flatten();
+        let mut topics: Vec<String> =
+            topics.filter(|(_, queues)| is_consumed(queues)).map(|(topic, _)| topic.clone()).collect();
+        topics.sort();
+        topics
+    }
+
+    /// The groups that have consumed anything of `topic`.
+    #[doc(alias = "whichGroupByTopic")]
+    pub fn groups_of(&self, topic: &str) -> BTreeSet<String> {
+        let table = self.table.read();
+        let groups = table.groups.iter().filter(|(_, topics)| topics.get(topic).is_some_and(is_consumed));
+        groups.map(|(group, _)| group.clone()).collect()
+    }
+
+    /// How far `group` is in each queue of `topic`.
+    pub fn of_topic(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
+        let table = self.table.read();
+        table.groups.get(group).and_then(|topics| topics.get(topic)).map(consumed).unwrap_or_default()
+    }
+
+    /// `to` goes on in `topic` where `from` is. Members of `to` hear of it as of a reset. Answers with the offsets.
+    #[doc(alias = "cloneOffset")]
+    pub fn clone_offsets(&self, from: &str, to: &str, topic: &str) -> BTreeMap<i32, i64> {
+        let offsets = self.of_topic(from, topic);
+        self.reset(to, topic, &offsets);
+        offsets
     }
 
     /// How far each group has come with a queue, in order of their names.
     pub fn of_queue(&self, topic: &str, queue_id: i32) -> Vec<(String, i64)> {
         let table = self.table.read();
-        let of_group = |(group, topics): (&String, &HashMap<String, BTreeMap<i32, i64>>)| {
-            Some((group.clone(), *topics.get(topic)?.get(&queue_id)?))
+        let of_group = |(group, topics): (&String, &HashMap<String, BTreeMap<i32, Progress>>)| {
+            Some((group.clone(), topics.get(topic)?.get(&queue_id)?.consumed?))
         };
         let mut all: Vec<(String, i64)> = table.groups.iter().filter_map(of_group).collect();
         all.sort();
@@ -120,10 +247,12 @@ impl ConsumerOffsets {
     #[doc(alias = "cleanOffsetByTopic")]
     pub fn forget_topic(&self, topic: &str) {
         let mut table = self.table.write();
+        let mut resets = 0;
         table.groups.retain(|_, topics| {
-            topics.remove(topic);
+            resets += topics.remove(topic).as_ref().map_or(0, count_resets);
             !topics.is_empty()
         });
+        self.resets.fetch_sub(resets, Ordering::Release);
         table.forget_others(|key| key.split('@').next() == Some(topic));
     }
 
@@ -131,12 +260,35 @@ impl ConsumerOffsets {
     #[doc(alias = "removeOffset")]
     pub fn forget_group(&self, group: &str) {
         let mut table = self.table.write();
-        table.groups.remove(group);
+        let gone = table.groups.remove(group);
+        self.resets.fetch_sub(gone.iter().flat_map(HashMap::values).map(count_resets).sum(), Ordering::Release);
         table.forget_others(|key| key.split('@').nth(1) == Some(group));
     }
 }
 
+fn is_consumed(queues: &BTreeMap<i32, Progress>) -> bool {
+    queues.values().any(|progress| progress.consumed.is_some())
+}
+
+fn consumed(queues: &BTreeMap<i32, Progress>) -> BTreeMap<i32, i64> {
+    queues.iter().filter_map(|(queue_id, progress)| Some((*queue_id, progress.consumed?))).collect()
+}
+
+fn count_resets(queues: &BTreeMap<i32, Progress>) -> usize {
+    queues.values().filter(|progress| progress.reset).count()
+}
+
 impl Inner {
+    /// Changes how far a group is in a queue. Nothing is allocated when that is known already.
+    fn progress<T>(&mut self, group: &str, topic: &str, queue_id: i32, change: impl FnOnce(&mut Progress) -> T) -> T {
+        let queues = self.groups.get_mut(group).and_then(|topics| topics.get_mut(topic));
+        if let Some(known) = queues.and_then(|queues| queues.get_mut(&queue_id)) {
+            return change(known);
+        }
+        let queues = self.groups.entry(group.to_owned()).or_default().entry(topic.to_owned()).or_default();
+        change(queues.entry(queue_id).or_default())
+    }
+
     /// Forgets what is kept for other brokers under `topic@group` and the like. To be saved, in any case.
     fn forget_others(&mut self, gone: impl Fn(&str) -> bool) {
         self.strange.retain(|key, _| !gone(key));
@@ -157,13 +309,19 @@ impl Table for ConsumerOffsets {
                 return Ok(());
             }
             table.version.advance(crate::now_millis());
-            let mut offsets = table.strange.clone();
+            let (mut offset_table, mut reset_offset_table) = (table.strange.clone(), BTreeMap::new());
             for (group, topics) in &table.groups {
-                offsets.extend(topics.iter().map(|(topic, queues)| (format!("{topic}@{group}"), queues.clone())));
+                for (topic, queues) in topics.iter().filter(|(_, queues)| is_consumed(queues)) {
+                    offset_table.insert(format!("{topic}@{group}"), consumed(queues));
+                    let mut reset = queues.clone();
+                    reset.retain(|_, progress| progress.reset);
+                    if !reset.is_empty() {
+                        reset_offset_table.insert(format!("{topic}@{group}"), consumed(&reset));
+                    }
+                }
             }
-            let file =
-                File { data_version: table.version.clone(), offset_table: offsets, others: table.others.clone() };
-            (file, commits)
+            let (data_version, others) = (table.version.clone(), table.others.clone());
+            (File { data_version, offset_table, reset_offset_table, others }, commits)
         };
         self.file.save(&file).inspect_err(|_| self.table.write().commits += commits)
     }
@@ -179,13 +337,66 @@ mod tests {
         let config = Config { store_root: dir.path().into(), ..Config::default() };
         let offsets = ConsumerOffsets::open(&config).unwrap();
         assert_eq!(offsets.get("g", "T", 0), None);
-        offsets.commit("g", "T", 0, 7);
-        offsets.commit("g", "T", 1, 9);
-        offsets.commit("g", "T", 1, 8);
+        offsets.commit("g", "T", 0, 7).unwrap();
+        offsets.commit("g", "T", 1, 9).unwrap();
+        assert_eq!(offsets.commit("g", "T", 1, 8), Ok(Some(9)));
         offsets.save().unwrap();
         let offsets = ConsumerOffsets::open(&config).unwrap();
         assert_eq!((offsets.get("g", "T", 0), offsets.get("g", "T", 1)), (Some(7), Some(8)));
         assert_eq!(offsets.get("g", "U", 0), None);
+    }
+
+    #[test]
+    fn a_reset_holds_until_a_member_has_heard_of_it_also_over_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { store_root: dir.path().into(), ..Config::default() };
+        let offsets = ConsumerOffsets::open(&config).unwrap();
+        assert_eq!(offsets.commit("g", "T", 0, 50), Ok(None));
+        assert_eq!(offsets.pull("g", "T", 0, 60, Some(51)), Ok(Some(50)));
+        assert_eq!((offsets.get("g", "T", 0), offsets.pulled("g", "T", 0)), (Some(51), 60));
+        assert_eq!(offsets.hear_of_reset("g", "T", 0, 60), None);
+        offsets.reset("g", "T", &BTreeMap::from([(0, 5), (1, 9)]));
+        assert_eq!(offsets.get("g", "T", 0), Some(5), "holds at once");
+        assert_eq!(offsets.commit("g", "T", 0, 52), Err(HasBeenReset), "from where it was");
+        assert_eq!(offsets.pull("g", "T", 0, 61, Some(53)), Err(HasBeenReset));
+        offsets.save().unwrap();
+
+        let offsets = ConsumerOffsets::open(&config).unwrap();
+        assert_eq!((offsets.get("g", "T", 0), offsets.get("g", "T", 1)), (Some(5), Some(9)));
+        assert_eq!(offsets.commit("g", "T", 0, 54), Err(HasBeenReset), "it still has not heard");
+        assert_eq!(offsets.hear_of_reset("h", "T", 0, 60), None);
+        assert_eq!(offsets.hear_of_reset("g", "T", 0, 60), Some(5));
+        assert_eq!(offsets.hear_of_reset("g", "T", 0, 60), None, "once");
+        assert_eq!(offsets.commit("g", "T", 0, 6), Ok(Some(5)));
+        assert_eq!(offsets.hear_of_reset("g", "T", 1, 9), None, "it begins there");
+        assert_eq!(offsets.commit("g", "T", 1, 10), Ok(Some(9)));
+        assert_eq!(offsets.resets.load(Ordering::Relaxed), 0);
+        offsets.reset("g", "T", &BTreeMap::from([(0, 1)]));
+        offsets.forget_topic("T");
+        offsets.reset("g", "U", &BTreeMap::from([(0, 1)]));
+        offsets.forget_group("g");
+        assert_eq!(offsets.resets.load(Ordering::Relaxed), 0);
+        offsets.save().unwrap();
+        assert!(!std::fs::read_to_string(dir.path().join("config/consumerOffset.json")).unwrap().contains("reset"));
+    }
+
+    #[test]
+    fn it_is_known_who_has_consumed_what() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { store_root: dir.path().into(), ..Config::default() };
+        let offsets = ConsumerOffsets::open(&config).unwrap();
+        offsets.commit("g", "T", 0, 5).unwrap();
+        offsets.commit("g", "U", 0, 6).unwrap();
+        offsets.pull("h", "T", 0, 7, None).unwrap();
+        assert_eq!((offsets.topics_of("g"), offsets.topics_of("h")), (vec!["T".into(), "U".into()], vec![]));
+        assert_eq!(
+            offsets.groups_of("T"),
+            BTreeSet::from(["g".into()]),
+            "who has only pulled has consumed nothing yet"
+        );
+        assert_eq!(offsets.clone_offsets("g", "h", "T"), BTreeMap::from([(0, 5)]));
+        assert_eq!(offsets.get("h", "T", 0), Some(5));
+        assert_eq!(offsets.hear_of_reset("h", "T", 0, 7), Some(5));
     }
 
     #[test]
@@ -199,7 +410,7 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let offsets = ConsumerOffsets::open(&config).unwrap();
         assert_eq!((offsets.get("g", "T", 0), offsets.get("g", "T", 1)), (Some(5), Some(10)));
-        offsets.commit("g", "T", 0, 6);
+        offsets.commit("g", "T", 0, 6).unwrap();
         offsets.save().unwrap();
         let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         assert_eq!(written["offsetTable"]["T@g"]["0"], 6);

@@ -11,13 +11,15 @@ use std::time::{Duration, Instant};
 pub struct Producers<P = Peer> {
     /// Group → client id → member.
     groups: HashMap<String, BTreeMap<String, Member<P>>>,
+    /// Client id → how it is reached, as the last heartbeat came.
+    clients: HashMap<String, P>,
     /// Members of all groups; a few more than there are, until the next expiry.
     count: usize,
 }
 
 impl<P> Default for Producers<P> {
     fn default() -> Producers<P> {
-        Producers { groups: HashMap::new(), count: 0 }
+        Producers { groups: HashMap::new(), clients: HashMap::new(), count: 0 }
     }
 }
 
@@ -27,6 +29,9 @@ impl<P: Clone + Eq> Producers<P> {
         if let Some(known) = self.groups.get_mut(group).and_then(|members| members.get_mut(client)) {
             let moved = known.peer != member.peer;
             *known = member;
+            if self.clients.get(client) != Some(&known.peer) {
+                self.clients.insert(client.to_owned(), known.peer.clone());
+            }
             return moved;
         }
         if self.count >= MEMBERS_MAX {
@@ -34,6 +39,7 @@ impl<P: Clone + Eq> Producers<P> {
             return false;
         }
         self.count += 1;
+        self.clients.insert(client.to_owned(), member.peer.clone());
         self.groups.entry(group.to_owned()).or_default().insert(client.to_owned(), member);
         true
     }
@@ -56,6 +62,7 @@ impl<P: Clone + Eq> Producers<P> {
                 self.groups.remove(group);
             }
         }
+        self.look_up(client);
     }
 
     /// A connection is gone, and with it all who were reached over it.
@@ -69,11 +76,41 @@ impl<P: Clone + Eq> Producers<P> {
     }
 
     fn retain(&mut self, keep: impl Fn(&Member<P>) -> bool) {
+        let mut gone = Vec::new();
         self.groups.retain(|_, members| {
-            members.retain(|_, member| keep(member));
+            members.retain(|client, member| {
+                let kept = keep(member);
+                if !kept {
+                    gone.push(client.clone());
+                }
+                kept
+            });
             !members.is_empty()
         });
+        gone.dedup();
+        gone.iter().for_each(|client| self.look_up(client));
         self.count = self.groups.values().map(BTreeMap::len).sum();
+    }
+
+    /// Notes how a client is reached that has left a group: as its other groups say, if it has any.
+    fn look_up(&mut self, client: &str) {
+        let members = self.groups.values().filter_map(|members| members.get(client));
+        match members.max_by_key(|member| member.seen) {
+            Some(member) => _ = self.clients.insert(client.to_owned(), member.peer.clone()),
+            None => _ = self.clients.remove(client),
+        }
+    }
+
+    /// How a client is reached that is a member of any group.
+    #[doc(alias = "findChannel")]
+    pub fn find(&self, client: &str) -> Option<P> {
+        self.clients.get(client).cloned()
+    }
+
+    /// The group's members by client id.
+    pub fn members(&self, group: &str) -> Vec<(String, Member<P>)> {
+        let members = self.groups.get(group).into_iter().flatten();
+        members.map(|(client, member)| (client.clone(), member.clone())).collect()
     }
 
     /// How each of the group's members is reached, always in the same order.
@@ -101,5 +138,21 @@ mod tests {
         assert_eq!(producers.peers("g"), [2]);
         producers.leave("g", "b");
         assert!(producers.peers("g").is_empty());
+    }
+
+    #[test]
+    fn a_client_is_found_by_its_id_while_it_is_in_any_group() {
+        let start = Instant::now();
+        let mut producers = Producers::<u32>::default();
+        assert_eq!(producers.find("a"), None);
+        producers.heartbeat("g", "a", Member::new(1, start));
+        producers.heartbeat("h", "a", Member::new(1, start));
+        producers.heartbeat("g", "a", Member::new(2, start + Duration::from_secs(1)));
+        assert_eq!(producers.find("a"), Some(2), "where its last heartbeat came from");
+        producers.leave("g", "a");
+        assert_eq!(producers.find("a"), Some(1));
+        producers.close(&1);
+        assert_eq!(producers.find("a"), None);
+        assert!(producers.clients.is_empty());
     }
 }

@@ -11,7 +11,7 @@ use crate::Broker;
 use parking_lot::Mutex;
 use protocol::json;
 use protocol::request::route::{RegisterBroker, UnregisterBroker};
-use protocol::route::{RegisterBrokerBody, RegisteredTopics};
+use protocol::route::{KvTable, RegisterBrokerBody, RegisteredTopics};
 use protocol::topic::{DataVersion, TopicConfig};
 use remoting::Client;
 use remoting::client::RequestError;
@@ -234,7 +234,11 @@ impl Registration {
                 body_crc32: Some(RegisterBrokerBody::checksum(&body)),
             };
             tracing::trace!(%namesrv, part, topics = topics.len(), "registering");
-            self.client.ask_with_body(namesrv, &request, body.into(), self.broker.config.register_timeout).await?;
+            let timeout = self.broker.config.register_timeout;
+            let (_, told) = self.client.ask_with_body(namesrv, &request, body.into(), timeout).await?;
+            if let Ok(ordered) = json::read::<KvTable>(&told) {
+                self.broker.topics.set_ordered(ordered.table.keys(), crate::now_millis());
+            }
         }
         Ok(version.counter)
     }

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use protocol::topic::{
     self, BENCHMARK_TOPIC, DEFAULT_TOPIC, DataVersion, OFFSET_MOVED_TOPIC, PERM_INHERIT, PERM_READ, PERM_WRITE,
     QUEUES_MAX, SCHEDULE_TOPIC, SELF_TEST_TOPIC, TIMER_TOPIC, TRANSACTION_HALF_TOPIC, TRANSACTION_OP_TOPIC,
-    TopicConfig,
+    TopicConfig, UNIT,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -217,6 +217,12 @@ impl Topics {
     /// Creates a topic unless it is there. Answers with its queues.
     #[doc(alias = "createTopicInSendMessageBackMethod")]
     pub fn ensure(&self, name: &str, queues: i32, perm: i32, now: i64) -> Result<Queues, CreateError> {
+        self.ensure_with(TopicConfig::new(name, queues, perm), now)
+    }
+
+    /// The same, with any settings.
+    pub fn ensure_with(&self, config: TopicConfig, now: i64) -> Result<Queues, CreateError> {
+        let name = config.topic_name.as_str();
         if let Some(queues) = self.queues(name) {
             return Ok(queues);
         }
@@ -224,10 +230,22 @@ impl Topics {
         if let Some(config) = table.topics.get(name) {
             return Ok(Queues::of(config));
         }
-        let config = TopicConfig::new(name, queues, perm);
         let queues = Queues::of(&config);
         self.insert(&mut table, config, now)?;
         Ok(queues)
+    }
+
+    /// Notes which topics are ordered, as a name server says it. Those of others are passed over, and none ceases to be.
+    #[doc(alias = "updateOrderTopicConfig")]
+    pub fn set_ordered<'a>(&self, ordered: impl Iterator<Item = &'a String>, now: i64) {
+        let mut table = self.table.write();
+        for name in ordered {
+            let Some(known) = table.topics.get(name).filter(|known| !known.order) else { continue };
+            let config = TopicConfig { order: true, ..TopicConfig::clone(known) };
+            tracing::info!(topic = name, "is ordered, as a name server says");
+            // It is there: no topic is one too many.
+            let _ = self.insert(&mut table, config, now);
+        }
     }
 
     /// Creates the unknown topic `name`, to which someone sends, after the topic `template`.
@@ -237,6 +255,7 @@ impl Topics {
         name: &str,
         template: &str,
         queues_wished: i32,
+        unit: bool,
         config: &Config,
         now: i64,
     ) -> Result<Queues, CreateError> {
@@ -257,6 +276,7 @@ impl Topics {
         let queues = queues_wished.min(heritage.write_queue_nums).max(0);
         let mut created = TopicConfig::new(name, queues, heritage.perm & !PERM_INHERIT);
         created.topic_filter_type.clone_from(&heritage.topic_filter_type);
+        created.topic_sys_flag = if unit { UNIT } else { 0 };
         let queues = Queues::of(&created);
         self.insert(&mut table, created, now)?;
         tracing::info!(topic = name, queues = queues.write, "created by a message that was sent to it");
@@ -413,10 +433,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = config(&dir);
         let topics = open(&config);
-        let created = topics.auto_create("orders", DEFAULT_TOPIC, 4, &config, 2).unwrap();
+        let created = topics.auto_create("orders", DEFAULT_TOPIC, 4, false, &config, 2).unwrap();
         assert_eq!(created, Queues { read: 4, write: 4, perm: 6, multi_tags: false });
-        assert_eq!(topics.auto_create("more", DEFAULT_TOPIC, 99, &config, 2).unwrap().write, 8);
-        let no_heir = topics.auto_create("x", "orders", 4, &config, 2);
+        assert_eq!(topics.auto_create("more", DEFAULT_TOPIC, 99, false, &config, 2).unwrap().write, 8);
+        let no_heir = topics.auto_create("x", "orders", 4, false, &config, 2);
         assert!(matches!(no_heir, Err(CreateError::Template { .. })), "{no_heir:?}");
     }
 
@@ -426,7 +446,7 @@ mod tests {
         let config = Config { auto_create_topic: false, ..config(&dir) };
         let topics = open(&config);
         assert_eq!(topics.get(DEFAULT_TOPIC), None);
-        let refused = topics.auto_create("orders", DEFAULT_TOPIC, 4, &config, 2);
+        let refused = topics.auto_create("orders", DEFAULT_TOPIC, 4, false, &config, 2);
         assert_eq!(refused, Err(CreateError::AutoCreateOff("orders".into())));
     }
 

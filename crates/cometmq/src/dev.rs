@@ -20,9 +20,10 @@ pub async fn serve(
 ) -> Result<(), StartError> {
     let DevSettings { namesrv_port, broker: mut settings } = settings;
     let server = data_threads(settings.config.channel_max_idle)?;
-    let config = NamesrvConfig::default();
+    let kv_config_path = settings.config.store_root.join("config/kvConfig.json");
+    let config = NamesrvConfig { kv_config_path: Some(kv_config_path), ..NamesrvConfig::default() };
     let listener = listen::on(config.bind_address, namesrv_port, "--namesrv-port")?;
-    let namesrv = Namesrv::new(config);
+    let namesrv = Namesrv::open(config).map_err(StartError::KvConfig)?;
     let namesrv_address = server.listen(listener, namesrv.router()).map_err(StartError::Threads)?;
 
     if !settings.config.namesrv_addr.is_empty() {

@@ -76,10 +76,10 @@ fn main() -> ExitCode {
         Process::Dev(options) => run(&environment, async |shutdown| {
             dev::serve(options.read(&environment)?, &environment, started, shutdown).await
         }),
-        Process::Namesrv(options) if options.print.any() => print(&environment, options.printed()),
-        Process::Namesrv(options) => {
-            run(&environment, async |shutdown| serve::namesrv(options.read()?, &environment, started, shutdown).await)
-        }
+        Process::Namesrv(options) if options.print.any() => print(&environment, options.printed(&environment)),
+        Process::Namesrv(options) => run(&environment, async |shutdown| {
+            serve::namesrv(options.read(&environment)?, &environment, started, shutdown).await
+        }),
         Process::Broker(options) if options.print.any() => print(&environment, options.printed(&environment)),
         Process::Broker(options) => run(&environment, async |shutdown| {
             serve::broker(options.read(&environment)?, &environment, started, shutdown).await

@@ -196,8 +196,8 @@ pub struct NamesrvSettings {
 }
 
 impl Namesrv {
-    /// Flags and file together.
-    pub fn read(self) -> Result<NamesrvSettings, StartError> {
+    /// Flags, file and environment together.
+    pub fn read(self, environment: &Environment) -> Result<NamesrvSettings, StartError> {
         let (mut config, file) = match self.config {
             None => (NamesrvConfig::default(), None),
             Some(path) => {
@@ -206,12 +206,14 @@ impl Namesrv {
             }
         };
         config.listen_port = self.port.unwrap_or(config.listen_port);
+        let home = environment.home.as_ref().map(|home| home.join("namesrv/kvConfig.json"));
+        config.kv_config_path = config.kv_config_path.or(home);
         Ok(NamesrvSettings { config, file })
     }
 
     /// What `-p` or `-m` prints.
-    pub fn printed(self) -> Result<String, StartError> {
-        Ok(properties::write(self.read()?.config.values()))
+    pub fn printed(self, environment: &Environment) -> Result<String, StartError> {
+        Ok(properties::write(self.read(environment)?.config.values()))
     }
 }
 

@@ -37,6 +37,8 @@ pub enum StartError {
     BrokerConfig(broker::config::ConfigError),
     /// `namesrv.conf` can't be used.
     NamesrvConfig(::namesrv::config::ConfigError),
+    /// The name server's own settings can't be read.
+    KvConfig(store::table::LoadError),
     /// A list of name servers can't be used.
     NamesrvAddr {
         /// The flag or variable.
@@ -94,7 +96,7 @@ pub async fn namesrv(
     }
     let server = data_threads(config.channel_max_idle)?;
     let listener = listen::on(config.bind_address, config.listen_port, "--port")?;
-    let namesrv = Namesrv::new(config);
+    let namesrv = Namesrv::open(config).map_err(StartError::KvConfig)?;
     let address = server.listen(listener, namesrv.router()).map_err(StartError::Threads)?;
     Banner { ready_after: started.elapsed(), namesrv: Some(banner::reachable(address)), broker: None }
         .print(environment.language);

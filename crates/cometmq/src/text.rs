@@ -198,6 +198,8 @@ pub fn start_error(error: &StartError, language: Language) -> String {
         (StartError::BrokerConfig(error), Chinese) => format!("配置文件有误：{error}"),
         (StartError::NamesrvConfig(error), English) => error.to_string(),
         (StartError::NamesrvConfig(error), Chinese) => format!("配置文件有误：{error}"),
+        (StartError::KvConfig(error), English) => format!("the name server's settings (kvConfigPath): {error}"),
+        (StartError::KvConfig(error), Chinese) => format!("无法读取 NameServer 的 KV 配置（kvConfigPath）：{error}"),
         (StartError::NamesrvAddr { given, value }, English) => {
             format!("{given} is {value}, which are no addresses: host:port is, several parted by `;`")
         }

@@ -17,6 +17,15 @@ pub struct NamesrvConfig {
     pub listen_port: u16,
     /// How often silent brokers are looked for. Key: `scanNotActiveBrokerInterval`, milliseconds. Default: 5000.
     pub scan_interval: Duration,
+    /// Where settings are kept that operators put here by namespace and key, like the queues of ordered topics. None: in memory
+    /// only. Key: `kvConfigPath`. Default: `namesrv/kvConfig.json` in the home directory.
+    pub kv_config_path: Option<PathBuf>,
+    /// Routes of ordered topics say how many queues they have on each broker, as the namespace `ORDER_TOPIC_CONFIG` says it.
+    /// Key: `orderMessageEnable`. Default: false.
+    pub order_messages: bool,
+    /// Brokers that register are told which topics are ordered.
+    /// Key: `returnOrderTopicConfigToBroker`. Default: true.
+    pub order_topics_to_broker: bool,
     /// A connection on which for so long no whole request arrives and nothing of a reply leaves is closed.
     /// Key: `serverChannelMaxIdleTimeSeconds`, seconds. Default: 120.
     pub channel_max_idle: Duration,
@@ -28,6 +37,9 @@ impl Default for NamesrvConfig {
             bind_address: Ipv4Addr::UNSPECIFIED.into(),
             listen_port: PORT,
             scan_interval: Duration::from_secs(5),
+            kv_config_path: None,
+            order_messages: false,
+            order_topics_to_broker: true,
             channel_max_idle: Duration::from_secs(120),
         }
     }
@@ -70,6 +82,14 @@ impl NamesrvConfig {
             let (set, allowed) = match key.as_str() {
                 "bindAddress" => (value.parse().map(|ip| config.bind_address = ip).is_ok(), "an IP address"),
                 "listenPort" => (value.parse().map(|port| config.listen_port = port).is_ok(), "0 to 65535"),
+                "kvConfigPath" => {
+                    config.kv_config_path = Some(PathBuf::from(&value)).filter(|path| !path.as_os_str().is_empty());
+                    (true, "")
+                }
+                "orderMessageEnable" => (flag(&value).map(|on| config.order_messages = on).is_some(), FLAG),
+                "returnOrderTopicConfigToBroker" => {
+                    (flag(&value).map(|on| config.order_topics_to_broker = on).is_some(), FLAG)
+                }
                 "scanNotActiveBrokerInterval" => match value.parse() {
                     Ok(millis @ 1..=3_600_000) => {
                         config.scan_interval = Duration::from_millis(millis);
@@ -102,9 +122,19 @@ impl NamesrvConfig {
             ("bindAddress", self.bind_address.to_string()),
             ("listenPort", self.listen_port.to_string()),
             ("scanNotActiveBrokerInterval", self.scan_interval.as_millis().to_string()),
+            ("kvConfigPath", self.kv_config_path.iter().map(|path| path.display().to_string()).collect()),
+            ("orderMessageEnable", self.order_messages.to_string()),
+            ("returnOrderTopicConfigToBroker", self.order_topics_to_broker.to_string()),
             ("serverChannelMaxIdleTimeSeconds", self.channel_max_idle.as_secs().to_string()),
         ]
     }
+}
+
+/// What a key that is on or off may be set to.
+const FLAG: &str = "true or false";
+
+fn flag(value: &str) -> Option<bool> {
+    value.to_ascii_lowercase().parse().ok()
 }
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
 //! Name server: where topics are.
 //!
-//! Brokers register with it, clients ask it. It keeps everything in memory, asks nobody and agrees with no one: with two
-//! name servers, every broker registers with both.
+//! Brokers register with it, clients ask it. It keeps routes in memory, asks nobody and agrees with no one: with two name
+//! servers, every broker registers with both.
 //!
-//! [`routes`] is what it knows; [`processor`] is what it answers.
+//! [`routes`] is what it knows; [`kv`] is what operators keep here; [`processor`] is what it answers.
 
 pub mod config;
+pub mod kv;
 pub mod processor;
 pub mod routes;
 
 use config::NamesrvConfig;
+use kv::KvConfigs;
 use parking_lot::RwLock;
 use protocol::route::BrokerData;
 use remoting::{Peer, Router};
@@ -17,19 +19,22 @@ use routes::Routes;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
+use store::table::LoadError;
 
 /// A name server.
 pub struct Namesrv {
     config: NamesrvConfig,
     routes: RwLock<Routes>,
+    kv: KvConfigs,
     /// Brokers of this process to which nobody gave an address: every client is told the one by which it came here.
     as_reached: RwLock<Vec<String>>,
 }
 
 impl Namesrv {
-    /// A name server that knows nobody yet.
-    pub fn new(config: NamesrvConfig) -> Arc<Namesrv> {
-        Arc::new(Namesrv { config, routes: RwLock::default(), as_reached: RwLock::default() })
+    /// A name server that knows nobody yet. Fails when the file of settings is there and can't be read.
+    pub fn open(config: NamesrvConfig) -> Result<Arc<Namesrv>, LoadError> {
+        let kv = KvConfigs::open(config.kv_config_path.clone())?;
+        Ok(Arc::new(Namesrv { config, routes: RwLock::default(), kv, as_reached: RwLock::default() }))
     }
 
     /// What it answers.
@@ -42,6 +47,14 @@ impl Namesrv {
             .on(processor::get_cluster_info)
             .on(processor::get_topic_list)
             .on(processor::forget_topic)
+            .on(processor::topics_of_cluster)
+            .on(processor::system_topics)
+            .on(processor::unit_topics)
+            .on(processor::unit_sub_topics)
+            .on(processor::unit_sub_un_unit_topics)
+            .on(processor::put_kv_config)
+            .on(processor::get_kv_config)
+            .on(processor::list_kv_configs)
             .on(processor::delete_kv_config)
             .on_close(Namesrv::disconnected)
     }

@@ -1,17 +1,19 @@
 //! What a name server answers: one function per request.
 
 use crate::Namesrv;
+use crate::kv::ORDER_NAMESPACE;
 use crate::routes::{BrokerKey, Registration};
 use protocol::code::response;
 use protocol::json;
 use protocol::request::Empty;
 use protocol::request::route::{
-    DeleteKvConfig, GetClusterInfo, GetRoute, GetTopicList, QueryDataVersion, QueryDataVersionReply, RegisterBroker,
-    RegisterBrokerReply, UnregisterBroker,
+    DeleteKvConfig, GetClusterInfo, GetKvConfig, GetKvConfigReply, GetRoute, GetSystemTopics, GetTopicList,
+    GetTopicsOfCluster, GetUnitSubTopics, GetUnitSubUnUnitTopics, GetUnitTopics, ListKvConfigs, PutKvConfig,
+    QueryDataVersion, QueryDataVersionReply, RegisterBroker, RegisterBrokerReply, UnregisterBroker,
 };
 use protocol::request::topic::ForgetTopic;
-use protocol::route::{RegisterBrokerBody, TopicList};
-use protocol::topic::DataVersion;
+use protocol::route::{KvTable, RegisterBrokerBody, TopicList};
+use protocol::topic::{DataVersion, UNIT, UNIT_SUB};
 use remoting::{Answer, Call, Reject};
 use serde::Serialize;
 use std::sync::Arc;
@@ -56,7 +58,12 @@ pub async fn register_broker(
     if registered.is_new {
         tracing::info!(broker = %broker_name, address = %broker_addr, id = broker_id, "broker registered");
     }
-    Ok(RegisterBrokerReply { ha_server_addr: registered.ha_server_addr, master_addr: registered.master_addr }.into())
+    let reply = RegisterBrokerReply { ha_server_addr: registered.ha_server_addr, master_addr: registered.master_addr };
+    let ordered = namesrv.kv.list(ORDER_NAMESPACE).filter(|_| namesrv.config.order_topics_to_broker);
+    Ok(match ordered {
+        Some(table) => Answer::new(reply).with_body(json::write(&KvTable { table })),
+        None => reply.into(),
+    })
 }
 
 /// UNREGISTER_BROKER: a broker stops.
@@ -96,6 +103,9 @@ pub async fn get_route(namesrv: Arc<Namesrv>, call: Call<GetRoute>) -> Result<An
             format!("No topic route info in name server for the topic: {topic}. {}", routes.why_no_route(topic));
         return Err(Reject::new(response::TOPIC_NOT_EXIST, remark));
     };
+    if namesrv.config.order_messages {
+        route.order_topic_conf = namesrv.kv.get(ORDER_NAMESPACE, topic);
+    }
     namesrv.advertise(&mut route.broker_datas, &call.peer);
     let standard = call.version >= STANDARD_JSON || call.request.accept_standard_json_only == Some(true);
     Ok(Answer::new(Empty {}).with_body(if standard { json::write(&route) } else { json::write_bare_keys(&route) }))
@@ -122,9 +132,93 @@ pub async fn forget_topic(namesrv: Arc<Namesrv>, call: Call<ForgetTopic>) -> Res
     Ok(Empty {}.into())
 }
 
-/// DELETE_KV_CONFIG: there are no such settings here, so each is deleted. Tools ask for it when they delete a topic.
-pub async fn delete_kv_config(_: Arc<Namesrv>, _: Call<DeleteKvConfig>) -> Result<Answer<Empty>, Reject> {
-    Ok(Empty {}.into())
+/// GET_TOPICS_BY_CLUSTER: the topics of a cluster's brokers.
+pub async fn topics_of_cluster(namesrv: Arc<Namesrv>, call: Call<GetTopicsOfCluster>) -> Result<Answer<Empty>, Reject> {
+    let topic_list = namesrv.routes.read().topics_of_cluster(&call.request.cluster);
+    Ok(body(&TopicList { broker_addr: None, topic_list }))
+}
+
+/// GET_SYSTEM_TOPIC_LIST_FROM_NS: topics are named after clusters and brokers, too; and one broker that knows the others.
+pub async fn system_topics(namesrv: Arc<Namesrv>, call: Call<GetSystemTopics>) -> Result<Answer<Empty>, Reject> {
+    let mut info = namesrv.routes.read().cluster_info();
+    namesrv.advertise(info.broker_addr_table.values_mut(), &call.peer);
+    let mut topic_list: Vec<String> = info.cluster_addr_table.into_keys().collect();
+    topic_list.extend(info.broker_addr_table.keys().cloned());
+    let broker_addr = info.broker_addr_table.into_values().flat_map(|broker| broker.broker_addrs.into_values()).next();
+    Ok(body(&TopicList { broker_addr, topic_list }))
+}
+
+/// GET_UNIT_TOPIC_LIST: topics of unit mode.
+pub async fn unit_topics(namesrv: Arc<Namesrv>, _: Call<GetUnitTopics>) -> Result<Answer<Empty>, Reject> {
+    Ok(topics_with(&namesrv, |flag| flag & UNIT != 0))
+}
+
+/// GET_HAS_UNIT_SUB_TOPIC_LIST: topics that someone in unit mode subscribes to.
+pub async fn unit_sub_topics(namesrv: Arc<Namesrv>, _: Call<GetUnitSubTopics>) -> Result<Answer<Empty>, Reject> {
+    Ok(topics_with(&namesrv, |flag| flag & UNIT_SUB != 0))
+}
+
+/// GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST: those of them that are not of unit mode themselves.
+pub async fn unit_sub_un_unit_topics(
+    namesrv: Arc<Namesrv>,
+    _: Call<GetUnitSubUnUnitTopics>,
+) -> Result<Answer<Empty>, Reject> {
+    Ok(topics_with(&namesrv, |flag| flag & (UNIT | UNIT_SUB) == UNIT_SUB))
+}
+
+fn topics_with(namesrv: &Namesrv, flag: impl Fn(i32) -> bool) -> Answer<Empty> {
+    body(&TopicList { broker_addr: None, topic_list: namesrv.routes.read().topics_with(flag) })
+}
+
+/// PUT_KV_CONFIG: a setting that an operator keeps here.
+pub async fn put_kv_config(namesrv: Arc<Namesrv>, call: Call<PutKvConfig>) -> Result<Answer<Empty>, Reject> {
+    let PutKvConfig { namespace, key, value } = &call.request;
+    namesrv.kv.put(namespace, key, value).map_err(|refused| Reject::system_error(refused.to_string()))?;
+    tracing::info!(namespace, key, value, by = ?call.peer, "setting put");
+    save_kv_configs(namesrv).await
+}
+
+/// GET_KV_CONFIG.
+pub async fn get_kv_config(namesrv: Arc<Namesrv>, call: Call<GetKvConfig>) -> Result<Answer<GetKvConfigReply>, Reject> {
+    let GetKvConfig { namespace, key } = &call.request;
+    match namesrv.kv.get(namespace, key) {
+        Some(value) => Ok(GetKvConfigReply { value: Some(value) }.into()),
+        None => {
+            let remark = format!("No config item, Namespace: {namespace} Key: {key}");
+            Err(Reject::new(response::QUERY_NOT_FOUND, remark))
+        }
+    }
+}
+
+/// GET_KVLIST_BY_NAMESPACE.
+pub async fn list_kv_configs(namesrv: Arc<Namesrv>, call: Call<ListKvConfigs>) -> Result<Answer<Empty>, Reject> {
+    let namespace = &call.request.namespace;
+    match namesrv.kv.list(namespace) {
+        Some(table) => Ok(body(&KvTable { table })),
+        None => Err(Reject::new(response::QUERY_NOT_FOUND, format!("No config item, Namespace: {namespace}"))),
+    }
+}
+
+/// DELETE_KV_CONFIG. One that is not there is deleted, too: tools ask for it whenever they delete a topic.
+pub async fn delete_kv_config(namesrv: Arc<Namesrv>, call: Call<DeleteKvConfig>) -> Result<Answer<Empty>, Reject> {
+    let DeleteKvConfig { namespace, key } = &call.request;
+    if !namesrv.kv.delete(namespace, key) {
+        return Ok(Empty {}.into());
+    }
+    tracing::info!(namespace, key, by = ?call.peer, "setting deleted");
+    save_kv_configs(namesrv).await
+}
+
+/// Answers when settings are on disk.
+async fn save_kv_configs(namesrv: Arc<Namesrv>) -> Result<Answer<Empty>, Reject> {
+    let saved = tokio::task::spawn_blocking(move || namesrv.kv.save()).await;
+    match saved.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+        Ok(()) => Ok(Empty {}.into()),
+        Err(error) => Err(Reject::system_error(format!(
+            "the change holds until this name server stops, but can't be saved (kvConfigPath): {error}; check the disk and the \
+             directory's permissions"
+        ))),
+    }
 }
 
 fn body(of: &impl Serialize) -> Answer<Empty> {

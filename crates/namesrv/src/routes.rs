@@ -311,6 +311,20 @@ impl Routes {
         ClusterInfo { broker_addr_table: self.brokers.clone(), cluster_addr_table: clusters }
     }
 
+    /// The topics of which a broker of this cluster has queues.
+    #[doc(alias = "getTopicsByCluster")]
+    pub fn topics_of_cluster(&self, cluster: &str) -> Vec<String> {
+        let here = |broker: &String| self.brokers.get(broker).is_some_and(|broker| broker.cluster == cluster);
+        let topics = self.topics.iter().filter(|(_, queues)| queues.keys().any(here));
+        topics.map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// The topics whose bits of unit mode are as wanted.
+    pub fn topics_with(&self, wanted: impl Fn(i32) -> bool) -> Vec<String> {
+        let topics = self.topics.iter().filter(|(_, queues)| queues.values().any(|it| wanted(it.topic_sys_flag)));
+        topics.map(|(topic, _)| topic.clone()).collect()
+    }
+
     /// All topics.
     pub fn topic_names(&self) -> Vec<String> {
         self.topics.keys().cloned().collect()

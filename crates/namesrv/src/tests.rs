@@ -6,10 +6,12 @@ use protocol::command::Command;
 use protocol::json;
 use protocol::request::Request;
 use protocol::request::route::{
-    DeleteKvConfig, GetClusterInfo, GetRoute, QueryDataVersion, RegisterBroker, UnregisterBroker,
+    DeleteKvConfig, GetClusterInfo, GetKvConfig, GetRoute, GetSystemTopics, GetTopicsOfCluster, GetUnitSubTopics,
+    GetUnitSubUnUnitTopics, GetUnitTopics, ListKvConfigs, PutKvConfig, QueryDataVersion, RegisterBroker,
+    UnregisterBroker,
 };
 use protocol::request::topic::ForgetTopic;
-use protocol::route::{ClusterInfo, RegisterBrokerBody, RegisteredTopics, TopicRoute};
+use protocol::route::{ClusterInfo, KvTable, RegisterBrokerBody, RegisteredTopics, TopicList, TopicRoute};
 use protocol::topic::{DataVersion, TopicConfig};
 use remoting::{Client, Server};
 use std::net::TcpListener;
@@ -25,7 +27,11 @@ struct Running {
 }
 
 fn start() -> Running {
-    let namesrv = Namesrv::new(NamesrvConfig::default());
+    start_with(NamesrvConfig::default())
+}
+
+fn start_with(config: NamesrvConfig) -> Running {
+    let namesrv = Namesrv::open(config).unwrap();
     let server = Server::start(1).unwrap();
     let address = server.listen(TcpListener::bind("0.0.0.0:0").unwrap(), namesrv.router()).unwrap();
     Running { namesrv, _server: server, port: address.port(), client: Client::default() }
@@ -83,6 +89,66 @@ async fn a_registered_topic_has_a_route_in_the_flavour_that_the_client_reads() {
     let standard = GetRoute { accept_standard_json_only: Some(true), ..route("orders") };
     let asked = running.ask("127.0.0.1", 317, &standard, vec![]).await;
     assert!(String::from_utf8(asked.body.to_vec()).unwrap().contains(r#"{"0":"10.1.2.3:10911"}"#));
+}
+
+#[tokio::test]
+async fn the_queues_of_ordered_topics_are_kept_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = NamesrvConfig {
+        kv_config_path: Some(dir.path().join("kvConfig.json")),
+        order_messages: true,
+        ..NamesrvConfig::default()
+    };
+    let running = start_with(config.clone());
+    let (namespace, key) = (kv::ORDER_NAMESPACE.to_owned(), "orders".to_owned());
+    let get = GetKvConfig { namespace: namespace.clone(), key: key.clone() };
+    assert_eq!(running.ask("127.0.0.1", 479, &get, vec![]).await.code, response::QUERY_NOT_FOUND);
+    let list = ListKvConfigs { namespace: namespace.clone() };
+    assert_eq!(running.ask("127.0.0.1", 479, &list, vec![]).await.code, response::QUERY_NOT_FOUND);
+    let put = PutKvConfig { namespace: namespace.clone(), key: key.clone(), value: "broker-a:4".into() };
+    assert_eq!(running.ask("127.0.0.1", 479, &put, vec![]).await.code, response::SUCCESS);
+
+    drop(running);
+    let running = start_with(config);
+    let kept = running.ask("127.0.0.1", 479, &get, vec![]).await;
+    assert_eq!(kept.ext.get("value"), Some("broker-a:4"), "over a restart");
+    let registered = running.register(&running.client, &header(), &topics()).await;
+    let told: KvTable = json::read(&registered.body).unwrap();
+    assert_eq!(told.table, [(key.clone(), "broker-a:4".to_owned())].into(), "a broker hears which topics are ordered");
+    let of = |answer: Command| json::read::<TopicRoute>(&answer.body).unwrap().order_topic_conf;
+    let orders = of(running.ask("127.0.0.1", 479, &route("orders"), vec![]).await);
+    assert_eq!(orders.as_deref(), Some("broker-a:4"));
+    assert_eq!(of(running.ask("127.0.0.1", 479, &route("TBW102"), vec![]).await), None);
+
+    running.ask("127.0.0.1", 479, &DeleteKvConfig { namespace, key }, vec![]).await;
+    assert_eq!(of(running.ask("127.0.0.1", 479, &route("orders"), vec![]).await), None);
+    let plain = start();
+    plain.register(&plain.client, &header(), &topics()).await;
+    plain.ask("127.0.0.1", 479, &put, vec![]).await;
+    assert_eq!(of(plain.ask("127.0.0.1", 479, &route("orders"), vec![]).await), None, "orderMessageEnable=false");
+}
+
+#[tokio::test]
+async fn topics_are_listed_by_cluster_by_system_and_by_unit() {
+    let running = start();
+    let topics = [("plain", 0), ("unit", 1), ("sub", 2), ("both", 3)].map(|(name, flag)| {
+        let config = TopicConfig { topic_sys_flag: flag, ..TopicConfig::new(name, 4, 6) };
+        (name.to_owned(), config)
+    });
+    let registered = RegisteredTopics { topic_config_table: topics.into(), ..RegisteredTopics::default() };
+    let body = RegisterBrokerBody { topic_config_serialize_wrapper: registered, ..RegisterBrokerBody::default() };
+    running.register(&running.client, &header(), &json::write(&body)).await;
+    let list = |answer: Command| json::read::<TopicList>(&answer.body).unwrap().topic_list;
+    let of = |cluster: &str| GetTopicsOfCluster { cluster: cluster.into() };
+    let here = list(running.ask("127.0.0.1", 479, &of("DefaultCluster"), vec![]).await);
+    assert_eq!(here, ["both", "plain", "sub", "unit"]);
+    assert!(list(running.ask("127.0.0.1", 479, &of("Other"), vec![]).await).is_empty());
+    let system = running.ask("127.0.0.1", 479, &GetSystemTopics {}, vec![]).await;
+    assert_eq!(json::read::<TopicList>(&system.body).unwrap().broker_addr.as_deref(), Some("10.1.2.3:10911"));
+    assert_eq!(list(system), ["DefaultCluster", "broker-a"]);
+    assert_eq!(list(running.ask("127.0.0.1", 479, &GetUnitTopics {}, vec![]).await), ["both", "unit"]);
+    assert_eq!(list(running.ask("127.0.0.1", 479, &GetUnitSubTopics {}, vec![]).await), ["both", "sub"]);
+    assert_eq!(list(running.ask("127.0.0.1", 479, &GetUnitSubUnUnitTopics {}, vec![]).await), ["sub"]);
 }
 
 #[tokio::test]

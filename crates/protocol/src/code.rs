@@ -187,6 +187,7 @@ pub mod request {
         CANCEL_TIMER = 90_011,
         FIRE_TIMER = 90_012,
         MESSAGE_LIFE = 90_030,
+        QUERY_GROUP_CONFLICTS = 90_040,
         GET_DUPLICATES = 90_050,
     }
 }
@@ -225,6 +226,8 @@ pub mod response {
         SUBSCRIPTION_GROUP_NOT_EXIST = 26,
         FILTER_DATA_NOT_EXIST = 27,
         INVALID_PARAMETER = 29,
+        CONSUMER_NOT_ONLINE = 206,
+        CONSUME_MSG_TIMEOUT = 207,
         ILLEGAL_OPERATION = 604,
     }
 }

@@ -3,7 +3,7 @@
 //! It differs from JSON in its map keys: integers stand there without quotes (`{0:"a"}`), and objects do too
 //! (`{{"topic":"t","queueId":0}:5}`). [`read`] takes both forms. [`write()`] writes standard JSON, with quoted integers,
 //! which every Java client and broker reads; [`write_bare_keys`] writes integer keys bare, for old Go clients, which
-//! cut the text apart by hand.
+//! cut the text apart by hand; [`write_object_keys`] writes maps by queue ([`by_queue`]) as Java reads them.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,14 +36,77 @@ pub fn write_bare_keys<T: Serialize>(value: &T) -> Vec<u8> {
     }
 }
 
-/// Puts quotes around integers that stand as keys, and leaves everything else as it is.
+/// Writes compact JSON in which the keys of maps by queue stand as objects, `{{"brokerName":…}:…}`: the only form in which
+/// Java reads such maps.
+pub fn write_object_keys<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut writer = serde_json::Serializer::with_formatter(&mut out, ObjectKeys::default());
+    match value.serialize(&mut writer) {
+        Ok(()) => out,
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Maps by queue, `#[serde(with = "json::by_queue")]`: a key is the queue's JSON.
+pub mod by_queue {
+    use crate::heartbeat::MessageQueue;
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::{Serialize, Serializer};
+    use std::collections::BTreeMap;
+
+    /// Writes it; the keys as text, which [`write_object_keys`](super::write_object_keys) takes out of its quotes.
+    pub fn serialize<V: Serialize, S: Serializer>(map: &BTreeMap<MessageQueue, V>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(
+            map.iter().map(|(queue, value)| (String::from_utf8_lossy(&super::write(queue)).into_owned(), value)),
+        )
+    }
+
+    /// Reads it.
+    pub fn deserialize<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<MessageQueue, V>, D::Error> {
+        let map: Option<BTreeMap<String, V>> = Option::deserialize(from)?;
+        let read = |(key, value): (String, V)| match serde_json::from_str(&key) {
+            Ok(queue) => Ok((queue, value)),
+            Err(error) => Err(D::Error::custom(format!("a key that is no queue: {error}"))),
+        };
+        map.unwrap_or_default().into_iter().map(read).collect()
+    }
+}
+
+/// Puts quotes around integers and objects that stand as keys, and leaves everything else as it is.
 fn quote_bare_keys(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 16);
     let mut rest = text;
     let mut quoted = false;
+    // What is open: `{` or `[`.
+    let mut open = Vec::new();
     while let [byte, behind @ ..] = rest {
         out.push(*byte);
         rest = behind;
+        if !quoted {
+            match byte {
+                b'{' | b'[' => open.push(*byte),
+                b'}' | b']' => _ = open.pop(),
+                _ => {}
+            }
+            if matches!(byte, b'{' | b',') && open.last() == Some(&b'{') {
+                let blanks = rest.iter().take_while(|b| b.is_ascii_whitespace()).count();
+                if rest.get(blanks) == Some(&b'{') {
+                    let (key, behind) = rest[blanks..].split_at(object_length(&rest[blanks..]));
+                    // No text is made longer by this than its keys are twice over: none is looked at again.
+                    out.push(b'"');
+                    key.iter().for_each(|byte| match byte {
+                        b'"' | b'\\' => out.extend([b'\\', *byte]),
+                        control if control.is_ascii_control() => out.push(b' '),
+                        _ => out.push(*byte),
+                    });
+                    out.push(b'"');
+                    rest = behind;
+                    continue;
+                }
+            }
+        }
         if quoted {
             match byte {
                 b'\\' => {
@@ -69,6 +132,98 @@ fn quote_bare_keys(text: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+/// How long the object is with which `text` begins; all of it, if that object does not end.
+fn object_length(text: &[u8]) -> usize {
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' if !quoted => depth += 1,
+            b'}' if !quoted => {
+                depth -= 1;
+                if depth == 0 {
+                    return at + 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// Takes a key out of its quotes when it is an object's JSON.
+#[derive(Default)]
+struct ObjectKeys {
+    in_key: bool,
+    key: Key,
+}
+
+/// What is known of the string that is being written.
+#[derive(Default, PartialEq)]
+enum Key {
+    /// It is no key, or no object: its opening quote is written.
+    #[default]
+    Text,
+    /// A key of which nothing is written yet.
+    Unknown,
+    /// An object: it is written as it is.
+    Object,
+}
+
+impl ObjectKeys {
+    fn open<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        if self.key == Key::Unknown {
+            self.key = Key::Text;
+            out.write_all(b"\"")?;
+        }
+        Ok(())
+    }
+}
+
+impl Formatter for ObjectKeys {
+    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        self.in_key = true;
+        if first { Ok(()) } else { out.write_all(b",") }
+    }
+
+    fn end_object_key<W: ?Sized + Write>(&mut self, _: &mut W) -> io::Result<()> {
+        self.in_key = false;
+        Ok(())
+    }
+
+    fn begin_string<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.key = Key::Unknown;
+        if self.in_key { Ok(()) } else { self.open(out) }
+    }
+
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        if self.key == Key::Unknown && fragment.starts_with('{') {
+            self.key = Key::Object;
+        }
+        self.open(out)?;
+        out.write_all(fragment.as_bytes())
+    }
+
+    fn write_char_escape<W: ?Sized + Write>(&mut self, out: &mut W, escape: CharEscape) -> io::Result<()> {
+        self.open(out)?;
+        match escape {
+            CharEscape::Quote if self.key == Key::Object => out.write_all(b"\""),
+            CharEscape::ReverseSolidus if self.key == Key::Object => out.write_all(b"\\"),
+            escape => CompactFormatter.write_char_escape(out, escape),
+        }
+    }
+
+    fn end_string<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        if self.key == Key::Object {
+            return Ok(());
+        }
+        self.open(out)?;
+        out.write_all(b"\"")
+    }
 }
 
 /// Leaves the quotes of a key away when an integer is written as one.
@@ -155,6 +310,7 @@ impl Formatter for BareKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heartbeat::MessageQueue;
     use std::collections::BTreeMap;
 
     #[test]
@@ -177,8 +333,32 @@ mod tests {
     }
 
     #[test]
+    fn maps_by_queue_are_read_and_written_with_objects_as_keys() {
+        #[derive(Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+        struct Body {
+            #[serde(with = "by_queue")]
+            table: BTreeMap<MessageQueue, i64>,
+            rest: Vec<BTreeMap<String, i64>>,
+        }
+        let queue = |topic: &str, queue_id| MessageQueue { broker_name: "b".into(), queue_id, topic: topic.into() };
+        let table = BTreeMap::from([(queue("T", 0), 5), (queue("a\"\\{", 1), -1)]);
+        let body = Body { table, rest: vec![BTreeMap::from([("x\"".into(), 1)]), BTreeMap::new()] };
+        let text = br#"{"table":{{"brokerName":"b","queueId":0,"topic":"T"}:5,{"brokerName":"b","queueId":1,"topic":"a\"\\{"}:-1},"rest":[{"x\"":1},{}]}"#;
+        assert_eq!(String::from_utf8(write_object_keys(&body)).unwrap(), String::from_utf8(text.to_vec()).unwrap());
+        assert_eq!(read::<Body>(text).unwrap(), body);
+        assert_eq!(read::<Body>(&write(&body)).unwrap(), body, "also quoted, as standard JSON has it");
+        let spaced =
+            b"{ \"rest\" : [ ] , \"table\" : { { \"queueId\" : \"3\",\n\"topic\":\"T\" } : 7 , {\"queueId\":4}:8 } }";
+        assert_eq!(read::<Body>(spaced).unwrap().table.values().copied().collect::<Vec<_>>(), [7, 8]);
+        assert_eq!(read::<Body>(br#"{"table":null,"rest":[]}"#).unwrap(), Body::default());
+        assert!(read::<Body>(br#"{"table":{"T":1},"rest":[]}"#).is_err());
+    }
+
+    #[test]
     fn no_text_makes_the_reader_fail_other_than_with_an_error() {
-        for text in ["", "{", "{1", "{1:", "\"\\", "{\"a\\", &"[".repeat(100_000), &"{1:".repeat(100_000)] {
+        for text in
+            ["", "{", "{1", "{1:", "\"\\", "{\"a\\", &"[".repeat(100_000), &"{1:".repeat(100_000), &"{".repeat(100_000)]
+        {
             assert!(read::<serde_json::Value>(text.as_bytes()).is_err());
         }
     }

@@ -6,6 +6,7 @@ pub mod body;
 pub mod code;
 pub mod command;
 pub mod duplicates;
+pub mod group;
 pub mod heartbeat;
 pub mod json;
 pub mod life;

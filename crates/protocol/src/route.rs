@@ -82,6 +82,15 @@ pub struct TopicList {
     pub topic_list: Vec<String>,
 }
 
+/// Names and values: settings on a name server, facts about a broker.
+#[doc(alias = "org.apache.rocketmq.remoting.protocol.body.KVTable")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KvTable {
+    /// By name.
+    pub table: BTreeMap<String, String>,
+}
+
 /// What a broker registers: its topics.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

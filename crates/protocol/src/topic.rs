@@ -11,6 +11,13 @@ pub const PERM_WRITE: i32 = 2;
 /// New topics may take after it.
 pub const PERM_INHERIT: i32 = 1;
 
+/// Unit mode, a bit of a topic's `topicSysFlag`: the topic is one unit's.
+#[doc(alias = "TopicSysFlag.FLAG_UNIT")]
+pub const UNIT: i32 = 1;
+/// Unit mode, a bit of a topic's `topicSysFlag`: one unit subscribes to the topic.
+#[doc(alias = "TopicSysFlag.FLAG_UNIT_SUB")]
+pub const UNIT_SUB: i32 = 2;
+
 /// The topic that unknown topics take after.
 pub const DEFAULT_TOPIC: &str = "TBW102";
 /// Where delayed messages wait, one queue per level.

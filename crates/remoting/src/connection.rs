@@ -358,7 +358,7 @@ impl Connection {
     /// Polls the handler once; parks it if it waits.
     fn handle(&mut self, mut command: Command) {
         if command.is_response() {
-            return;
+            return self.peer.answered(command);
         }
         let bytes = command.body.len();
         if bytes == 0 {

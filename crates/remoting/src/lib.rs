@@ -13,7 +13,7 @@ pub mod router;
 pub mod server;
 
 pub use client::Client;
-pub use peer::Peer;
+pub use peer::{AskError, Peer};
 pub use reply::{Answer, Body, Reject};
 pub use router::{Call, Router};
 pub use server::{Limits, Server};

@@ -1,10 +1,13 @@
 //! The other end of a connection, as handlers see it.
 
+use parking_lot::Mutex;
 use protocol::command::Command;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-use tokio::sync::mpsc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
 
 /// So many requests of ours may wait for one connection; a peer that reads nothing gets no more.
 const WAITING_MAX: usize = 256;
@@ -22,6 +25,22 @@ struct Inner {
     closed: AtomicBool,
     /// Which of 64 marks it was asked for.
     marks: AtomicU64,
+    /// Who waits for the answer to which of our requests, by `opaque`. An answer that nobody waits for is dropped.
+    asked: Mutex<HashMap<i32, oneshot::Sender<Command>>>,
+}
+
+/// Why a peer did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The connection is gone. Whether the request was carried out is unknown.
+    #[error("its connection is gone")]
+    Gone,
+    /// It reads too slowly, or owes too many answers. It did not get this request.
+    #[error("it does not read the requests that it is sent")]
+    Busy,
+    /// No answer in time. Whether the request was carried out is unknown.
+    #[error("it did not answer within {0:?}")]
+    Timeout(Duration),
 }
 
 impl Peer {
@@ -34,6 +53,7 @@ impl Peer {
             opaque: AtomicI32::new(0),
             closed: AtomicBool::new(false),
             marks: AtomicU64::new(0),
+            asked: Mutex::default(),
         };
         (Peer(Arc::new(inner)), requests)
     }
@@ -61,6 +81,43 @@ impl Peer {
         self.0.marks.load(Ordering::Relaxed) & bit == 0 && self.0.marks.fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 
+    /// Sends a request and awaits the answer, whatever its code is. It must run on a runtime with timers.
+    #[doc(alias = "invokeSync")]
+    pub async fn ask(&self, mut request: Command, timeout: Duration) -> Result<Command, AskError> {
+        let (answered, answer) = oneshot::channel();
+        let opaque = self.0.opaque.fetch_add(1, Ordering::Relaxed);
+        request.opaque = opaque;
+        {
+            let mut asked = self.0.asked.lock();
+            if asked.len() >= WAITING_MAX {
+                return Err(AskError::Busy);
+            }
+            asked.insert(opaque, answered);
+        }
+        let _until_then = Asking { peer: self, opaque };
+        // Looked at behind the entry: who closes forgets the entries behind this mark.
+        if self.is_closed() {
+            return Err(AskError::Gone);
+        }
+        self.0.outbox.try_send(Box::new(request)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => AskError::Busy,
+            mpsc::error::TrySendError::Closed(_) => AskError::Gone,
+        })?;
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(answer) => answer.map_err(|_| AskError::Gone),
+            Err(_) => Err(AskError::Timeout(timeout)),
+        }
+    }
+
+    /// A response has come. One that nobody waits for is dropped: it is late, or was never asked for.
+    pub(crate) fn answered(&self, response: Command) {
+        let asked = self.0.asked.lock().remove(&response.opaque);
+        if let Some(asked) = asked {
+            // Who asked may have given up just now.
+            let _ = asked.send(response);
+        }
+    }
+
     /// True once the connection is gone.
     pub fn is_closed(&self) -> bool {
         self.0.closed.load(Ordering::Acquire)
@@ -68,6 +125,19 @@ impl Peer {
 
     pub(crate) fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
+        self.0.asked.lock().clear();
+    }
+}
+
+/// Somebody waits for an answer.
+struct Asking<'a> {
+    peer: &'a Peer,
+    opaque: i32,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.peer.0.asked.lock().remove(&self.opaque);
     }
 }
 

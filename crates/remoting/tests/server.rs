@@ -8,7 +8,7 @@ use protocol::request::offset::{GetMaxOffset, GetMinOffset, OffsetReply};
 use protocol::request::{Empty, Request};
 use remoting::client::RequestError;
 use remoting::reply::Part;
-use remoting::{Answer, Body, Call, Client, Peer, Reject, Router, Server};
+use remoting::{Answer, AskError, Body, Call, Client, Peer, Reject, Router, Server};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -282,6 +282,45 @@ async fn the_server_notifies_its_peers() {
     client.disconnect(&address.to_string());
     tokio::time::timeout(SOON, state.gone.notified()).await.unwrap();
     assert!(!peer.notify(Command::request(40)));
+}
+
+#[tokio::test]
+async fn the_server_asks_its_peers_and_says_why_there_is_no_answer() {
+    let (_server, address, state) = serve();
+    let mut raw = Raw::connect(address);
+    raw.send(GetConsumerList::default().write(), 1);
+    raw.receive().unwrap();
+    let peer = state.peers.lock().unwrap()[0].clone();
+    let ask = |timeout| {
+        let peer = peer.clone();
+        tokio::spawn(async move { peer.ask(Command::request(307), timeout).await })
+    };
+    let hear = |mut raw: Raw| tokio::task::spawn_blocking(move || (raw.receive().unwrap(), raw));
+
+    let asked = ask(SOON);
+    let (request, mut raw) = hear(raw).await.unwrap();
+    assert_eq!((request.code, request.is_oneway(), request.is_response()), (307, false, false));
+    let answer =
+        |code| Command { body: Bytes::from_static(b"here"), remark: Some("x".into()), ..Command::response(code) };
+    raw.send(answer(0), request.opaque.wrapping_add(77));
+    raw.send(answer(17), request.opaque);
+    let answered = asked.await.unwrap().unwrap();
+    assert_eq!((answered.code, &answered.body[..]), (17, &b"here"[..]), "its own answer, whatever the code");
+    raw.send(answer(0), request.opaque);
+
+    let late = ask(Duration::from_millis(20)).await.unwrap();
+    assert_eq!(late.unwrap_err(), AskError::Timeout(Duration::from_millis(20)));
+    let (request, mut raw) = hear(raw).await.unwrap();
+    raw.send(answer(0), request.opaque);
+    raw.send(max_offset(3).write(), 9);
+    let (answer, raw) = hear(raw).await.unwrap();
+    assert_eq!(answer.opaque, 9, "late and unasked answers harm nobody");
+
+    let asked = ask(SOON);
+    let (_, raw) = hear(raw).await.unwrap();
+    drop(raw);
+    assert_eq!(asked.await.unwrap().unwrap_err(), AskError::Gone);
+    assert_eq!(ask(SOON).await.unwrap().unwrap_err(), AskError::Gone);
 }
 
 #[tokio::test]

@@ -587,10 +587,20 @@ impl Queue {
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// Registers a waker to be woken when the readable end is behind `offset`. `None` if it is already.
+    /// Wakes all who wait, as if what they wait for had come.
+    pub(crate) fn interrupt(&self) {
+        let woken = std::mem::take(&mut self.state.lock().waiters);
+        woken.into_values().for_each(Waker::wake);
+    }
+
+    /// Registers a waker to be woken when the readable end is behind `offset`. `None` if it is already, or if the waker with
+    /// the number `known` has been woken.
     pub(crate) fn wait(&self, offset: i64, known: Option<u64>, waker: &Waker) -> Option<u64> {
         let mut state = self.state.lock();
         if state.max > offset || state.deleted {
+            return None;
+        }
+        if known.is_some_and(|id| !state.waiters.contains_key(&(offset, id))) {
             return None;
         }
         let id = known.unwrap_or_else(|| {

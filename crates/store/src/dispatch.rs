@@ -519,9 +519,16 @@ impl Store {
     /// Resolves when the queue has a readable message at a queue offset greater than or equal to `offset`,
     /// that is, when its readable end is behind `offset`. At once, if it has.
     ///
-    /// Also when the topic is deleted. Dropping it costs nothing.
+    /// Also when the topic is deleted, or the wait is [interrupted](Store::interrupt). Dropping it costs nothing.
     pub fn arrived(&self, queue: &Arc<Queue>, offset: QueueOffset) -> Arrived {
         Arrived { queue: queue.clone(), offset, waiter: None }
+    }
+
+    /// Ends the waits of all who wait now for a message of the queue: they have something else to look at.
+    pub fn interrupt(&self, topic: &str, queue_id: u32) {
+        if let Some(queue) = self.queue(topic, queue_id) {
+            queue.interrupt();
+        }
     }
 }
 

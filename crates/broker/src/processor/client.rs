@@ -2,9 +2,10 @@
 
 use super::no_such_group;
 use crate::Broker;
-use crate::consumers::Member;
+use crate::consumers::{Member, sentence};
 use crate::life::event::Event;
 use protocol::code::response;
+use protocol::group::GroupConflict;
 use protocol::heartbeat::{CheckClientBody, ConsumerList, HeartbeatData};
 use protocol::json;
 use protocol::request::client::{
@@ -12,7 +13,7 @@ use protocol::request::client::{
 };
 use protocol::request::{Empty, Request};
 use protocol::subscription::SubscriptionData;
-use protocol::topic::{PERM_READ, PERM_WRITE, retry_topic};
+use protocol::topic::{PERM_READ, PERM_WRITE, TopicConfig, UNIT_SUB, retry_topic};
 use remoting::{Answer, Call, Peer, Reject};
 use std::sync::Arc;
 use std::time::Instant;
@@ -61,35 +62,32 @@ pub(super) async fn heartbeat(broker: Arc<Broker>, call: Call<Heartbeat>) -> Res
         // Without the group, its pulls are refused with the reason.
         let Some(group) = broker.groups.get_or_create(&name, crate::now_millis()) else { continue };
         if group.retry_queue_nums > 0 {
-            let queues = group.retry_queue_nums;
-            let ensured =
-                broker.topics.ensure(&retry_topic(&name), queues, PERM_READ | PERM_WRITE, crate::now_millis());
+            let retry = TopicConfig {
+                topic_sys_flag: if consumer.unit_mode { UNIT_SUB } else { 0 },
+                ..TopicConfig::new(retry_topic(&name), group.retry_queue_nums, PERM_READ | PERM_WRITE)
+            };
+            let ensured = broker.topics.ensure_with(retry, crate::now_millis());
             if let Err(error) = ensured {
                 tracing::warn!(group = name, %error, "no retry topic");
             }
         }
-        let before =
-            broker.consumers.read().get(&name).and_then(|group| group.members.get(client)).map(|it| it.peer.clone());
         let changes = broker.consumers.write().heartbeat(
             consumer,
             client,
             member.clone(),
             data.heartbeat_fingerprint,
             data.without_sub,
+            |peer| !peer.is_closed(),
         );
         ask_subscriptions |= changes.ask_subscriptions;
-        if before.is_none() || changes.moved {
+        if changes.joined {
             let (group, client) = (name.clone(), client.to_owned());
             broker.note(Event::Consumes { group, client, at: call.peer.address() });
         }
-        if let Some(before) = before.filter(|before| changes.moved && !before.is_closed()) {
-            tracing::warn!(
-                group = name,
-                "{client} is the id of two clients, at {} and at {}; they count as one member, and one of them gets \
-                 nothing: give each an instance name of its own",
-                before.address(),
-                call.peer.address()
-            );
+        if changes.tell_conflicts {
+            for conflict in broker.group_conflicts(Some(&name)) {
+                tracing::warn!(group = name, "{}", sentence(&conflict));
+            }
         }
         if changes.rebalance {
             broker.tell_members(&name);
@@ -173,6 +171,12 @@ impl Broker {
         for group in groups {
             self.tell_members(group);
         }
+    }
+
+    /// What is wrong among the members of groups, or of one.
+    pub(crate) fn group_conflicts(&self, group: Option<&str>) -> Vec<GroupConflict> {
+        let consumers = self.consumers.read();
+        consumers.conflicts(group, Instant::now(), |peer| !peer.is_closed(), |peer| peer.address().to_string())
     }
 
     /// Has all members of a group share its queues anew.

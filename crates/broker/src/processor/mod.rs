@@ -1,15 +1,19 @@
 //! Everything that this broker answers: one file per family of requests, one function per request.
 
+mod ask_consumer;
 mod client;
 mod deletion;
 mod end_transaction;
 mod filter_program;
+mod group;
 mod life;
 mod lock;
 mod offset;
 mod order;
 mod pull_message;
 mod query;
+mod reply;
+mod reset;
 mod send_back;
 pub(crate) mod send_message;
 mod timer;
@@ -25,6 +29,7 @@ use store::PutError;
 pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
     Router::new(broker)
         .on(send_message::send_message)
+        .on(reply::send_reply)
         .on(send_back::send_back)
         .on(end_transaction::end_transaction)
         .on(end_transaction::resume_check)
@@ -49,6 +54,22 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(client::unregister)
         .on(client::consumer_list)
         .on(client::check_config)
+        .on(group::consumers)
+        .on(group::producers)
+        .on(group::progress)
+        .on(group::who_consumes)
+        .on(group::time_spans)
+        .on(group::correction_offsets)
+        .on(group::topics_of_group)
+        .on(group::subscription)
+        .on(group::conflicts)
+        .on(group::topic_config)
+        .on(group::group_config)
+        .on(reset::reset)
+        .on(reset::clone_offsets)
+        .on(ask_consumer::status)
+        .on(ask_consumer::running_info)
+        .on(ask_consumer::consume_directly)
         .on(lock::lock)
         .on(lock::unlock)
         .on(topic::create)

@@ -2,6 +2,7 @@
 
 use super::{no_such_topic, short};
 use crate::Broker;
+use crate::offsets::HasBeenReset;
 use protocol::code::response;
 use protocol::request::Empty;
 use protocol::request::offset::{
@@ -15,8 +16,9 @@ use store::{Boundary, QueueOffset};
 
 /// QUERY_CONSUMER_OFFSET (14).
 ///
-/// A group without an offset begins at 0 of a queue that still has its first message, wherever it wants to begin: so
-/// Apache's brokers do it while the queue is young, and clients rely on it.
+/// A group without an offset begins at 0 of a queue that still has its first message, wherever it wants to begin, while that
+/// message is young: less has been stored since than `accessMessageInMemoryMaxRatio` of the machine's memory. So Apache's
+/// brokers do it, and clients rely on it. From older queues, a new group gets what its `ConsumeFromWhere` says.
 pub(super) async fn query_consumer_offset(
     broker: Arc<Broker>,
     call: Call<QueryConsumerOffset>,
@@ -25,9 +27,7 @@ pub(super) async fn query_consumer_offset(
     if let Some(offset) = broker.offsets.get(&request.consumer_group, &request.topic, request.queue_id) {
         return Ok(OffsetReply { offset }.into());
     }
-    let queue = u32::try_from(request.queue_id).ok().and_then(|id| broker.store.queue(&request.topic, id));
-    let young = queue.is_some_and(|queue| queue.min_offset() == QueueOffset(0) && queue.max_offset() > QueueOffset(0));
-    if young && request.set_zero_if_not_found != Some(false) {
+    if request.set_zero_if_not_found != Some(false) && is_young(&broker, &request.topic, request.queue_id) {
         return Ok(OffsetReply { offset: 0 }.into());
     }
     Err(Reject::new(
@@ -39,6 +39,27 @@ pub(super) async fn query_consumer_offset(
             request.queue_id
         ),
     ))
+}
+
+/// Does the queue still have its first message, and is that young?
+#[doc(alias = "checkInMemByConsumeOffset")]
+fn is_young(broker: &Broker, topic: &str, queue_id: i32) -> bool {
+    let Some(queue_id) = u32::try_from(queue_id).ok().filter(|id| broker.store.queue(topic, *id).is_some()) else {
+        return false;
+    };
+    if broker.store.min_offset(topic, queue_id) > QueueOffset(0) {
+        return false;
+    }
+    let end = broker.store.commit_log_bounds().1;
+    let young = broker.config.memory / 100 * u64::from(broker.config.memory_ratio);
+    match broker.store.place_of(topic, queue_id, QueueOffset(0)) {
+        Ok(Some(at)) => u64::try_from(end.0 - at.0).is_ok_and(|since| since <= young),
+        Ok(None) => false,
+        Err(error) => {
+            tracing::warn!(topic, queue_id, %error, "can't read the queue's first entry");
+            false
+        }
+    }
 }
 
 /// UPDATE_CONSUMER_OFFSET (15).
@@ -55,8 +76,12 @@ pub(super) async fn update_consumer_offset(
     match request.queue_id {
         Some(queue_id) if (0..QUEUES_MAX).contains(&queue_id) && request.commit_offset >= 0 => {
             let by = call.peer.address();
-            broker.commit_offset(&request.consumer_group, &request.topic, queue_id, request.commit_offset, by);
-            Ok(Empty {}.into())
+            match broker.commit_offset(&request.consumer_group, &request.topic, queue_id, request.commit_offset, by) {
+                Ok(()) => Ok(Empty {}.into()),
+                Err(HasBeenReset) => {
+                    Ok(Answer::new(Empty {}).with_code(response::SUCCESS, "Offset has been previously reset"))
+                }
+            }
         }
         Some(queue_id) => invalid(format!(
             "queueId[{queue_id}] or commitOffset[{}] can't be: neither is negative",

@@ -82,9 +82,10 @@ pub(super) async fn pull_message(
         store.get_matching(topic, queue_id, from, max_count, max_bytes, Matching { codes, records: &records })
     };
 
-    if request.sys_flag & PullMessage::COMMIT_OFFSET != 0 && request.commit_offset >= 0 {
-        let (group, by) = (&request.consumer_group, call.peer.address());
-        broker.commit_offset(group, &request.topic, queue_id as i32, request.commit_offset, by);
+    let first = QueueOffset(request.queue_offset);
+    let mut from = first;
+    if let Some(offset) = reset(&broker, request, from) {
+        return Ok(moved(&broker, request, queue_id, offset));
     }
     let mut hold: Option<Hold> = None;
     while is_fenced(&broker, request) {
@@ -96,9 +97,12 @@ pub(super) async fn pull_message(
             _ => return Ok(fenced(&broker, request, queue_id)),
         }
     }
-    let first = QueueOffset(request.queue_offset);
-    let mut from = first;
     let mut got = get(from);
+    let commit = request.sys_flag & PullMessage::COMMIT_OFFSET != 0 && request.commit_offset >= 0;
+    let pulled = if matches!(got.status, GetStatus::Found) { got.next } else { from };
+    let commit = commit.then_some(request.commit_offset);
+    let (group, by) = (&request.consumer_group, call.peer.address());
+    broker.note_pull(group, &request.topic, request.queue_id, pulled.0, commit, by);
     loop {
         match got.status {
             GetStatus::Found => break,
@@ -135,6 +139,9 @@ pub(super) async fn pull_message(
         if broker.topics.queues(&request.topic).is_none() {
             return Err(no_such_topic(&request.topic)); // deleted meanwhile
         }
+        if let Some(offset) = reset(&broker, request, from) {
+            return Ok(moved(&broker, request, queue_id, offset));
+        }
         hold = held;
         got = get(from);
     }
@@ -148,6 +155,22 @@ pub(super) async fn pull_message(
     let to = call.peer.address();
     broker.note(Event::Delivered { group, topic, queue_id: queue_id as i32, range, count, wanted, to });
     Ok(found(got))
+}
+
+/// Where the group is to go on, if an operator has moved it and this is the first that its consumer hears of it.
+fn reset(broker: &Broker, request: &PullMessage, from: QueueOffset) -> Option<i64> {
+    broker.offsets.hear_of_reset(&request.consumer_group, &request.topic, request.queue_id, from.0)
+}
+
+fn moved(broker: &Broker, request: &PullMessage, queue_id: u32, offset: i64) -> Answer<PullMessageReply> {
+    let reply = PullMessageReply {
+        suggest_which_broker_id: 0,
+        next_begin_offset: offset,
+        min_offset: broker.store.min_offset(&request.topic, queue_id).0,
+        max_offset: broker.store.max_offset(&request.topic, queue_id).0,
+        forbidden_type: None,
+    };
+    Answer::new(reply).with_code(response::PULL_OFFSET_MOVED, "OFFSET_RESET")
 }
 
 /// Does the group have to consume other queues of an ordered topic first? Only groups whose offsets we know wait: those of

@@ -18,7 +18,8 @@ use protocol::message::{Properties, SysFlag, edit_properties, offset_message_id,
 use protocol::record::{BatchEntries, PROPERTIES_LENGTH_MAX};
 use protocol::request::send::{SendMessage, SendMessageReply};
 use protocol::topic::{
-    DLQ_PREFIX, PERM_READ, PERM_WRITE, QUEUES_MAX, RETRY_PREFIX, check_topic_name, dead_letter_topic, is_send_forbidden,
+    DLQ_PREFIX, PERM_READ, PERM_WRITE, QUEUES_MAX, RETRY_PREFIX, TopicConfig, UNIT_SUB, check_topic_name,
+    dead_letter_topic, is_send_forbidden,
 };
 use remoting::{Answer, Call, Reject};
 use std::borrow::Cow;
@@ -35,20 +36,23 @@ pub(super) fn send_message(
 ) -> impl Future<Output = Result<Answer<SendMessageReply>, Reject>> {
     // What waits below holds on to neither the request nor its body.
     let taken = take(&broker, &call);
-    async move {
-        let Taken { end, reply, created, duplicate, wait } = taken?;
-        if let Some(counter) = created {
-            // So that the topic is there after a crash, as the message is.
-            broker.topic_saved(counter).await?;
-        }
-        let mut answer = if wait { await_disk(&broker, end, reply).await? } else { Answer::new(reply).behind_write() };
-        answer.remark = answer.remark.or(duplicate);
-        Ok(answer)
+    async move { acknowledge(&broker, taken?).await }
+}
+
+/// Answers when what is promised holds.
+pub(super) async fn acknowledge(broker: &Broker, taken: Taken) -> Result<Answer<SendMessageReply>, Reject> {
+    let Taken { end, reply, created, duplicate, wait } = taken;
+    if let Some(counter) = created {
+        // So that the topic is there after a crash, as the message is.
+        broker.topic_saved(counter).await?;
     }
+    let mut answer = if wait { await_disk(broker, end, reply).await? } else { Answer::new(reply).behind_write() };
+    answer.remark = answer.remark.or(duplicate);
+    Ok(answer)
 }
 
 /// A message that is on its way into the log.
-struct Taken {
+pub(super) struct Taken {
     /// Where its record ends.
     end: CommitLogOffset,
     reply: SendMessageReply,
@@ -60,7 +64,8 @@ struct Taken {
     wait: bool,
 }
 
-fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, Reject> {
+/// Puts the message.
+pub(super) fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, Reject> {
     let request = &call.request;
     let properties = request.properties.as_deref().unwrap_or("").as_bytes();
     let asked = Asked::read(properties)?;
@@ -69,7 +74,7 @@ fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, Reject> {
         level => Wait::Level(level),
     };
     let prepares = prepares(broker, request, &asked)?;
-    if let Some(feature) = asked.not_brought.or(sys_flag_not_brought(request.sys_flag)) {
+    if let Some(feature) = sys_flag_not_brought(request.sys_flag) {
         return Err(Reject::not_supported(format!(
             "the message for topic[{}] asks for {feature}, which CometMQ does not do yet, see \"Not yet\" in its README; \
              it was not stored",
@@ -210,7 +215,6 @@ struct Asked<'a> {
     wait: bool,
     /// It is a half message.
     transaction: bool,
-    not_brought: Option<&'static str>,
     /// Something that a broker adds is there already, or something that it strips.
     rewrite: bool,
 }
@@ -224,7 +228,6 @@ impl<'a> Asked<'a> {
             timer: timer::Asked::default(),
             wait: true,
             transaction: false,
-            not_brought: None,
             rewrite: false,
         };
         for (name, value) in Properties(properties).raw() {
@@ -234,11 +237,6 @@ impl<'a> Asked<'a> {
                 b"DELAY" => asked.delay_level = delay_level(value)?.max(0),
                 b"WAIT" => asked.wait = !value.eq_ignore_ascii_case(b"false"),
                 b"TRAN_MSG" => asked.transaction = value.eq_ignore_ascii_case(b"true"),
-                b"MSG_TYPE" if value == b"reply" => {
-                    asked.not_brought = Some("request-reply (a message with MSG_TYPE=reply)");
-                }
-                // No answer would ever come; who asks hears it now rather than after a time-out.
-                b"REPLY_TO_CLIENT" => asked.not_brought = Some("request-reply (a message with REPLY_TO_CLIENT)"),
                 b"POP_CK" | b"MSG_REGION" | b"TRACE_ON" | b"CLUSTER" => asked.rewrite = true,
                 _ if name.starts_with(b"TIMER_") => asked.timer.see(name, value),
                 _ => {}
@@ -325,11 +323,14 @@ fn queues(broker: &Broker, request: &SendMessage) -> Result<(Queues, Option<i64>
     }
     check_topic_name(topic).map_err(|bad| Reject::new(response::INVALID_PARAMETER, bad.to_string()))?;
     let now = crate::now_millis();
+    let unit = request.unit_mode.unwrap_or(false);
     let created = if topic.starts_with(RETRY_PREFIX) {
-        broker.topics.ensure(topic, 1, PERM_READ | PERM_WRITE, now)
+        let topic_sys_flag = if unit { UNIT_SUB } else { 0 };
+        let config = TopicConfig { topic_sys_flag, ..TopicConfig::new(topic, 1, PERM_READ | PERM_WRITE) };
+        broker.topics.ensure_with(config, now)
     } else {
         let wished = request.default_topic_queue_nums.min(QUEUES_MAX);
-        broker.topics.auto_create(topic, &request.default_topic, wished, &broker.config, now)
+        broker.topics.auto_create(topic, &request.default_topic, wished, unit, &broker.config, now)
     };
     match created {
         Ok(queues) => Ok((queues, Some(*broker.topics.changed().borrow()))),
@@ -401,11 +402,6 @@ fn check_batch(broker: &Broker, request: &SendMessage, asked: &Asked<'_>, body: 
             return illegal(format!(
                 "a message in the batch for topic[{topic}] is a transaction; send transactions one by one"
             ));
-        }
-        if let Some(feature) = entry.not_brought {
-            return Err(Reject::not_supported(format!(
-                "a message in the batch for topic[{topic}] asks for {feature}, which is not possible in a batch; none was stored"
-            )));
         }
         if entry.dedup_id.is_some() && broker.dedup.window(&request.topic).is_some() {
             return illegal(not_deduplicated(&request.topic, "is in a batch"));

@@ -123,6 +123,20 @@ impl Client {
         self.stream.write_all(&frame).unwrap();
     }
 
+    /// Answers a request of the broker's.
+    pub fn reply(&mut self, request: &Command, code: i32) {
+        self.reply_with(request, code, b"");
+    }
+
+    /// Answers a request of the broker's, with a body.
+    pub fn reply_with(&mut self, request: &Command, code: i32, body: &[u8]) {
+        let response =
+            Command { opaque: request.opaque, body: Bytes::copy_from_slice(body), ..Command::response(code) };
+        let mut frame = Vec::new();
+        response.encode(&mut frame);
+        self.stream.write_all(&frame).unwrap();
+    }
+
     /// Sends a header as text, as other clients write it.
     pub fn ask_raw(&mut self, header: &str, body: &[u8]) -> Command {
         let mut frame = Vec::new();

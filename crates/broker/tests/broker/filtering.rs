@@ -83,7 +83,7 @@ fn a_held_pull_ends_with_the_first_message_that_is_wanted() {
     let answer = consumer.answer();
     assert_eq!((bodies(&answer), next(&answer)), (vec!["yes".to_owned()], (0, Some("2"))));
 
-    SqlPull { offset: 2, hold_millis: 300, ..pull }.send(&mut consumer);
+    SqlPull { offset: 2, hold_millis: 1000, ..pull }.send(&mut consumer);
     std::thread::sleep(HELD);
     producer.send_message("T", 0, &properties("n=0;"), b"no");
     assert_eq!(next(&consumer.answer()), (20, Some("3")), "what came is passed over");

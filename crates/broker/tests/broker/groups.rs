@@ -131,3 +131,18 @@ fn a_consumer_that_sends_to_its_retry_topic_is_counted() {
     assert_eq!(send("3"), (0, 17), "so many are allowed");
     assert_eq!(send("4"), (0, 0), "one too many");
 }
+
+#[test]
+fn topics_of_unit_mode_are_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    let mut client = running.client();
+    let mut fields = send_fields("Unit", "0", "");
+    fields.iter_mut().find(|(key, _)| *key == "k").unwrap().1 = "true";
+    assert_eq!(client.ask(310, &fields, b"x").code, 0);
+    client.send_message("Plain", 0, "", b"x");
+    let body = r#"{"clientID":"c","consumerDataSet":[{"groupName":"U","unitMode":true,"subscriptionDataSet":[]}]}"#;
+    client.ask(34, &[], body.as_bytes());
+    let flag = |topic: &str| running.broker.topics.get(topic).unwrap().topic_sys_flag;
+    assert_eq!((flag("Unit"), flag("Plain"), flag("%RETRY%U")), (1, 0, 2));
+}

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod duplicates;
 pub mod filter;
+pub mod group;
 pub mod life;
 pub mod offset;
 pub mod order;

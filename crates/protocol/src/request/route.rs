@@ -83,6 +83,59 @@ headers! {
     /// GET_ALL_TOPIC_LIST_FROM_NAMESERVER (206); the answer's body is `{"topicList":[…]}`.
     pub struct GetTopicList {}
 
+    /// GET_TOPICS_BY_CLUSTER (224); the answer's body is `route::TopicList`.
+    #[doc(alias = "GetTopicsByClusterRequestHeader")]
+    pub struct GetTopicsOfCluster {
+        /// The cluster's name.
+        cluster: String = "cluster",
+    }
+
+    /// GET_SYSTEM_TOPIC_LIST_FROM_NS (304); the answer's body is `route::TopicList`.
+    pub struct GetSystemTopics {}
+
+    /// GET_UNIT_TOPIC_LIST (311); the answer's body is `route::TopicList`.
+    pub struct GetUnitTopics {}
+
+    /// GET_HAS_UNIT_SUB_TOPIC_LIST (312); the answer's body is `route::TopicList`.
+    pub struct GetUnitSubTopics {}
+
+    /// GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST (313); the answer's body is `route::TopicList`.
+    pub struct GetUnitSubUnUnitTopics {}
+
+    /// PUT_KV_CONFIG (100).
+    #[doc(alias = "PutKVConfigRequestHeader")]
+    pub struct PutKvConfig {
+        /// What it belongs to.
+        namespace: String = "namespace",
+        /// Its name.
+        key: String = "key",
+        /// What it is set to.
+        value: String = "value",
+    }
+
+    /// GET_KV_CONFIG (101).
+    #[doc(alias = "GetKVConfigRequestHeader")]
+    pub struct GetKvConfig {
+        /// What it belongs to.
+        namespace: String = "namespace",
+        /// Its name.
+        key: String = "key",
+    }
+
+    /// Answers it.
+    #[doc(alias = "GetKVConfigResponseHeader")]
+    pub struct GetKvConfigReply {
+        /// What it is set to.
+        value: Option<String> = "value",
+    }
+
+    /// GET_KVLIST_BY_NAMESPACE (219); the answer's body is `route::KvTable`.
+    #[doc(alias = "GetKVListByNamespaceRequestHeader")]
+    pub struct ListKvConfigs {
+        /// Which namespace.
+        namespace: String = "namespace",
+    }
+
     /// DELETE_KV_CONFIG (102).
     #[doc(alias = "DeleteKVConfigRequestHeader")]
     pub struct DeleteKvConfig {
@@ -100,5 +153,13 @@ requests! {
     QueryDataVersion: QUERY_DATA_VERSION => QueryDataVersionReply;
     GetClusterInfo: GET_BROKER_CLUSTER_INFO => Empty;
     GetTopicList: GET_ALL_TOPIC_LIST_FROM_NAMESERVER => Empty;
+    GetTopicsOfCluster: GET_TOPICS_BY_CLUSTER => Empty;
+    GetSystemTopics: GET_SYSTEM_TOPIC_LIST_FROM_NS => Empty;
+    GetUnitTopics: GET_UNIT_TOPIC_LIST => Empty;
+    GetUnitSubTopics: GET_HAS_UNIT_SUB_TOPIC_LIST => Empty;
+    GetUnitSubUnUnitTopics: GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST => Empty;
+    PutKvConfig: PUT_KV_CONFIG => Empty;
+    GetKvConfig: GET_KV_CONFIG => GetKvConfigReply;
+    ListKvConfigs: GET_KVLIST_BY_NAMESPACE => Empty;
     DeleteKvConfig: DELETE_KV_CONFIG => Empty;
 }

@@ -1,7 +1,9 @@
 //! Sending: one message, a batch, and a message sent back by its consumer.
 
 use super::{Empty, Field, Header, Malformed, Request, headers, requests};
-use crate::code::request::{SEND_BATCH_MESSAGE, SEND_MESSAGE, SEND_MESSAGE_V2};
+use crate::code::request::{
+    SEND_BATCH_MESSAGE, SEND_MESSAGE, SEND_MESSAGE_V2, SEND_REPLY_MESSAGE, SEND_REPLY_MESSAGE_V2,
+};
 use crate::command::{Command, Fields as _};
 use std::sync::Arc;
 
@@ -64,6 +66,26 @@ impl Request for SendMessage {
         self.max_reconsume_times.write("l", ext);
         ext.push("m", self.batch);
         command
+    }
+}
+
+/// SEND_REPLY_MESSAGE_V2 (325) and SEND_REPLY_MESSAGE (324, with the long keys): the answer to a message whose sender waits
+/// for one. The body is the message's.
+#[doc(alias = "ReplyMessageRequestHeader")]
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SendReply(pub SendMessage);
+
+impl Request for SendReply {
+    const CODES: &'static [i32] = &[SEND_REPLY_MESSAGE_V2, SEND_REPLY_MESSAGE];
+    type Reply = SendMessageReply;
+
+    fn read(command: &Command) -> Result<SendReply, Malformed> {
+        let long = command.code == SEND_REPLY_MESSAGE;
+        Ok(SendReply(if long { SendMessage::read_long(command)? } else { SendMessage::read_short(command)? }))
+    }
+
+    fn write(&self) -> Command {
+        Command { code: SEND_REPLY_MESSAGE_V2, ..self.0.write() }
     }
 }
 
@@ -157,6 +179,39 @@ headers! {
         duplicate: Option<bool> = "duplicate",
     }
 
+    /// PUSH_REPLY_MESSAGE_TO_CLIENT (326), from server to client: the answer that it waits for. The body is the message's.
+    #[doc(alias = "ReplyMessageRequestHeader")]
+    pub struct PushReply {
+        /// Who answers.
+        producer_group: String = "producerGroup",
+        /// The topic of answers.
+        topic: String = "topic",
+        /// As it came with the answer.
+        default_topic: String = "defaultTopic",
+        /// As it came with the answer.
+        default_topic_queue_nums: i32 = "defaultTopicQueueNums",
+        /// Its queue.
+        queue_id: i32 = "queueId",
+        /// See `message::SysFlag`.
+        sys_flag: i32 = "sysFlag",
+        /// Milliseconds since 1970, the answerer's clock.
+        born_timestamp: i64 = "bornTimestamp",
+        /// The user's own number.
+        flag: i32 = "flag",
+        /// `name 0x01 value 0x02 …`.
+        properties: Option<String> = "properties",
+        /// How often the answer was sent in vain.
+        reconsume_times: Option<i32> = "reconsumeTimes",
+        /// Unit mode.
+        unit_mode: Option<bool> = "unitMode",
+        /// The answerer's address.
+        born_host: String = "bornHost",
+        /// The broker's address.
+        store_host: String = "storeHost",
+        /// When the broker got it, milliseconds since 1970.
+        store_timestamp: i64 = "storeTimestamp",
+    }
+
     /// CONSUMER_SEND_MSG_BACK (36): deliver this message again later.
     #[doc(alias = "ConsumerSendMsgBackRequestHeader")]
     pub struct SendBack {
@@ -176,5 +231,6 @@ headers! {
 }
 
 requests! {
+    PushReply: PUSH_REPLY_MESSAGE_TO_CLIENT => Empty;
     SendBack: CONSUMER_SEND_MSG_BACK => Empty;
 }

@@ -26,6 +26,20 @@ headers! {
         attributes: Option<String> = "attributes",
     }
 
+    /// GET_TOPIC_CONFIG (351); the answer's body is a `topic::TopicConfig`.
+    #[doc(alias = "GetTopicConfigRequestHeader")]
+    pub struct GetTopicConfig {
+        /// Its name.
+        topic: String = "topic",
+    }
+
+    /// GET_SUBSCRIPTIONGROUP_CONFIG (352); the answer's body is a `subscription::SubscriptionGroupConfig`.
+    #[doc(alias = "GetSubscriptionGroupConfigRequestHeader")]
+    pub struct GetGroupConfig {
+        /// Its name.
+        group: String = "group",
+    }
+
     /// DELETE_TOPIC_IN_BROKER (215).
     #[doc(alias = "DeleteTopicRequestHeader")]
     pub struct DeleteTopic {
@@ -54,6 +68,8 @@ headers! {
 
 requests! {
     CreateTopic: UPDATE_AND_CREATE_TOPIC => Empty;
+    GetTopicConfig: GET_TOPIC_CONFIG => Empty;
+    GetGroupConfig: GET_SUBSCRIPTIONGROUP_CONFIG => Empty;
     DeleteTopic: DELETE_TOPIC_IN_BROKER => Empty;
     ForgetTopic: DELETE_TOPIC_IN_NAMESRV => Empty;
     DeleteGroup: DELETE_SUBSCRIPTIONGROUP => Empty;

@@ -56,6 +56,14 @@ final class Api {
         call(factory.getClass().getMethod("sendHeartbeatToAllBrokerWithLock"), factory);
     }
 
+    static boolean hasNamespace() {
+        return method(DefaultMQPullConsumer.class, "setNamespace", String.class) != null;
+    }
+
+    static void setNamespace(Object client, String namespace) throws Exception {
+        call(client.getClass().getMethod("setNamespace", String.class), client, namespace);
+    }
+
     static boolean hasLitePull() {
         return hasClass("org.apache.rocketmq.client.consumer.DefaultLitePullConsumer");
     }

@@ -15,6 +15,8 @@ import java.util.stream.Collectors;
  * @@ KILL_BROKER                      kill −9
  * @@ START_BROKER                     start after a kill
  * @@ CONFIGURE_BROKER key=value⇥…     stop cleanly, start with these settings besides the usual ones
+ * @@ START_OTHER_BROKER               a second broker, broker-b, with the same name server
+ * @@ STOP_OTHER_BROKER                stop it cleanly
  * @@ PASS|FAIL|N/A ⇥name⇥millis⇥reason
  * </pre>
  *
@@ -36,6 +38,14 @@ final class Driver {
 
     static void startBroker() throws Exception {
         order("START_BROKER");
+    }
+
+    static void startOtherBroker() throws Exception {
+        order("START_OTHER_BROKER");
+    }
+
+    static void stopOtherBroker() throws Exception {
+        order("STOP_OTHER_BROKER");
     }
 
     static void configure(Map<String, String> conf) throws Exception {

@@ -25,6 +25,7 @@ public final class Interop {
 
     public static void main(String[] arguments) throws Exception {
         if (arguments[0].equals("--list")) {
+            clientVersion = arguments.length > 1 ? arguments[1] : "";
             suite().scenarios.forEach(scenario -> System.out.println(scenario.name()));
             return;
         }
@@ -60,11 +61,16 @@ public final class Interop {
 
     static Suite suite() {
         Suite suite = new Suite();
+        if (clientVersion.startsWith("admin-")) {
+            Administering.scenarios(suite);
+            return suite;
+        }
         Sending.scenarios(suite);
         Topics.scenarios(suite);
         Pushing.scenarios(suite);
         Ordering.scenarios(suite);
         Clustering.scenarios(suite);
+        Naming.scenarios(suite);
         Pulling.scenarios(suite);
         LitePulling.scenarios(suite);
         Filtering.scenarios(suite);
@@ -72,6 +78,7 @@ public final class Interop {
         Delaying.scenarios(suite);
         Timing.scenarios(suite);
         Transacting.scenarios(suite);
+        Requesting.scenarios(suite);
         Querying.scenarios(suite);
         Tracing.scenarios(suite);
         Following.scenarios(suite);

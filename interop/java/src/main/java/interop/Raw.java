@@ -41,8 +41,8 @@ final class Raw {
             Matcher found = CODE.matcher(answer);
             Check.that(found.find(), "a code in " + answer);
             Matcher remark = REMARK.matcher(answer);
-            String answered = new String(rest, headLength, rest.length - headLength, StandardCharsets.UTF_8);
-            return new Answer(Integer.parseInt(found.group(1)), remark.find() ? remark.group(1) : "", answered);
+            String told = new String(rest, headLength, rest.length - headLength, StandardCharsets.UTF_8);
+            return new Answer(Integer.parseInt(found.group(1)), remark.find() ? remark.group(1) : "", told);
         }
     }
 
