@@ -24,6 +24,11 @@ interop against="cometmq" *ARGS:
     interop/python/run --against {{against}}
     interop/node/run --against {{against}}
 
+# The example of a filter program, as tests and docs have it (`rustup target add wasm32-unknown-unknown`).
+filter-example:
+    cd examples/filter && cargo build --release --target wasm32-unknown-unknown
+    cp examples/filter/target/wasm32-unknown-unknown/release/filter.wasm examples/filter/filter.wasm
+
 # Random SQL92 expressions, judged by CometMQ and by Apache's filter.
 filter-cases cases="100000" *ARGS:
     interop/filter/run {{cases}} {{ARGS}}

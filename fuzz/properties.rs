@@ -300,6 +300,7 @@ pub fn bodies(data: &[u8]) {
     rereads::<DataVersion>(data);
     rereads::<TopicRoute>(data);
     let _ = json::read::<CheckClientBody>(data);
+    let _ = protocol::trace::decode(&String::from_utf8_lossy(data));
     // Of standard JSON, the dialect's reader makes what serde_json does.
     if let Ok(value) = serde_json::from_slice::<serde_json::Value>(data) {
         assert_eq!(json::read::<serde_json::Value>(data).expect("it is JSON"), value);

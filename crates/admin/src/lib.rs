@@ -17,6 +17,8 @@ pub mod cluster;
 pub mod consumer;
 pub mod filter;
 pub mod message;
+pub mod order;
+pub mod timer;
 pub mod topic;
 pub mod transaction;
 

@@ -99,7 +99,7 @@ impl What {
     pub fn fate(&self) -> Fate {
         use What::*;
         match self {
-            Known | OpenTransactions(_) => Fate::Used,
+            Known | OpenTransactions(_) | Timers { left: false, of_pop: 0, .. } => Fate::Used,
             Spare => Fate::Kept,
             Timers { left: true, .. } | Unclean | Unknown | PopGroups(_) | Replica | Rights | Tiered => Fate::Attention,
             RocksDbQueues
@@ -212,17 +212,19 @@ impl fmt::Display for Finding {
                 " holds the commit log in DLedger's form, which is not read here. Move its messages with a consumer and a producer, or \
                 keep Apache's broker for it"
             ),
+            Timers { waiting, of_pop: 0, left: false } => {
+                write!(f, ": {waiting} timed messages are not due yet; they are delivered when they are")
+            }
             Timers { waiting, of_pop, left: false } => write!(
                 f,
-                ": {waiting} timed messages are not due yet ({of_pop} of them stand for messages in the hands \
-                of pop consumers), and this version delivers none. Let Apache's broker deliver them: stop sending them, stop pop consumers, stop \
-                the broker when its timer is empty. Or set timerWheelEnable=false: they stay where they are until Apache's broker has the \
-                directory again, within 7 days"
+                ": {of_pop} of {waiting} timed messages stand for messages in the hands of pop consumers, and this version has no \
+                pop: what they do not acknowledge would never come again. Let Apache's broker work them off: stop pop consumers, and \
+                stop the broker when the time is over for which popped messages are invisible"
             ),
             Timers { waiting, of_pop, left: true } => write!(
                 f,
-                ": {waiting} timed messages ({of_pop} of them of pop consumers) stay undelivered until \
-                Apache's broker has the directory again, as timerWheelEnable=false says; it drops them after 7 days"
+                ": {waiting} timed messages ({of_pop} of them of pop consumers) stay undelivered, as timerWheelEnable=false says, \
+                and go with the log when their time in it is over (fileReservedTime)"
             ),
             OpenTransactions(count) => write!(
                 f,
@@ -295,7 +297,7 @@ impl Look<'_> {
     fn in_root(&self, path: PathBuf, findings: &mut Vec<Finding>) -> Result<(), InspectError> {
         let what = match name(&path) {
             "config" => return Ok(()),
-            "commitlog" | "index" | "checkpoint" | "lock" => What::Known,
+            "commitlog" | "index" | "checkpoint" | "lock" | "timerwheel" | "timerlog" => What::Known,
             "consumequeue" if is_rocks_db(&path) => What::RocksDbQueues,
             "consumequeue" => What::Known,
             "consumequeue_rocksdb" | "consumequeue_r" if is_rocks_db(&path) => What::RocksDbQueues,
@@ -313,8 +315,6 @@ impl Look<'_> {
             "tieredstore" if has_files(&path)? => What::Tiered,
             "abort" => What::Unclean,
             "abort.bak"
-            | "timerwheel"
-            | "timerlog"
             | "consumequeue_ext"
             | "consumequeue_rocksdb"
             | "consumequeue_r"
@@ -330,7 +330,7 @@ impl Look<'_> {
             },
             // Where the commit log is, if it is not where it usually is; and what is ours.
             _ if path == self.config.commit_log_dir() => What::Known,
-            "inventory.json" => What::Known,
+            "inventory.json" | "life" => What::Known,
             "inventory.json.bak" | "inventory.json.tmp" => What::Spare,
             "quarantine" | "lost+found" => What::Spare,
             _ => What::Unknown,
@@ -348,7 +348,9 @@ impl Look<'_> {
             | "consumerOffset.json"
             | "delayOffset.json"
             | "clock.json"
+            | "timercheck"
             | "deletedTopics.json"
+            | "orderFences.json"
             | "filters" => What::Known,
             known if known != file => What::Spare,
             "topicQueueMapping.json" => match keys(&read("topicQueueMapping.json")?["topicQueueMappingInfoMap"]) {
@@ -380,7 +382,6 @@ impl Look<'_> {
             | "acls"
             | "consumerFilter.json"
             | "consumerOrderInfo.json"
-            | "timercheck"
             | "timermetrics"
             | "transactionMetrics"
             | "broker.properties" => What::Spare,
@@ -420,6 +421,10 @@ impl Look<'_> {
     fn timers(&self, findings: &mut Vec<Finding>) -> Result<(), InspectError> {
         let check_path = self.root.join("config").join("timercheck");
         let check = read(&check_path)?.unwrap_or_default();
+        if store::timer::is_ours(&check) && self.config.timer_wheel {
+            // It was looked at when it was taken over, and is not read at every start.
+            return Ok(());
+        }
         let number = |at: usize| check.get(at..at + 8).map_or(0, big_endian);
         let (read_up_to, taken) = (number(0), number(16));
 

@@ -7,7 +7,7 @@
 
 use crate::transaction::TRANSACTION_GROUP;
 use crate::{Broker, Config};
-use protocol::topic::{SCHEDULE_TOPIC, TRANSACTION_HALF_TOPIC};
+use protocol::topic::{SCHEDULE_TOPIC, TIMER_TOPIC, TRANSACTION_HALF_TOPIC};
 use std::io;
 use std::time::{Duration, SystemTime};
 use store::{Clean, Cleaned, Needed, QueueOffset, Space, SpaceState};
@@ -66,6 +66,7 @@ impl Broker {
             pause: self.config.delete_commit_log_files_interval,
             tell_held_after: self.config.destroy_mapped_file_interval_forcibly,
         })?;
+        self.timer.delete_before(self.store.commit_log_bounds().0)?;
         self.tell(&space, room, &cleaned);
         Ok(())
     }
@@ -88,6 +89,11 @@ impl Broker {
                     by: format!("messages of delay level {level} ({delay:?}) are to be delivered"),
                 });
             }
+        }
+        let (in_wheel, not_yet) = self.timer.needed()?;
+        let not_yet = not_yet.map_or(Ok(None), |next| self.store.place_of(TIMER_TOPIC, 0, next))?;
+        if let Some(from) = in_wheel.into_iter().chain(not_yet).min() {
+            needed.push(Needed { from, by: "timed messages are to be delivered".into() });
         }
         let half = self.offsets.get(TRANSACTION_GROUP, TRANSACTION_HALF_TOPIC, 0).unwrap_or(0);
         if let Some(from) = self.store.place_of(TRANSACTION_HALF_TOPIC, 0, QueueOffset(half))? {

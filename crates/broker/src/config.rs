@@ -178,10 +178,29 @@ pub struct Config {
     /// What the delay levels 1, 2, 3, … of a message mean: numbers with a unit `s`, `m`, `h` or `d`, parted by blanks.
     /// Key: `messageDelayLevel`. Default: `1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h`.
     pub delay_levels: DelayLevels,
-    /// This version delivers no timed messages, and does not start on a directory where some wait. Without, it starts, and
-    /// they wait on for a broker of Apache's.
+    /// Messages with a delay of any length are taken and delivered. Without, they are refused, and those that wait wait on.
     /// Key: `timerWheelEnable`. Default: true.
     pub timer_wheel: bool,
+    /// The ticks of the timer wheel: 100, 200, 500 or 1000 ms. A timed message comes when the tick is over that its time is in.
+    /// Changed, the wheel is made again from the messages at the next start.
+    /// Key: `timerPrecisionMs`. Default: 1000.
+    pub timer_precision: Duration,
+    /// A message may be delayed so long, in seconds. Apache's default is 259200, three days.
+    /// Key: `timerMaxDelaySec`. Default: 34560000 (400 days).
+    pub timer_max_delay: Duration,
+    /// A message that is due later than so many ticks is put again on the way, so that it stays in the log. At most half of
+    /// `fileReservedTime` counts.
+    /// Key: `timerRollWindowSlot`. Default: 172800.
+    pub timer_roll_window: i32,
+    /// How often the timer wheel is brought to disk while something changes in it.
+    /// Key: `timerFlushIntervalMs`. Default: 1000.
+    pub timer_flush_interval: Duration,
+    /// Size of a file of the timer log.
+    /// Key: `mappedFileSizeTimerLog`. Default: 104857600.
+    pub timer_log_file_size: usize,
+    /// Who sent a timed message may recall it, with what the answer to the send said. Apache's default is false.
+    /// Key: `recallMessageEnable`. Default: true.
+    pub recall: bool,
     /// For so long a producer may take to commit or roll back by itself, before it is asked.
     /// Key: `transactionTimeOut`. Default: 6000.
     pub transaction_timeout: Duration,
@@ -291,6 +310,12 @@ impl Default for Config {
             dedup_ids_max: 1_000_000,
             delay_levels: DelayLevels::default(),
             timer_wheel: true,
+            timer_precision: Duration::from_secs(1),
+            timer_max_delay: Duration::from_secs(400 * 24 * 3600),
+            timer_roll_window: 2 * 24 * 3600,
+            timer_flush_interval: Duration::from_secs(1),
+            timer_log_file_size: 100 * 1024 * 1024,
+            recall: true,
             transaction_timeout: Duration::from_secs(6),
             transaction_check_interval: Duration::from_secs(30),
             transaction_check_max: 15,
@@ -445,6 +470,12 @@ impl Config {
             ("dedupIdsMax", Size(&mut self.dedup_ids_max, 1..=1_000_000_000, 1)),
             ("messageDelayLevel", Delays(&mut self.delay_levels)),
             ("timerWheelEnable", Flag(&mut self.timer_wheel)),
+            ("timerPrecisionMs", Tick(&mut self.timer_precision)),
+            ("timerMaxDelaySec", Seconds(&mut self.timer_max_delay, 1..=i32::MAX as u64)),
+            ("timerRollWindowSlot", Number(&mut self.timer_roll_window, 2..=7 * 24 * 3600 - 60)),
+            ("timerFlushIntervalMs", Millis(&mut self.timer_flush_interval, MILLIS)),
+            ("mappedFileSizeTimerLog", Size(&mut self.timer_log_file_size, 4096..=i32::MAX as u64, 1)),
+            ("recallMessageEnable", Flag(&mut self.recall)),
             ("transactionTimeOut", Millis(&mut self.transaction_timeout, 0..=i64::MAX as u64)),
             ("transactionCheckInterval", Millis(&mut self.transaction_check_interval, MILLIS)),
             ("transactionCheckMax", Number(&mut self.transaction_check_max, 0..=i32::MAX as u64)),
@@ -671,13 +702,15 @@ enum Item<'a> {
     /// Within a range, and brought up to a multiple.
     Size(&'a mut usize, RangeInclusive<u64>, usize),
     Millis(&'a mut Duration, RangeInclusive<u64>),
-    Seconds(&'a mut Duration, RangeInclusive<u64>),
     /// As `Millis`, but brought into its range, as Apache does.
     Period(&'a mut Duration, RangeInclusive<u64>),
     /// Percents, brought into their range, as Apache does.
     Ratio(&'a mut u8, RangeInclusive<u64>),
     /// The same, or not set.
     Percent(&'a mut Option<u8>, RangeInclusive<u64>),
+    /// 100, 200, 500 or 1000 ms, brought down to one of them, as Apache does.
+    Tick(&'a mut Duration),
+    Seconds(&'a mut Duration, RangeInclusive<u64>),
     Hours(&'a mut Duration),
     HoursOfDay(&'a mut Vec<u8>),
     Addresses(&'a mut Vec<String>),
@@ -720,7 +753,6 @@ impl Item<'_> {
                 **field = (number(value, range.clone())? as usize).next_multiple_of(*unit);
             }
             Item::Millis(field, range) => **field = Duration::from_millis(number(value, range.clone())?),
-            Item::Seconds(field, range) => **field = Duration::from_secs(number(value, range.clone())?),
             Item::Period(field, range) => {
                 let millis = number(value, 0..=i32::MAX as u64)?.clamp(*range.start(), *range.end());
                 **field = Duration::from_millis(millis);
@@ -732,6 +764,12 @@ impl Item<'_> {
             Item::Percent(field, range) => {
                 **field = Some(number(value, 0..=100)?.clamp(*range.start(), *range.end()) as u8);
             }
+            Item::Tick(field) => {
+                let millis = number(value, 0..=i32::MAX as u64)?;
+                let tick = [1000, 500, 200].into_iter().find(|tick| *tick <= millis).unwrap_or(100);
+                **field = Duration::from_millis(tick);
+            }
+            Item::Seconds(field, range) => **field = Duration::from_secs(number(value, range.clone())?),
             Item::Hours(field) => **field = Duration::from_secs(number(value, 1..=1_000_000)? * 3600),
             Item::HoursOfDay(field) => {
                 let hours = value.split(';').map(|hour| number(hour.trim(), 0..=23).map(|hour| hour as u8));
@@ -770,10 +808,12 @@ impl Item<'_> {
             Item::Port(port) => port.to_string(),
             Item::Permission(number) | Item::Number(number, _) => number.to_string(),
             Item::Size(size, ..) => size.to_string(),
-            Item::Millis(duration, _) | Item::Period(duration, _) => duration.as_millis().to_string(),
-            Item::Seconds(duration, _) => duration.as_secs().to_string(),
+            Item::Millis(duration, _) | Item::Period(duration, _) | Item::Tick(duration) => {
+                duration.as_millis().to_string()
+            }
             Item::Ratio(percent, _) => percent.to_string(),
             Item::Percent(percent, _) => percent.map(|percent| percent.to_string()).unwrap_or_default(),
+            Item::Seconds(duration, _) => duration.as_secs().to_string(),
             Item::Hours(duration) => (duration.as_secs() / 3600).to_string(),
             Item::HoursOfDay(hours) => hours.iter().enumerate().fold(String::new(), |mut text, (i, hour)| {
                 // Writing to a String can't fail.

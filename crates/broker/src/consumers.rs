@@ -103,6 +103,8 @@ impl<P> Member<P> {
 /// What a heartbeat changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Changes {
+    /// The member is new, or has a new connection.
+    pub joined: bool,
     /// A member joined, or topics came or went: all members must share queues anew.
     pub rebalance: bool,
     /// We need the client's subscriptions, which it left out.
@@ -152,7 +154,7 @@ impl<P: Clone + Eq> Consumers<P> {
         let joined = group.join(client, member);
         if without_subscriptions {
             let ask_subscriptions = group.fingerprint != fingerprint;
-            return Changes { rebalance: joined, ask_subscriptions, tell_conflicts };
+            return Changes { joined, rebalance: joined, ask_subscriptions, tell_conflicts };
         }
         group.note_wants(client, &data);
         if group.differ && group.differ_told.is_none_or(|told| now.saturating_duration_since(told) >= TELL_PERIOD) {
@@ -164,7 +166,7 @@ impl<P: Clone + Eq> Consumers<P> {
         group.consume_from_where = data.consume_from_where;
         group.fingerprint = fingerprint;
         let subscribed = group.subscribe(&data.group_name, client, data.subscription_data_set);
-        Changes { rebalance: joined || subscribed, ask_subscriptions: false, tell_conflicts }
+        Changes { joined, rebalance: joined || subscribed, ask_subscriptions: false, tell_conflicts }
     }
 
     /// `client` leaves `group`. True: it was a member.

@@ -284,7 +284,15 @@ pub(crate) fn parked_properties(properties: &[u8], topic: &str, queue_id: u32, l
     let (queue_id, level) = (queue_id.to_string(), level.to_string());
     edit_properties(
         properties,
-        &[(property::DELAY, Some(&level)), (property::REAL_TOPIC, Some(topic)), (property::REAL_QID, Some(&queue_id))],
+        &[
+            (property::DELAY, Some(&level)),
+            (property::REAL_TOPIC, Some(topic)),
+            (property::REAL_QID, Some(&queue_id)),
+            // A level counts for more than a time.
+            (property::TIMER_DELAY_SEC, None),
+            (property::TIMER_DELAY_MS, None),
+            (property::TIMER_DELIVER_MS, None),
+        ],
     )
 }
 

@@ -20,6 +20,8 @@ impl Broker {
                 // Delayed messages for it, and its records in the log, count no more from here on.
                 self.store.delete_topic(name)?;
             }
+            self.fences.forget(name);
+            self.fences.save()?;
             self.programs.forget_topic(name).map_err(io::Error::other)?;
             self.offsets.forget_topic(name);
             self.dedup.forget(name);

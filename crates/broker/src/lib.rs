@@ -14,6 +14,7 @@ pub mod consumers;
 pub mod dedup;
 pub mod delay;
 mod deletion;
+pub mod fences;
 pub mod filter;
 pub mod groups;
 pub mod life;
@@ -28,6 +29,7 @@ pub mod retry;
 mod run;
 mod send_backs;
 mod table;
+pub mod timer;
 pub mod topics;
 pub mod transaction;
 
@@ -39,6 +41,7 @@ use config::FlushDiskType;
 use consumers::Consumers;
 use dedup::Dedup;
 use delay::Delay;
+use fences::OrderFences;
 use filter::Filters;
 use groups::Groups;
 use life::Life;
@@ -58,6 +61,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use store::{PutError, PutMessage, Store, StoreConfig, Stored};
+use timer::{Timer, Wait};
 use topics::Topics;
 use transaction::{Progress, Transactions};
 
@@ -78,6 +82,8 @@ pub struct Broker {
     pub topics: Topics,
     /// The consumer groups.
     pub groups: Groups,
+    /// New queues that groups do not get yet.
+    pub fences: OrderFences,
     /// How far groups have come.
     pub offsets: ConsumerOffsets,
     /// Who sends.
@@ -92,6 +98,8 @@ pub struct Broker {
     pub locks: Mutex<QueueLocks>,
     /// Messages that are due later.
     pub delay: Delay,
+    /// Messages that are due at a time of their own.
+    timer: Timer,
     /// Ids of messages that came lately.
     pub dedup: Dedup,
     /// What consumers sent back lately.
@@ -154,6 +162,7 @@ impl Broker {
         let broker = Broker {
             topics,
             groups,
+            fences: OrderFences::open(&config, Instant::now())?,
             offsets,
             ends_unsaid: AtomicBool::new(!transactions.unsaid().is_empty()),
             transactions: Mutex::new(transactions),
@@ -165,6 +174,8 @@ impl Broker {
             programs,
             locks: Mutex::default(),
             delay: Delay::open(&config, &store)?,
+            timer: Timer::open(&config, &store)
+                .map_err(|error| store::OpenError::Io { path: config.store_root.join("timerwheel"), error })?,
             dedup: Dedup::new(&config),
             send_backs: SendBacks::default(),
             life: Life::new(&config),
@@ -203,6 +214,7 @@ impl Broker {
         let closed = self.store.close();
         if closed.is_ok() {
             self.note_transactions_now();
+            self.timer.close(self.config.clock.now_millis());
         }
         // Behind the store: what a table says was delivered is on disk then.
         let saved = self.tables().map(|(_, table)| table.save());
@@ -218,9 +230,14 @@ impl Broker {
         })
     }
 
-    /// Stores a message; one with a delay level is put where it waits.
-    pub(crate) fn put(&self, put: &PutMessage<'_>, delay_level: i32) -> Result<Stored, PutError> {
-        let Some((level, delay)) = self.delay.level(delay_level) else { return self.store.put_message(put) };
+    /// Stores a message; one that is not to be delivered at once is put where it waits.
+    pub(crate) fn put(&self, put: &PutMessage<'_>, wait: Wait) -> Result<Stored, PutError> {
+        let level = match wait {
+            Wait::No => None,
+            Wait::Level(level) => self.delay.level(level),
+            Wait::Tick(slot_time) => return self.put_timed(put, slot_time),
+        };
+        let Some((level, delay)) = level else { return self.store.put_message(put) };
         let properties = delay::parked_properties(put.properties, put.topic, put.queue_id, level);
         let parked = PutMessage { topic: SCHEDULE_TOPIC, queue_id: level - 1, properties: &properties, ..*put };
         let due = Instant::now() + delay;
@@ -291,12 +308,13 @@ impl Broker {
         }
     }
 
-    fn tables(&self) -> [(&'static str, &dyn table::Table); 4] {
+    fn tables(&self) -> [(&'static str, &dyn table::Table); 5] {
         [
             ("topics.json", &self.topics),
             ("subscriptionGroup.json", &self.groups),
             ("consumerOffset.json", &self.offsets),
             ("delayOffset.json", &self.delay),
+            ("orderFences.json", &self.fences),
         ]
     }
 }

@@ -44,12 +44,12 @@ impl<P: Clone + Eq> Producers<P> {
         true
     }
 
-    /// Who sends over this connection: groups and clients.
-    pub fn who(&self, is_it: impl Fn(&P) -> bool) -> Vec<(String, String)> {
+    /// Those who are reached over such connections: group, client, connection.
+    pub fn at(&self, is_it: impl Fn(&P) -> bool) -> Vec<(String, String, P)> {
         let mut found = Vec::new();
         for (group, members) in &self.groups {
-            let senders = members.iter().filter(|(_, member)| is_it(&member.peer));
-            found.extend(senders.map(|(client, _)| (group.clone(), client.clone())));
+            let there = members.iter().filter(|(_, member)| is_it(&member.peer));
+            found.extend(there.map(|(client, member)| (group.clone(), client.clone(), member.peer.clone())));
         }
         found
     }

@@ -1,7 +1,7 @@
 //! What a broker does by the clock.
 
 use crate::table::save_or_tell;
-use crate::{Broker, delay, table};
+use crate::{Broker, delay, table, timer};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -9,6 +9,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// How often silent clients are looked for.
 const EXPIRY_PERIOD: Duration = Duration::from_secs(10);
+
+/// How often we look whether new queues of ordered topics have settled.
+const FENCE_PERIOD: Duration = Duration::from_secs(1);
 
 /// A change that could not be saved is tried again after so long.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -20,7 +23,7 @@ const SPACE_PERIOD: Duration = Duration::from_secs(1);
 const CLOCK_PERIOD: Duration = Duration::from_secs(1);
 
 impl Broker {
-    /// Delivers delayed messages, asks about open transactions, saves tables, drops silent clients and old files, until `shutdown` is ready.
+    /// Delivers delayed and timed messages, asks about open transactions, saves tables, drops silent clients and old files, until `shutdown` is ready.
     ///
     /// Runs on any runtime with timers; the data threads are better left alone.
     pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()>) {
@@ -28,16 +31,30 @@ impl Broker {
         for level in self.delay.levels() {
             tasks.spawn(delay::deliver(self.clone(), level));
         }
+        tasks.spawn(timer::run(self.clone()));
         tasks.spawn(save_changes(self.clone()));
         tasks.spawn(save_offsets(self.clone()));
         tasks.spawn(save_delay(self.clone()));
         tasks.spawn(check_transactions(self.clone()));
+        tasks.spawn(settle_fences(self.clone()));
         tasks.spawn(expire_clients(self.clone()));
         tasks.spawn(clean_store(self.clone()));
         tasks.spawn(look_at_clock(self.clone()));
         tasks.spawn(keep_events(self.clone()));
         shutdown.await;
         tasks.shutdown().await;
+    }
+
+    /// Notes up to where old queues are to be consumed before new ones, where every producer knows of these by `now`.
+    /// True: something changed, and is to be saved.
+    pub fn settle_fences(&self, now: Instant) -> bool {
+        if !self.config.namesrv_addr.is_empty() && !self.topics.is_registered() {
+            self.fences.not_known_yet(now);
+        }
+        self.fences.settle(now, |topic, queue| {
+            let queue = u32::try_from(queue).unwrap_or(0);
+            (self.store.min_offset(topic, queue).0, self.store.max_offset(topic, queue).0)
+        })
     }
 
     /// Drops clients that have been silent for too long.
@@ -80,6 +97,17 @@ async fn save_changes(broker: Arc<Broker>) {
         tokio::select! {
             _ = topics.changed() => {}
             _ = groups.changed() => {}
+        }
+    }
+}
+
+async fn settle_fences(broker: Arc<Broker>) {
+    let mut ticks = every(FENCE_PERIOD);
+    let mut unsaved = false;
+    loop {
+        ticks.tick().await;
+        if broker.settle_fences(Instant::now()) || unsaved {
+            unsaved = !save(&broker, "orderFences.json", |broker| &broker.fences).await;
         }
     }
 }

@@ -338,6 +338,11 @@ impl Topics {
         let _ = self.registered.subscribe().wait_for(|known| *known >= counter).await;
     }
 
+    /// Do name servers know the table as it is?
+    pub fn is_registered(&self) -> bool {
+        *self.registered.borrow() >= *self.changed.borrow()
+    }
+
     /// Waits until this version is on disk, or could not be saved. It is tried again, and is in force meanwhile.
     pub async fn saved(&self, counter: i64) -> Result<(), Arc<io::Error>> {
         let tried = |failed: &(i64, _)| failed.0 >= counter;

@@ -273,12 +273,13 @@ pub fn finding(finding: &Finding, language: Language) -> String {
             请用它覆盖 consumerOffset.json；轻量队列（%LMQ%…）本身不在这里提供服务"
             .into(),
         What::DLedger => "提交日志是 DLedger 格式，这里不读取。请用消费者和生产者搬移其中的消息，或为它保留 Apache Broker".into(),
+        What::Timers { waiting, of_pop: 0, left: false } => format!("有 {waiting} 条定时消息尚未到期，到期时投递"),
         What::Timers { waiting, of_pop, left: false } => format!(
-            "有 {waiting} 条定时消息尚未到期（其中 {of_pop} 条代表 POP 消费者手中的消息），本版本不投递它们。请由 Apache Broker 投递：停止发送定时消息、\
-             停止 POP 消费者，待定时器清空后停止 Broker。或设置 timerWheelEnable=false：它们原样保留，直到 7 天之内 Apache Broker 再次使用该目录"
+            "{waiting} 条定时消息中有 {of_pop} 条代表 POP 消费者手中的消息，而本版本没有 POP：未确认的消息将不会再次投递。\
+             请由 Apache Broker 处理完：停止 POP 消费者，待弹出的消息过了不可见时间后停止 Broker"
         ),
         What::Timers { waiting, of_pop, left: true } => format!(
-            "按 timerWheelEnable=false，{waiting} 条定时消息（其中 POP 消费者的 {of_pop} 条）不投递，直到 Apache Broker 再次使用该目录；超过 7 天它会丢弃它们"
+            "按 timerWheelEnable=false，{waiting} 条定时消息（其中 POP 消费者的 {of_pop} 条）不投递，保留期（fileReservedTime）过后随日志删除"
         ),
         What::OpenTransactions(count) => {
             format!("{count} 条半消息既未提交也未回滚；Broker 会向其生产者回查")

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use protocol::request::Request;
 use serde_json::Value;
 use std::process::Command;
+use std::time::Instant;
 use support::{Dev, SOON, send_request};
 
 /// Runs a command and gives its exit code and what it wrote.
@@ -31,7 +32,17 @@ fn json(dev: &Dev, arguments: &[&str]) -> Value {
 async fn topics_are_made_found_and_deleted() {
     let directory = tempfile::tempdir().unwrap();
     let dev = Dev::start(directory.path()).await;
-    let clusters = json(&dev, &["clusterList"]);
+    // It serves, and registers with its name server a moment later.
+    let deadline = Instant::now() + SOON;
+    let clusters = loop {
+        let (_, out, _) = admin(&dev, &["clusterList", "-o", "json"]);
+        match serde_json::from_str::<Value>(&out) {
+            Ok(clusters) if clusters["clusterAddrTable"].as_object().is_some_and(|it| !it.is_empty()) => {
+                break clusters;
+            }
+            _ => assert!(Instant::now() < deadline, "the broker does not register: {out}"),
+        }
+    };
     let (cluster, names) = clusters["clusterAddrTable"].as_object().unwrap().iter().next().unwrap();
     let name = names[0].as_str().unwrap();
     let listed = admin(&dev, &["clusterList"]).1;
@@ -112,6 +123,28 @@ async fn a_filter_program_is_put_listed_and_removed() {
 }
 
 #[tokio::test]
+async fn new_queues_of_an_ordered_topic_are_listed_and_given_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let dev = Dev::start(directory.path()).await;
+    let at = ["-b", dev.broker.as_str()];
+    let grow = |queues: &'static str| {
+        let queues = ["updateTopic", "-t", "orders", "-o", "true", "-r", queues, "-w", queues];
+        admin(&dev, &[&queues[..], &at].concat())
+    };
+    assert_eq!(grow("2").0, 0);
+    let (code, _, err) = grow("3");
+    assert!(code == 1 && err.contains("a multiple of 2"), "{err}");
+    assert_eq!(grow("4").0, 0);
+    let listed = json(&dev, &[&["order", "list"], &at[..]].concat());
+    assert_eq!([&listed[0]["topic"], &listed[0]["ends"]], [&Value::from("orders"), &Value::Null]);
+    assert_eq!([&listed[0]["before"], &listed[0]["after"]], [2, 4]);
+    assert!(admin(&dev, &[&["order", "list"], &at[..]].concat()).1.contains("producers still learn"));
+    assert_eq!(admin(&dev, &[&["order", "release", "-t", "orders"], &at[..]].concat()).0, 0);
+    let (code, _, err) = admin(&dev, &[&["order", "release", "-t", "orders"], &at[..]].concat());
+    assert!(code == 1 && err.contains("no new queues"), "{err}");
+}
+
+#[tokio::test]
 async fn a_message_has_a_timeline_and_its_trace_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let dev = Dev::start(directory.path()).await;
@@ -153,4 +186,30 @@ async fn a_message_has_a_timeline_and_its_trace_is_read() {
     }
     let counted = json(&dev, &["message", "duplicates", "-b", &dev.broker, "-t", "once"]);
     assert_eq!((&counted["topics"][0]["duplicates"], &counted["topics"][0]["ids"]), (&2.into(), &1.into()));
+}
+
+#[tokio::test]
+async fn timed_messages_are_listed_cancelled_and_fired() {
+    let directory = tempfile::tempdir().unwrap();
+    let dev = Dev::start(directory.path()).await;
+    let client = remoting::Client::default();
+    for key in ["a", "b", "c"] {
+        let timed = send_request("orders", 0, &format!("TIMER_DELAY_SEC\u{1}3600\u{2}UNIQ_KEY\u{1}{key}"));
+        assert_eq!(client.invoke(&dev.broker, timed.write(), SOON).await.unwrap().code, 0);
+    }
+    let until = Instant::now() + SOON;
+    let list = || json(&dev, &["timer", "list", "-b", &dev.broker])["timers"].as_array().unwrap().clone();
+    while list().len() < 3 {
+        assert!(Instant::now() < until, "{:?}", list());
+    }
+    let handle = |n: usize| list()[n]["recallHandle"].as_str().unwrap().to_owned();
+    let (first, second) = (handle(0), handle(1));
+    assert_eq!(admin(&dev, &["timer", "cancel", "-b", &dev.broker, &first]).0, 0);
+    assert_eq!(admin(&dev, &["timer", "fire", "-b", &dev.broker, &second]).0, 0);
+    let keys: Vec<Value> = list().into_iter().map(|timer| timer["uniqueKey"].clone()).collect();
+    assert_eq!(keys, ["c"]);
+    let (code, _, err) = admin(&dev, &["timer", "cancel", "-b", &dev.broker, &first]);
+    assert!(code == 1 && err.contains("was recalled before"), "{err}");
+    let page = json(&dev, &["timer", "list", "-b", &dev.broker, "--max", "1"]);
+    assert_eq!(page["next"], Value::Null);
 }

@@ -1,7 +1,7 @@
 //! kill -9 under a mixed load: nothing that was acknowledged is lost or moved, nothing that was promised is forgotten.
 //!
 //! A name server stays; its broker is killed at random moments, also while it starts, and started again. Meanwhile
-//! producers send single messages, batches and delayed messages, topics are created, one group's member is pushed
+//! producers send single messages, batches, delayed and timed messages, topics are created, one group's member is pushed
 //! messages and sends some back, another group pulls and commits its offsets, and retention deletes what is old. All
 //! of them go on by themselves. The ledger judges.
 //!
@@ -155,7 +155,7 @@ impl Site {
         let lines = format!(
             "brokerName=b\nbrokerIP1=127.0.0.1\nlistenPort={broker_port}\nstorePathRootDir={store}\nflushDiskType={flush}\n\
              mappedFileSizeCommitLog={log_size}\nmappedFileSizeConsumeQueue=20000\nmaxHashSlotNum=1000\nmaxIndexNum=4000\n\
-             messageDelayLevel=1s 2s 3s\nflushConsumerOffsetInterval=500\nflushDelayOffsetInterval=1000\ncleanResourceInterval=500\ndeleteWhen={hours}\ndefaultTopicQueueNums={QUEUES}\n"
+             messageDelayLevel=1s 2s 3s\ntimerPrecisionMs=100\ntimerRollWindowSlot=8\nmappedFileSizeTimerLog=4096\ntimerFlushIntervalMs=50\nflushConsumerOffsetInterval=500\nflushDelayOffsetInterval=1000\ncleanResourceInterval=500\ndeleteWhen={hours}\ndefaultTopicQueueNums={QUEUES}\n"
         );
         std::fs::write(&conf, lines).unwrap();
         let mut namesrv = Process::start(&["namesrv", "--port", &namesrv_port.to_string()]);
@@ -327,6 +327,7 @@ async fn start_load(world: &Arc<World>) -> Vec<JoinHandle<()>> {
     }
     tasks.push(tokio::spawn(send_batches(client.clone(), Sender::new(world, 5))));
     tasks.push(tokio::spawn(send_delayed(client.clone(), Sender::new(world, 6))));
+    tasks.push(tokio::spawn(send_timed(client.clone(), Sender::new(world, 7))));
     tasks.push(tokio::spawn(create_topics(world.clone())));
     tasks.push(tokio::spawn(pull_and_commit(world.clone())));
     let world = world.clone();
@@ -390,6 +391,23 @@ async fn send_delayed(client: Client, mut sender: Sender) {
         let level = 1 + name.1 % 3;
         let not_before = Instant::now() + Duration::from_secs(level);
         if producer.send(message.property("DELAY", level.to_string())).await.is_ok() {
+            let promise = Promise { group: PUSHED, name, attempt: 0, not_before };
+            world.ledger.lock().unwrap().promise(promise);
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// The longest are put again three times on their way.
+async fn send_timed(client: Client, mut sender: Sender) {
+    let producer = client.producer(TOPIC).timeout(TIMEOUT);
+    loop {
+        let world = sender.world.clone();
+        let _work = world.at_work.read().await;
+        let (name, message) = sender.message();
+        let delay = 50 + name.1 * 337 % 2500;
+        let not_before = Instant::now() + Duration::from_millis(delay);
+        if producer.send(message.property("TIMER_DELAY_MS", delay.to_string())).await.is_ok() {
             let promise = Promise { group: PUSHED, name, attempt: 0, not_before };
             world.ledger.lock().unwrap().promise(promise);
         }

@@ -301,6 +301,6 @@ properties! {
     conf: 300,
     subscription: 2000,
     sql92: 3000,
-    program: 1000,
+    program: 400,
     recovery: 150,
 }

@@ -160,6 +160,8 @@ pub mod request {
         PUT_FILTER_PROGRAM = 90_020,
         REMOVE_FILTER_PROGRAM = 90_021,
         LIST_FILTER_PROGRAMS = 90_022,
+        LIST_ORDER_FENCES = 90_045,
+        REMOVE_ORDER_FENCES = 90_046,
         POP_MESSAGE = 200050,
         ACK_MESSAGE = 200051,
         PEEK_MESSAGE = 200052,
@@ -181,6 +183,9 @@ pub mod request {
         // Ours alone, for what RocketMQ has no code for.
         LIST_TRANSACTIONS = 90_000,
         RESOLVE_TRANSACTION = 90_001,
+        LIST_TIMERS = 90_010,
+        CANCEL_TIMER = 90_011,
+        FIRE_TIMER = 90_012,
         MESSAGE_LIFE = 90_030,
         QUERY_GROUP_CONFLICTS = 90_040,
         GET_DUPLICATES = 90_050,

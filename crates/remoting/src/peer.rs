@@ -5,7 +5,7 @@ use protocol::command::Command;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,6 +23,8 @@ struct Inner {
     outbox: mpsc::Sender<Box<Command>>,
     opaque: AtomicI32,
     closed: AtomicBool,
+    /// Which of 64 marks it was asked for.
+    marks: AtomicU64,
     /// Who waits for the answer to which of our requests, by `opaque`. An answer that nobody waits for is dropped.
     asked: Mutex<HashMap<i32, oneshot::Sender<Command>>>,
 }
@@ -50,6 +52,7 @@ impl Peer {
             outbox,
             opaque: AtomicI32::new(0),
             closed: AtomicBool::new(false),
+            marks: AtomicU64::new(0),
             asked: Mutex::default(),
         };
         (Peer(Arc::new(inner)), requests)
@@ -70,6 +73,12 @@ impl Peer {
         let mut request = request.oneway();
         request.opaque = self.0.opaque.fetch_add(1, Ordering::Relaxed);
         !self.is_closed() && self.0.outbox.try_send(Box::new(request)).is_ok()
+    }
+
+    /// True when it is asked for the first time with a mark like this. Two marks are alike in one of 64 cases.
+    pub fn is_first(&self, mark: u64) -> bool {
+        let bit = 1 << (mark & 63);
+        self.0.marks.load(Ordering::Relaxed) & bit == 0 && self.0.marks.fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 
     /// Sends a request and awaits the answer, whatever its code is. It must run on a runtime with timers.

@@ -239,6 +239,11 @@ impl Store {
             (self.inner.config.flush == FlushDiskType::Sync || self.failure().is_some()).then(|| self.inner.clone());
         Flushed { inner, end, waiter: None }
     }
+
+    /// Where the part of the log ends that is on disk for certain, in `ASYNC_FLUSH` too.
+    pub fn on_disk(&self) -> CommitLogOffset {
+        CommitLogOffset(self.inner.log.flushed())
+    }
 }
 
 /// The message is not, and will not be, on disk.

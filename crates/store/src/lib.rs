@@ -83,6 +83,8 @@ pub mod table;
 
 pub mod ring;
 
+pub mod timer;
+
 #[cfg(test)]
 mod tests;
 

@@ -184,7 +184,8 @@ fn read(disk: &Disk, path: &Path, len: u64) -> io::Result<Vec<u8>> {
         return Ok(Vec::new());
     }
     let file = disk.open(path)?;
-    let len = len.min(file.metadata()?.len());
+    // A file that is larger is none of ours.
+    let len = len.min(file.metadata()?.len()).min(FILE_SIZE_MAX + BLOCK_LEN_MAX as u64);
     let mut bytes = vec![0; len as usize];
     disk.read(&file, path, 0, &mut bytes)?;
     Ok(bytes)

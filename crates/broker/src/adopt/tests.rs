@@ -41,6 +41,7 @@ fn an_ordinary_store_of_apaches_is_used_or_kept_without_a_word() {
         ("index/20240101000000000", b""),
         ("checkpoint", b""),
         ("lock", b"lock"),
+        ("life/00000000000000000000.ring", b""),
         ("abort.bak", b""),
         ("timerwheel", &[0; 3200]),
         ("rocksdbstore/CURRENT", b"MANIFEST-000005\n"),
@@ -115,7 +116,7 @@ fn unit(before: i64, topic: &str) -> Vec<u8> {
 }
 
 #[test]
-fn timed_messages_that_wait_stop_the_start_unless_they_are_left() {
+fn timed_messages_of_pop_consumers_stop_the_start_unless_they_are_left() {
     const NOW: i64 = 1_700_000_000;
     let revive = "rmq_sys_REVIVE_LOG_DefaultCluster";
     let mut check_file = vec![0; 4096];
@@ -198,7 +199,7 @@ fn every_sentence_that_stops_a_start_says_what_helps() {
         What::ExtendedQueues,
         What::LmqOffsets,
         What::DLedger,
-        What::Timers { waiting: 1, of_pop: 0, left: false },
+        What::Timers { waiting: 2, of_pop: 1, left: false },
     ];
     for what in all {
         assert_eq!(what.fate(), Fate::Refused, "{what:?}");

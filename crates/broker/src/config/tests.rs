@@ -25,8 +25,13 @@ fn defaults_are_those_of_apache_and_of_the_manual() {
     let manual = include_str!("../config.rs");
     for (key, value) in Config::default().values() {
         let mut apache = apache_keys().find(|(known, _)| *known == key).map(|(_, default)| default);
-        if key == "enablePropertyFilter" {
-            assert_eq!((apache.take(), value.as_str()), (Some("false"), "true"), "the README says why");
+        let other_than_apaches = match key {
+            "enablePropertyFilter" | "recallMessageEnable" => Some(("false", "true")),
+            "timerMaxDelaySec" => Some(("259200", "34560000")),
+            _ => None,
+        };
+        if let Some((apaches, ours)) = other_than_apaches {
+            assert_eq!((apache.take(), value.as_str()), (Some(apaches), ours), "the README says why");
             continue;
         }
         let is_ours = matches!(key, "diskFreeSpaceMin" | "scrubBytesPerSecond" | "messageLifeMaxBytes" | "dedupIdsMax");
@@ -112,6 +117,8 @@ fn settings_out_of_apaches_bounds_are_brought_into_them_where_apache_does() {
     let (config, _) = read("registerNameServerPeriod=1\nmappedFileSizeConsumeQueue=300001").unwrap();
     assert_eq!((config.register_period, config.consume_queue_file_size), (Duration::from_secs(10), 300_020));
     let (config, _) = read("diskSpaceWarningLevelRatio=99\ndiskSpaceCleanForciblyRatio=10").unwrap();
+    let (ticks, _) = read("timerPrecisionMs=999").unwrap();
+    assert_eq!(ticks.timer_precision, Duration::from_millis(500));
     let ratios = (config.disk_space_warning_level_ratio, config.disk_space_clean_forcibly_ratio);
     assert_eq!(ratios, (Some(90), Some(30)));
 }

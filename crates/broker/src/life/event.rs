@@ -3,8 +3,9 @@
 //! The block of a ring has a table of the texts that its events name, and then the events, 40 bytes each. So a block can
 //! be read without any other. `docs/format/life.md` has the bytes.
 
+use foldhash::HashMap;
 use protocol::subscription::TagFilter;
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 /// The longest text that is kept, in bytes. Names are shorter; expressions may not be.
@@ -42,7 +43,9 @@ pub(crate) enum Event {
     SentBackAgain { group: String },
     /// The transaction of the half message at `at` ended.
     Ended { group: String, at: i64, commit: bool, by: SocketAddr },
-    /// A client sends for a group over a connection.
+    /// A client consumes as member of a group over a connection. Not kept: what it does is, and this says who it was.
+    Consumes { group: String, client: String, at: SocketAddr },
+    /// A client sends for a group over a connection: it said so, or, without its id, it did so for the first time.
     Sends { group: String, client: String, from: SocketAddr },
 }
 
@@ -53,18 +56,21 @@ pub(crate) enum Wanted {
     Tags(TagFilter),
     /// By an SQL92 expression.
     Sql(String),
+    /// By a program, which may be another one when someone asks.
+    Program,
 }
 
 impl Wanted {
     /// As a text, from which [`is_wanted`] can tell.
-    pub(crate) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> Cow<'static, str> {
         match self {
-            Wanted::Tags(TagFilter::All) => String::new(),
+            Wanted::Tags(TagFilter::All) => Cow::Borrowed(""),
             Wanted::Tags(TagFilter::Codes(codes)) => {
                 let codes: Vec<String> = codes.iter().map(i32::to_string).collect();
-                format!("T{}", codes.join(","))
+                format!("T{}", codes.join(",")).into()
             }
-            Wanted::Sql(expression) => format!("S{expression}"),
+            Wanted::Sql(expression) => format!("S{expression}").into(),
+            Wanted::Program => Cow::Borrowed("P"),
         }
     }
 }
@@ -78,7 +84,7 @@ pub(crate) enum WantedText<'a> {
     Tags(TagFilter),
     /// Messages that match the expression.
     Sql(&'a str),
-    /// Some; which ones is not known: the text was too long.
+    /// Some; which ones is not known: a program said it, or the text was too long.
     Some,
 }
 
@@ -108,7 +114,7 @@ pub(crate) enum Kind {
     SentBack = 3,
     /// The transaction of the half message at `from` was committed (`to` 1) or rolled back (0).
     Ended = 4,
-    /// A client sends for a group from `address`.
+    /// A client sends for a group from `address`; without its id: this connection sent for the group for the first time.
     Sends = 5,
     /// `from` events could not be kept.
     NotKept = 6,
@@ -323,6 +329,7 @@ mod tests {
             assert_eq!(read, if wanted == TagFilter::All { WantedText::All } else { WantedText::Tags(wanted) });
         }
         assert_eq!(WantedText::read(&Wanted::Sql("a > 1".into()).text()), WantedText::Sql("a > 1"));
+        assert_eq!(WantedText::read(&Wanted::Program.text()), WantedText::Some);
         let mut block = BlockBuilder::default();
         let long = Wanted::Sql("x".repeat(10_000)).text();
         block.push(&Kept { wanted: &long, ..delivered(1, 0, 0, 1) });

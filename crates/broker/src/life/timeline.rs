@@ -5,6 +5,7 @@
 //! 3. go through the ring since it was stored: what concerns a place where one of them lies?
 //! 4. a group that sent it back and was not thought of leads to more records: then once more from 2
 
+use super::Senders;
 use super::event::{Kept, Kind, WantedText, read_block};
 use crate::Broker;
 use crate::processor::short;
@@ -246,8 +247,7 @@ impl Broker {
         }
         let first = records.values().filter_map(Stored::record).min_by_key(|record| record.store_timestamp);
         let Some(sender) = first.map(|record| record.born_host) else { return Ok(scan) };
-        let address = sender.to_string();
-        scan.senders = self.producers.lock().who(|peer| super::canonical(peer.address()) == address);
+        scan.senders = self.senders(sender);
         let Some(files) = &known.files else { return Ok(scan) };
         // A client that is gone said before it sent what it is.
         let from = if scan.senders.is_empty() { i64::MIN } else { stored_first };
@@ -267,13 +267,7 @@ impl Broker {
                 Kind::Ended if records.contains_key(&kept.from) => {
                     scan.ended.push((kept.time, kept.to != 0, kept.group.to_owned(), kept.address.to_owned()));
                 }
-                Kind::Sends if gone && kept.address == address && kept.time <= stored_first => {
-                    // Ports are used again; who had it last it was.
-                    if !scan.senders.iter().any(|(_, client)| client == kept.client) {
-                        scan.senders.clear();
-                    }
-                    scan.senders.push((kept.group.to_owned(), kept.client.to_owned()));
-                }
+                Kind::Sends if gone => scan.senders.learn(&kept),
                 Kind::NotKept if kept.time >= stored_first => {
                     let count = Some(kept.from as u64);
                     scan.add(LifeEvent { time: kept.time, what: Happening::NotKept, count, ..LifeEvent::default() });
@@ -353,7 +347,7 @@ impl Broker {
         &self,
         record: &Record<'_>,
         sent_to: &str,
-        senders: &[(String, String)],
+        senders: &Senders,
         sent_back: &HashMap<i64, (String, String)>,
     ) -> Option<LifeEvent> {
         let properties = record.properties();
@@ -375,11 +369,12 @@ impl Broker {
         } else {
             event.address = record.born_host.to_string();
             let group = properties.get(property::PGROUP);
-            let sender = senders.iter().find(|(name, _)| group.is_none_or(|group| group == name));
-            let groups: BTreeSet<&str> = senders.iter().map(|(group, _)| group.as_str()).collect();
+            let who = senders.who();
+            let sender = who.iter().find(|(name, _)| group.is_none_or(|group| group == *name));
+            let groups: Vec<&str> = who.iter().map(|(group, _)| *group).collect();
             // Clients of one process share a connection; then it was one of these groups.
-            event.group = group.map_or_else(|| groups.into_iter().collect::<Vec<_>>().join(" or "), str::to_owned);
-            event.client = sender.map(|(_, client)| client.clone()).unwrap_or_default();
+            event.group = group.map_or_else(|| groups.join(" or "), str::to_owned);
+            event.client = sender.map(|(_, client)| (*client).to_owned()).unwrap_or_default();
         }
         event.what = match record.topic {
             TRANSACTION_HALF_TOPIC => {
@@ -431,8 +426,8 @@ fn is_kept_back(record: &Record<'_>) -> bool {
 struct Scan {
     events: Vec<LifeEvent>,
     left_out: bool,
-    /// Groups and clients that send from the address that the message came from.
-    senders: Vec<(String, String)>,
+    /// Who may have sent it.
+    senders: Senders,
     /// Record that was put for one that was sent back → who sent it back.
     sent_back: HashMap<i64, (String, String)>,
     new_records: BTreeSet<i64>,

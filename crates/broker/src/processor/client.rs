@@ -80,6 +80,10 @@ pub(super) async fn heartbeat(broker: Arc<Broker>, call: Call<Heartbeat>) -> Res
             |peer| !peer.is_closed(),
         );
         ask_subscriptions |= changes.ask_subscriptions;
+        if changes.joined {
+            let (group, client) = (name.clone(), client.to_owned());
+            broker.note(Event::Consumes { group, client, at: call.peer.address() });
+        }
         if changes.tell_conflicts {
             for conflict in broker.group_conflicts(Some(&name)) {
                 tracing::warn!(group = name, "{}", sentence(&conflict));

@@ -9,12 +9,14 @@ mod group;
 mod life;
 mod lock;
 mod offset;
+mod order;
 mod pull_message;
 mod query;
 mod reply;
 mod reset;
 mod send_back;
 pub(crate) mod send_message;
+mod timer;
 mod topic;
 
 use crate::Broker;
@@ -33,6 +35,10 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(end_transaction::resume_check)
         .on(end_transaction::list)
         .on(end_transaction::resolve)
+        .on(timer::recall)
+        .on(timer::list)
+        .on(timer::cancel)
+        .on(timer::fire)
         .on(pull_message::pull_message)
         .on(offset::query_consumer_offset)
         .on(offset::update_consumer_offset)
@@ -69,6 +75,8 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(topic::create)
         .on(deletion::delete_topic)
         .on(deletion::delete_group)
+        .on(order::list)
+        .on(order::remove)
         .on(filter_program::put)
         .on(filter_program::remove)
         .on(filter_program::list)

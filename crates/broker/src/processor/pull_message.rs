@@ -9,6 +9,7 @@ use crate::life::event::{Event, Wanted};
 use crate::program::Judge;
 use protocol::code::request::LITE_PULL_MESSAGE;
 use protocol::code::response;
+use protocol::heartbeat::{ConsumeType, MessageModel};
 use protocol::record::Record;
 use protocol::request::pull::{PullMessage, PullMessageReply};
 use protocol::sql92::Expression;
@@ -16,7 +17,7 @@ use protocol::subscription::{SQL92, SubscriptionData, TagFilter};
 use protocol::topic::{PERM_READ, SCHEDULE_TOPIC};
 use remoting::reply::Part;
 use remoting::{Answer, Body, Call, Reject};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -29,6 +30,9 @@ const APACHE_COUNT: usize = 32;
 
 /// So many messages at most, whatever a client asks for.
 const COUNT_MAX: usize = 1024;
+
+/// How often a pull that other queues hold up looks whether they are consumed.
+const FENCE_LOOK: Duration = Duration::from_millis(100);
 
 /// However long a client would wait.
 const HOLD_MAX: Duration = Duration::from_secs(120);
@@ -54,10 +58,12 @@ pub(super) async fn pull_message(
         Some(bytes) if bytes > 0 => (bytes as usize).min(broker.config.max_transfer_bytes_in_memory),
         _ => broker.config.max_transfer_bytes_in_memory,
     };
+    let judged = Cell::new(false);
     let get = |from| {
         let (store, topic) = (&broker.store, &request.topic);
         // Looked up for each look: a pull that was held goes by the program that is there when messages come.
         let program = broker.programs.get(&request.consumer_group, topic);
+        judged.set(program.is_some());
         let judge = match (&filter, program) {
             (Filter::Tags(tags), None) => {
                 return store.get_message(topic, queue_id, from, max_count, max_bytes, &|code| tags.passes(code));
@@ -81,13 +87,22 @@ pub(super) async fn pull_message(
     if let Some(offset) = reset(&broker, request, from) {
         return Ok(moved(&broker, request, queue_id, offset));
     }
+    let mut hold: Option<Hold> = None;
+    while is_fenced(&broker, request) {
+        hold = hold.or_else(|| Hold::begin(&broker, request));
+        match &hold {
+            Some(hold) if Instant::now() < hold.deadline => {
+                tokio::time::sleep_until(hold.deadline.min(Instant::now() + FENCE_LOOK)).await;
+            }
+            _ => return Ok(fenced(&broker, request, queue_id)),
+        }
+    }
     let mut got = get(from);
     let commit = request.sys_flag & PullMessage::COMMIT_OFFSET != 0 && request.commit_offset >= 0;
     let pulled = if matches!(got.status, GetStatus::Found) { got.next } else { from };
     let commit = commit.then_some(request.commit_offset);
     let (group, by) = (&request.consumer_group, call.peer.address());
     broker.note_pull(group, &request.topic, request.queue_id, pulled.0, commit, by);
-    let mut hold: Option<Hold> = None;
     loop {
         match got.status {
             GetStatus::Found => break,
@@ -131,6 +146,7 @@ pub(super) async fn pull_message(
         got = get(from);
     }
     let wanted = match filter {
+        _ if judged.get() => Wanted::Program,
         Filter::Tags(tags) => Wanted::Tags(tags),
         Filter::Sql(_, text) => Wanted::Sql(text),
     };
@@ -155,6 +171,34 @@ fn moved(broker: &Broker, request: &PullMessage, queue_id: u32, offset: i64) -> 
         forbidden_type: None,
     };
     Answer::new(reply).with_code(response::PULL_OFFSET_MOVED, "OFFSET_RESET")
+}
+
+/// Does the group have to consume other queues of an ordered topic first? Only groups whose offsets we know wait: those of
+/// push consumers that share their messages.
+fn is_fenced(broker: &Broker, request: &PullMessage) -> bool {
+    let (group, topic) = (&request.consumer_group, &request.topic);
+    let consumed = |queue| broker.offsets.get(group, topic, queue);
+    let Some(awaited) = broker.fences.awaited(topic, request.queue_id, |queue| consumed(queue).unwrap_or(0)) else {
+        return false;
+    };
+    match broker.consumers.read().get(group) {
+        Some(group) => group.consume_type == ConsumeType::Passively && group.message_model == MessageModel::Clustering,
+        // Its heartbeat is still to come, as after a start of ours, or it never sends one: a tool.
+        None => consumed(awaited.queue).is_some(),
+    }
+}
+
+/// Nothing yet: go on asking for the same.
+fn fenced(broker: &Broker, request: &PullMessage, queue_id: u32) -> Answer<PullMessageReply> {
+    let header = PullMessageReply {
+        suggest_which_broker_id: 0,
+        next_begin_offset: request.queue_offset,
+        min_offset: broker.store.min_offset(&request.topic, queue_id).0,
+        max_offset: broker.store.max_offset(&request.topic, queue_id).0,
+        forbidden_type: None,
+    };
+    Answer::new(header)
+        .with_code(response::PULL_NOT_FOUND, "the old queues of this ordered topic are to be consumed first")
 }
 
 /// A pull that is held.

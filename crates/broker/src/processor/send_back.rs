@@ -6,6 +6,7 @@ use crate::Broker;
 use crate::life::event::Event;
 use crate::retry::{self, Destination};
 use crate::send_backs::SentBack;
+use crate::timer::Wait;
 use protocol::code::response;
 use protocol::message::{offset_message_id, property};
 use protocol::record::{PROPERTIES_LENGTH_MAX, Record};
@@ -75,7 +76,8 @@ pub(super) async fn send_back(broker: Arc<Broker>, call: Call<SendBack>) -> Resu
     let level = broker.delay.level(delay_level).map(|(level, _)| level);
     let origin = record.properties().get(property::ORIGIN_MESSAGE_ID).unwrap_or(&message_id);
     let sent_back = SentBack { group: &request.group, origin, attempt, dead, record: &record };
-    let stored = broker.send_back_once(&sent_back, level, || broker.put(&put, delay_level)).map_err(not_stored)?;
+    let stored =
+        broker.send_back_once(&sent_back, level, || broker.put(&put, Wait::Level(delay_level))).map_err(not_stored)?;
     let Some(stored) = stored else {
         broker.note(Event::SentBackAgain { group: request.group.clone() });
         let remark = format!("message {message_id} was sent back before, and comes again once");

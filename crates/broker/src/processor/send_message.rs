@@ -9,7 +9,9 @@ use super::{no_such_group, not_stored, short};
 use crate::Broker;
 use crate::config::FlushDiskType;
 use crate::dedup::{self, First};
+use crate::life::event::Event;
 use crate::retry;
+use crate::timer::{self, Wait};
 use crate::topics::{CreateError, Queues};
 use protocol::code::response;
 use protocol::message::{Properties, SysFlag, edit_properties, offset_message_id, property, push_property};
@@ -67,13 +69,21 @@ pub(super) fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, R
     let request = &call.request;
     let properties = request.properties.as_deref().unwrap_or("").as_bytes();
     let asked = Asked::read(properties)?;
+    let mut wait = match asked.delay_level {
+        0 if asked.timer.is_timed() => broker.timer.admit(&asked.timer, broker.config.clock.now_millis())?,
+        level => Wait::Level(level),
+    };
     let prepares = prepares(broker, request, &asked)?;
-    if let Some(feature) = asked.not_brought.or(sys_flag_not_brought(request.sys_flag)) {
+    if let Some(feature) = sys_flag_not_brought(request.sys_flag) {
         return Err(Reject::not_supported(format!(
             "the message for topic[{}] asks for {feature}, which CometMQ does not do yet, see \"Not yet\" in its README; \
              it was not stored",
             short(&request.topic)
         )));
+    }
+    if call.peer.is_first(broker.life.mark(&request.producer_group)) {
+        let (group, from) = (request.producer_group.clone(), call.peer.address());
+        broker.note(Event::Sends { group, client: String::new(), from });
     }
     let dead_letters = dead_letters(broker, call)?;
     let (queues, created) = queues(broker, request)?;
@@ -114,9 +124,8 @@ pub(super) fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, R
             None => Cow::Owned(new_unique_key(store_host.ip(), request.born_timestamp)),
         };
         let mut properties = complete(broker, properties, &asked, &unique_key);
-        let mut delay_level = asked.delay_level;
         if let Some(topic) = &dead_letters {
-            delay_level = 0;
+            wait = Wait::No;
             properties = edit_properties(&properties, &[(property::DELAY, Some("0"))]);
             put.topic = topic;
             put.queue_id = 0;
@@ -153,12 +162,15 @@ pub(super) fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, R
             return Ok(Taken { end: first.end, reply, created, duplicate: Some(remark), wait: asked.wait });
         }
         let stored = match prepares {
-            false => broker.put(&put, delay_level),
+            false => broker.put(&put, wait),
             true => broker.prepare(&put, &request.producer_group),
         };
         let stored = stored.map_err(not_stored)?;
         reply.msg_id = offset_message_id(store_host, stored.at);
         reply.queue_offset = stored.queue_offset.0;
+        if !prepares {
+            reply.recall_handle = broker.recall_handle(&request.topic, wait, &unique_key);
+        }
         reply.transaction_id = Some(unique_key.into_owned());
         end = stored.end;
         if let Some((hash, window)) = &mut window {
@@ -196,12 +208,13 @@ struct Asked<'a> {
     unique_key: Option<&'a str>,
     /// By which a topic with a window knows it again.
     dedup_id: Option<&'a str>,
+    /// 0: none.
     delay_level: i32,
+    timer: timer::Asked<'a>,
     /// Wait for the disk.
     wait: bool,
     /// It is a half message.
     transaction: bool,
-    not_brought: Option<&'static str>,
     /// Something that a broker adds is there already, or something that it strips.
     rewrite: bool,
 }
@@ -212,27 +225,22 @@ impl<'a> Asked<'a> {
             unique_key: None,
             dedup_id: None,
             delay_level: 0,
+            timer: timer::Asked::default(),
             wait: true,
             transaction: false,
-            not_brought: None,
             rewrite: false,
         };
-        let mut timer = false;
         for (name, value) in Properties(properties).raw() {
             match name {
                 b"UNIQ_KEY" => asked.unique_key = std::str::from_utf8(value).ok(),
                 b"DEDUP_ID" => asked.dedup_id = std::str::from_utf8(value).ok(),
-                b"DELAY" => asked.delay_level = delay_level(value)?,
+                b"DELAY" => asked.delay_level = delay_level(value)?.max(0),
                 b"WAIT" => asked.wait = !value.eq_ignore_ascii_case(b"false"),
                 b"TRAN_MSG" => asked.transaction = value.eq_ignore_ascii_case(b"true"),
-                b"TIMER_DELAY_SEC" | b"TIMER_DELAY_MS" | b"TIMER_DELIVER_MS" => timer = true,
                 b"POP_CK" | b"MSG_REGION" | b"TRACE_ON" | b"CLUSTER" => asked.rewrite = true,
+                _ if name.starts_with(b"TIMER_") => asked.timer.see(name, value),
                 _ => {}
             }
-        }
-        if timer && asked.delay_level <= 0 {
-            asked.not_brought =
-                Some("a delay of any length (TIMER_DELAY_SEC, TIMER_DELAY_MS, TIMER_DELIVER_MS; delay levels work)");
         }
         Ok(asked)
     }
@@ -375,8 +383,8 @@ fn check_batch(broker: &Broker, request: &SendMessage, asked: &Asked<'_>, body: 
             "batch request does not support retry group: topic[{topic}]; send its messages one by one"
         ));
     }
-    if asked.delay_level > 0 {
-        return illegal(format!("a batch for topic[{topic}] has a delay level; send delayed messages one by one"));
+    if asked.delay_level > 0 || asked.timer.is_timed() {
+        return illegal(format!("a batch for topic[{topic}] is delayed; send delayed messages one by one"));
     }
     let max = broker.config.max_message_size;
     if body.len() > max {
@@ -395,17 +403,12 @@ fn check_batch(broker: &Broker, request: &SendMessage, asked: &Asked<'_>, body: 
                 "a message in the batch for topic[{topic}] is a transaction; send transactions one by one"
             ));
         }
-        if let Some(feature) = entry.not_brought {
-            return Err(Reject::not_supported(format!(
-                "a message in the batch for topic[{topic}] asks for {feature}, which is not possible in a batch; none was stored"
-            )));
-        }
         if entry.dedup_id.is_some() && broker.dedup.window(&request.topic).is_some() {
             return illegal(not_deduplicated(&request.topic, "is in a batch"));
         }
-        if entry.delay_level > 0 {
+        if entry.delay_level > 0 || entry.timer.is_timed() {
             return illegal(format!(
-                "a message in the batch for topic[{topic}] has a delay level; send delayed messages one by one"
+                "a message in the batch for topic[{topic}] is delayed; send delayed messages one by one"
             ));
         }
     }
@@ -471,8 +474,12 @@ mod tests {
             Asked::read(b"KEYS\x01k\x02UNIQ_KEY\x01ID\x02DELAY\x013\x02WAIT\x01false\x02TIMER_DELAY_SEC\x0110\x02")
                 .unwrap();
         assert_eq!((asked.unique_key, asked.delay_level, asked.wait, asked.rewrite), (Some("ID"), 3, false, false));
-        assert!(asked.not_brought.is_none(), "a delay level counts for more than a timer");
-        assert!(Asked::read(b"TIMER_DELAY_SEC\x0110\x02").unwrap().not_brought.is_some());
+        assert!(asked.timer.is_timed());
+        assert!(
+            !Asked::read(b"TIMER_DELAY_SEC\x01\x02").unwrap().timer.is_timed(),
+            "a property without a value is none"
+        );
+        assert!(!Asked::read(b"TIMER_DELAY_SEC\x0110\x02TIMER_OUT_MS\x011\x02").unwrap().timer.is_timed());
         assert!(Asked::read(b"TRAN_MSG\x01true\x02").unwrap().transaction);
         assert!(!Asked::read(b"TRAN_MSG\x01false\x02").unwrap().transaction);
         assert!(Asked::read(b"DELAY\x01soon\x02").is_err());

@@ -2,6 +2,8 @@
 
 use super::short;
 use crate::Broker;
+use crate::fences::is_ordered;
+use crate::table::Table;
 use crate::topics::DEDUP_WINDOW;
 use protocol::code::response;
 use protocol::request::Empty;
@@ -9,9 +11,11 @@ use protocol::request::topic::CreateTopic;
 use protocol::topic::{QUEUES_MAX, TopicConfig, check_topic_name, is_system_topic};
 use remoting::{Answer, Call, Reject};
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::{RESERVE_BYTES, RESERVE_TIME};
+use tokio::task::spawn_blocking;
 
 /// How long the answer waits for name servers. The topic is there without them; they hear of it later.
 pub(super) const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(1);
@@ -52,8 +56,11 @@ pub(super) async fn create(broker: Arc<Broker>, call: Call<CreateTopic>) -> Resu
         topic_name: request.topic,
         topic_sys_flag: request.topic_sys_flag.unwrap_or(0),
         write_queue_nums: request.write_queue_nums,
-        others: known.map(|known| known.others.clone()).unwrap_or_default(),
+        others: known.as_ref().map(|known| known.others.clone()).unwrap_or_default(),
     };
+    if let Some(known) = known {
+        fence_growth(&broker, &known, &config).await?;
+    }
     tracing::info!(topic = config.topic_name, by = ?call.peer, "created or changed");
     let counter =
         broker.put_topic(config, crate::now_millis()).map_err(|error| Reject::system_error(error.to_string()))?;
@@ -62,6 +69,41 @@ pub(super) async fn create(broker: Arc<Broker>, call: Call<CreateTopic>) -> Resu
         let _ = tokio::time::timeout(REGISTRATION_TIMEOUT, broker.topics.registered(counter)).await;
     }
     Ok(Empty {}.into())
+}
+
+/// Where an ordered topic is given more queues, sees that no key overtakes itself: see [`crate::fences`].
+async fn fence_growth(broker: &Arc<Broker>, known: &TopicConfig, config: &TopicConfig) -> Result<(), Reject> {
+    let (topic, before, after) = (&config.topic_name, known.write_queue_nums, config.write_queue_nums);
+    if after <= before || before < 1 || !is_ordered(known) {
+        return Ok(());
+    }
+    if !is_ordered(config) {
+        tracing::warn!(
+            topic,
+            before,
+            after,
+            "was ordered, is so no more, and gets more queues at once: keys that move may overtake themselves (-o true \
+             keeps it ordered)"
+        );
+        return Ok(());
+    }
+    if after % before != 0 {
+        return Err(Reject::new(
+            response::INVALID_PARAMETER,
+            format!(
+                "topic[{topic}] is ordered and has {before} queues to write to; with {after}, keys would move between queues \
+                 that are consumed already, and lose their order. Give it a multiple of {before}, or take its order off \
+                 first"
+            ),
+        ));
+    }
+    broker.fences.add(topic, before, after, crate::now_millis(), Instant::now());
+    tracing::info!(topic, before, after, "ordered topic grows: new queues are held until the old ones are consumed");
+    let saving = broker.clone();
+    let saved = spawn_blocking(move || saving.fences.save()).await.map_err(io::Error::other).flatten();
+    saved.map_err(|error| {
+        Reject::system_error(format!("topic[{topic}] is as it was: config/orderFences.json cannot be saved: {error}"))
+    })
 }
 
 /// Attributes that a topic may have: name, values (none: any number), may it change later.

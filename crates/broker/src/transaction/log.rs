@@ -205,7 +205,7 @@ impl Broker {
             tracing::warn!(topic, at = %half.commit_log_offset, "not delivered: its topic was deleted meanwhile");
             return Ok(());
         }
-        let delay = properties.get(property::DELAY).and_then(|level| level.trim().parse().ok()).unwrap_or(0);
+        let wait = self.timer.wait_of(properties, self.config.clock.now_millis());
         let properties = edit_properties(half.properties, &[(property::REAL_TOPIC, None), (property::REAL_QID, None)]);
         let put = PutMessage {
             topic,
@@ -215,7 +215,7 @@ impl Broker {
             properties: &properties,
             ..as_put(half)
         };
-        self.put(&put, delay).map(|_| ())
+        self.put(&put, wait).map(|_| ())
     }
 
     /// Puts a half message where those lie that nobody decided.

@@ -181,6 +181,24 @@ fn only_who_wanted_a_message_got_it() {
 }
 
 #[test]
+fn who_sends_over_the_vip_port_is_named_if_nobody_else_on_the_host_can_be_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    let mut main = running.client();
+    heartbeat_of_producer(&mut main, "only");
+    main.subscribe("CG", ("T", "TAG", "*", 1));
+    let mut vip = Client::connect(running.vip);
+    vip.send_message("T", 0, &properties("UNIQ_KEY=ID;"), b"x");
+    commit(&mut vip, "T", "1");
+    let told = until("it is there", || main.ask_life("T", "ID"));
+    assert_eq!(story(&told), ["Stored T at 0 by PG of only", "Acknowledged T at 0 by CG of c"]);
+    // With two on the host, it may have been either.
+    let mut another = running.client();
+    heartbeat_of_producer(&mut another, "another");
+    assert_eq!(story(&life(&mut main, "T", "ID"))[0], "Stored T at 0 by PG");
+}
+
+#[test]
 fn an_offset_that_is_set_back_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(config(dir.path()));
@@ -206,12 +224,12 @@ fn delayed_messages_and_transactions_have_their_timelines() {
     let mut client = running.client();
     client.send_message("T", 0, &properties("UNIQ_KEY=LATE;DELAY=1;"), b"x");
     let waiting = until("it waits", || client.ask_life("T", "LATE"));
-    assert_eq!(story(&waiting), ["Waits SCHEDULE_TOPIC_XXXX at 0"]);
+    assert_eq!(story(&waiting), ["Waits SCHEDULE_TOPIC_XXXX at 0 by PG"]);
     assert_eq!(waiting.events[0].due, Some(waiting.events[0].time + 1000));
     client.pull(Pull { hold_millis: 5000, ..Pull::of("T") });
     assert_eq!(
         story(&life(&mut client, "T", "LATE")),
-        ["Waits SCHEDULE_TOPIC_XXXX at 0", "Stored T at 0", "Delivered T at 0 by CG"]
+        ["Waits SCHEDULE_TOPIC_XXXX at 0 by PG", "Stored T at 0 by PG", "Delivered T at 0 by CG"]
     );
 
     for (id, decision) in [("GOOD", "8"), ("BAD", "12"), ("OPEN", "0")] {

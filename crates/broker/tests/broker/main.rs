@@ -12,11 +12,13 @@ mod filtering;
 mod groups;
 mod life;
 mod moving;
+mod ordering;
 mod programs;
 mod refusals;
 mod replying;
 mod sending;
 mod tables;
+mod timers;
 mod transactions;
 
 use client::{Client, Running};

@@ -1,5 +1,5 @@
 use crate::Running;
-use crate::client::{Pull, config, properties, send_fields};
+use crate::client::{Pull, config, send_fields};
 use broker::Config;
 
 #[test]
@@ -42,12 +42,6 @@ fn what_is_not_brought_yet_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(config(dir.path()));
     let mut client = running.client();
-    for (asked, named) in [("TIMER_DELAY_SEC=10;", "TIMER_DELAY_SEC"), ("TIMER_DELIVER_MS=1;", "TIMER_DELIVER_MS")] {
-        let answer = client.send_message("T", 0, &properties(asked), b"");
-        assert_eq!(answer.code, 3);
-        assert!(answer.remark.unwrap().contains(named), "{named}");
-    }
-    assert!(running.broker.topics.get("T").is_none(), "nothing came of them");
     for code in [22, 200_050] {
         assert_eq!(client.ask(code, &[], b"").code, 3, "{code}");
     }

@@ -7,6 +7,8 @@ mod cluster;
 mod consumer;
 mod filter;
 mod message;
+mod order;
+mod timer;
 mod topic;
 mod transaction;
 
@@ -35,12 +37,18 @@ enum AdminCommand {
     /// Programs that say which messages of a topic a group gets (WebAssembly)
     #[command(subcommand)]
     Filter(filter::FilterCommand),
+    /// New queues of ordered topics, which wait until the old ones are consumed
+    #[command(subcommand)]
+    Order(order::OrderCommand),
     /// What became of messages, and what came more than once
     #[command(subcommand)]
     Message(message::MessageCommand),
     /// Transactions that wait for their end, or were given up
     #[command(subcommand)]
     Transaction(transaction::TransactionCommand),
+    /// Messages that wait for their time
+    #[command(subcommand)]
+    Timer(timer::TimerCommand),
 }
 
 /// Runs it.
@@ -50,8 +58,10 @@ pub async fn run(args: AdminArgs, environment: &Environment) -> ExitCode {
         AdminCommand::Topic(command) => topic::run(command, environment).await,
         AdminCommand::Consumer(command) => consumer::run(command, environment).await,
         AdminCommand::Filter(command) => filter::run(command, environment).await,
+        AdminCommand::Order(command) => order::run(command, environment).await,
         AdminCommand::Message(command) => message::run(command, environment).await,
         AdminCommand::Transaction(command) => transaction::run(command, environment).await,
+        AdminCommand::Timer(command) => timer::run(command, environment).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

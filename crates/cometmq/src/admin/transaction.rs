@@ -52,9 +52,9 @@ pub enum TransactionCommand {
 pub struct Broker {
     /// The broker
     #[arg(short, long = "brokerAddr", value_name = "ADDRESS")]
-    broker: String,
+    pub(super) broker: String,
     #[command(flatten)]
-    namesrv: Namesrv,
+    pub(super) namesrv: Namesrv,
 }
 
 pub async fn run(command: TransactionCommand, environment: &Environment) -> Result<(), Error> {

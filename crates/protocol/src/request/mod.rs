@@ -9,10 +9,12 @@ pub mod filter;
 pub mod group;
 pub mod life;
 pub mod offset;
+pub mod order;
 pub mod pull;
 pub mod query;
 pub mod route;
 pub mod send;
+pub mod timer;
 pub mod topic;
 pub mod transaction;
 

@@ -169,6 +169,8 @@ headers! {
         queue_offset: i64 = "queueOffset",
         /// The sender's unique key.
         transaction_id: Option<String> = "transactionId",
+        /// With it a message that waits for its time can be recalled; see [`super::timer::RecallHandle`].
+        recall_handle: Option<String> = "recallHandle",
         /// Region, which clients read unguarded.
         region: Option<Arc<str>> = "MSG_REGION",
         /// Are clients to trace? They read it unguarded.

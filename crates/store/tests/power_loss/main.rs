@@ -14,6 +14,7 @@
 //! fails is therefore kept, and its path is printed.
 
 mod drive;
+mod timers;
 
 use std::collections::{BTreeMap, HashMap};
 use std::env;

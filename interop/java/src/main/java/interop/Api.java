@@ -5,6 +5,10 @@ import java.lang.reflect.Method;
 import java.util.Map;
 import org.apache.rocketmq.client.MQAdmin;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageAccessor;
 import org.apache.rocketmq.common.message.MessageExt;
 
 /**
@@ -14,6 +18,7 @@ import org.apache.rocketmq.common.message.MessageExt;
  *   <li>createTopic takes a map of attributes since 5.0
  *   <li>viewMessage(offsetMsgId) is gone in 5.x; viewMessage(topic, id) takes an offset id too
  *   <li>MessageModel moved to another package in 5.0
+ *   <li>Message has setters of a time since 5.0, recallMessage came with 5.3.2
  *   <li>DefaultLitePullConsumer and request() came after 4.4.0
  * </ul>
  */
@@ -65,6 +70,38 @@ final class Api {
 
     static boolean hasRequestReply() {
         return hasClass("org.apache.rocketmq.client.producer.RequestCallback");
+    }
+
+    /** setDelayTimeSec, setDelayTimeMs, setDeliverTimeMs: what clients before 5.0 lack is set as the property that it is. */
+    static void setTime(Message message, String property, long value) {
+        String name = switch (property) {
+            case "TIMER_DELAY_SEC" -> "setDelayTimeSec";
+            case "TIMER_DELAY_MS" -> "setDelayTimeMs";
+            default -> "setDeliverTimeMs";
+        };
+        Method method = method(Message.class, name, long.class);
+        try {
+            if (method == null) {
+                MessageAccessor.putProperty(message, property, String.valueOf(value));
+            } else {
+                call(method, message, value);
+            }
+        } catch (Exception impossible) {
+            throw new AssertionError(impossible);
+        }
+    }
+
+    static boolean hasRecall() {
+        return method(DefaultMQProducer.class, "recallMessage", String.class, String.class) != null;
+    }
+
+    /** What a send says for a recall; null if nothing. */
+    static String recallHandle(SendResult sent) throws Exception {
+        return (String) call(SendResult.class.getMethod("getRecallHandle"), sent);
+    }
+
+    static String recall(DefaultMQProducer producer, String topic, String handle) throws Exception {
+        return (String) call(DefaultMQProducer.class.getMethod("recallMessage", String.class, String.class), producer, topic, handle);
     }
 
     private static boolean hasClass(String name) {

@@ -2,6 +2,8 @@ package interop;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
 
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Collections;
@@ -39,7 +41,9 @@ final class Filtering {
             .fact("SQL92: a waiting consumer has the one message in a thousand that it wants", Filtering::rare)
             .fact("SQL92: a wrong expression is refused at start with code 23", Filtering::wrong)
             .unless(LitePulling::notApplicable)
-            .fact("SQL92: lite pull consumers get what their expression says", Filtering::litePull);
+            .fact("SQL92: lite pull consumers get what their expression says", Filtering::litePull)
+            .unless(() -> Interop.againstApache() ? "Apache's broker runs no filter programs" : null)
+            .fact("filter program: a push consumer gets what its group's program keeps, also of packed bodies, and what failed comes again", Filtering::program);
     }
 
     /** What a message's properties are made of; every fifth has none of them. */
@@ -208,6 +212,51 @@ final class Filtering {
             }, "a consumer with " + expression);
             Check.equal(refused.getResponseCode(), SUBSCRIPTION_PARSE_FAILED, "code for " + expression);
         }
+    }
+
+    private static final int PUT_FILTER_PROGRAM = 90_020;
+
+    /** The example keeps what has an amount of at least 100, or "urgent" in its body. */
+    private static void program(Mq mq) throws Exception {
+        DefaultMQProducer producer = mq.producer();
+        String topic = mq.topic(producer, "Program", 2);
+        String group = mq.knownGroup("G", topic);
+        Path classes = Path.of(Filtering.class.getProtectionDomain().getCodeSource().getLocation().toURI());
+        Path root = classes;
+        while (!Files.exists(root.resolve("examples/filter/filter.wasm"))) {
+            root = root.getParent();
+        }
+        byte[] module = Files.readAllBytes(root.resolve("examples/filter/filter.wasm"));
+        Raw.Answer put = Raw.ask(Interop.broker, PUT_FILTER_PROGRAM, Map.of("consumerGroup", group, "topic", topic), module);
+        Check.equal(put.code(), 0, "code of the put, " + put.remark());
+
+        Map<String, Integer> times = new ConcurrentHashMap<>();
+        DefaultMQPushConsumer consumer = mq.pushConsumer(group);
+        consumer.subscribe(topic, "*");
+        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+            boolean again = false;
+            for (MessageExt message : messages) {
+                String key = message.getKeys();
+                again |= times.merge(key, 1, Integer::sum) == 1 && key.equals("k199");
+            }
+            return again ? ConsumeConcurrentlyStatus.RECONSUME_LATER : ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        consumer.setConsumeMessageBatchMaxSize(1);
+        consumer.start();
+        Map<String, Integer> expected = new LinkedHashMap<>();
+        String padding = "-".repeat(20_000);
+        for (int n = 0; n < 200; n++) {
+            boolean urgent = n % 20 == 7;
+            Message message = new Message(topic, "", "k" + n, (padding.substring(0, n % 3 * 10_000) + (urgent ? "urgent" : "later")).getBytes(UTF_8));
+            message.putUserProperty("amount", String.valueOf(n));
+            producer.send(message);
+            if (n >= 100 || urgent) {
+                expected.put("k" + n, n == 199 ? 2 : 1);
+            }
+        }
+        Mq.await("what the program keeps, once, and k199 twice", () -> times.equals(expected));
+        Mq.nap(300);
+        Check.equal(times, expected, "what came");
     }
 
     private static void litePull(Mq mq) throws Exception {

@@ -76,10 +76,12 @@ public final class Interop {
         Filtering.scenarios(suite);
         Retrying.scenarios(suite);
         Delaying.scenarios(suite);
+        Timing.scenarios(suite);
         Transacting.scenarios(suite);
         Requesting.scenarios(suite);
         Querying.scenarios(suite);
         Tracing.scenarios(suite);
+        Following.scenarios(suite);
         Restarting.scenarios(suite);
         NotYet.scenarios(suite);
         return suite;

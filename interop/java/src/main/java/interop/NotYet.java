@@ -1,12 +1,7 @@
 package interop;
 
-import static java.nio.charset.StandardCharsets.UTF_8;
-
 import java.util.List;
 import java.util.Map;
-import org.apache.rocketmq.client.producer.DefaultMQProducer;
-import org.apache.rocketmq.common.message.Message;
-import org.apache.rocketmq.common.message.MessageAccessor;
 
 /** What CometMQ does not have yet is refused with code 3 and a sentence, at once. Apache has it, so there is nothing to see there. */
 final class NotYet {
@@ -17,20 +12,7 @@ final class NotYet {
     static void scenarios(Suite suite) {
         suite.area("not yet")
             .unless(() -> Interop.againstApache() ? "Apache has it" : null)
-            .fact("a timer message is refused with code 3", NotYet::timer)
             .fact("POP, ACL and administration codes answer 3 with a sentence", NotYet::codes);
-    }
-
-    private static void timer(Mq mq) throws Exception {
-        DefaultMQProducer producer = mq.producer();
-        String topic = mq.topic(producer, "Timer", 1);
-        for (Map.Entry<String, String> property : Map.of("TIMER_DELAY_SEC", "3", "TIMER_DELAY_MS", "3000",
-            "TIMER_DELIVER_MS", String.valueOf(System.currentTimeMillis() + 3_000)).entrySet()) {
-            Message message = new Message(topic, "m".getBytes(UTF_8));
-            MessageAccessor.putProperty(message, property.getKey(), property.getValue());
-            refused(() -> producer.send(message), "a message with " + property.getKey());
-        }
-        Check.equal(producer.maxOffset(Mq.queues(producer, topic).get(0)), 0L, "messages stored");
     }
 
     private static void codes(Mq mq) throws Exception {
@@ -42,16 +24,5 @@ final class NotYet {
             Check.equal(answer.code(), REQUEST_CODE_NOT_SUPPORTED, "code for " + code.name);
             Check.that(answer.remark().length() >= 10, "a sentence for " + code.name + ", but: " + answer.remark());
         }
-    }
-
-    private static void refused(java.util.concurrent.Callable<?> action, String what) {
-        long start = System.currentTimeMillis();
-        Throwable thrown = Check.thrown(Exception.class, action, what);
-        StringBuilder texts = new StringBuilder();
-        for (Throwable cause = thrown; cause != null; cause = cause.getCause()) {
-            texts.append(cause).append("; ");
-        }
-        Check.that(texts.toString().matches("(?s).*CODE: 3\\b.*"), "CODE: 3 for " + what + ", but: " + texts);
-        Check.that(System.currentTimeMillis() - start < 5_000, "an answer within 5 s for " + what);
     }
 }
