@@ -272,6 +272,11 @@ impl Broker {
         self.dedup.set(topic);
     }
 
+    /// A name server says which topics are ordered.
+    fn set_ordered<'a>(&self, topics: impl Iterator<Item = &'a String>) {
+        self.topics.set_ordered(topics, now_millis());
+    }
+
     /// Under which address we are known to this client; message ids are made of it.
     pub(crate) fn store_host(&self, peer: &Peer) -> SocketAddr {
         let reached = peer.reached();

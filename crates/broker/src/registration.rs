@@ -237,7 +237,7 @@ impl Registration {
             let timeout = self.broker.config.register_timeout;
             let (_, told) = self.client.ask_with_body(namesrv, &request, body.into(), timeout).await?;
             if let Ok(ordered) = json::read::<KvTable>(&told) {
-                self.broker.topics.set_ordered(ordered.table.keys(), crate::now_millis());
+                self.broker.set_ordered(ordered.table.keys());
             }
         }
         Ok(version.counter)

@@ -1,8 +1,8 @@
 //! Messages that are due at a time of their own, however far off: topic `rmq_sys_wheel_timer` and the timer wheel.
 //!
 //! 1. a message with a time is put there instead, and remembers where it belongs         (`Broker::put`)
-//! 2. one task lays what comes there into the slots of the wheel                         ([`lay_in`])
-//! 3. when a tick is over, it puts what is in its slot where it belongs, oldest first    ([`fire`])
+//! 2. one task lays what comes there into the slots of the wheel                         (`lay_in`)
+//! 3. when a tick is over, it puts what is in its slot where it belongs, oldest first    (`fire`)
 //! 4. and once all of that is on disk, it notes how far it is                            (`store::timer`)
 //!
 //! A slot holds what is due in one tick and is delivered when the tick is over: nothing is early. What is due later than the
@@ -444,7 +444,7 @@ impl<'a> Task<'a> {
                 if self.files.lock().has_changed() {
                     self.write_out().await;
                     self.files.lock().note();
-                    self.noted = Some(self.broker.store.commit_log_bounds().1);
+                    self.noted = Some(self.broker.store.written());
                 }
                 self.noted_at = Instant::now();
             }

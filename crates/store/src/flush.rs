@@ -240,6 +240,11 @@ impl Store {
         Flushed { inner, end, waiter: None }
     }
 
+    /// Where the part of the log ends that the operating system has; in `SYNC_FLUSH` not all of it may be read yet.
+    pub fn written(&self) -> CommitLogOffset {
+        CommitLogOffset(self.inner.log.written())
+    }
+
     /// Where the part of the log ends that is on disk for certain, in `ASYNC_FLUSH` too.
     pub fn on_disk(&self) -> CommitLogOffset {
         CommitLogOffset(self.inner.log.flushed())

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 /// So long it may take a child process to run its program, and close what it has inherited.
-const CHILD_STARTS: Duration = Duration::from_millis(250);
+const CHILD_STARTS: Duration = Duration::from_secs(2);
 
 /// Held while the store is open.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 use crate::Running;
 use crate::client::{Client, Pull, bodies, config, messages, properties};
 use broker::Config;
+use broker::config::FlushDiskType;
 use protocol::request::timer::{PendingTimer, PendingTimers, RecallHandle};
 use std::collections::HashMap;
 use std::path::Path;
@@ -179,8 +180,8 @@ fn what_waits_is_kept_over_a_restart_and_comes_once() {
 fn what_waits_outlives_a_killed_broker_and_nothing_that_came_comes_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut sent = 0;
-    for _ in 0..8 {
-        let running = Running::start(quick(dir.path()));
+    for flush_disk_type in [FlushDiskType::Async, FlushDiskType::Sync].repeat(4) {
+        let running = Running::start(Config { flush_disk_type, ..quick(dir.path()) });
         let mut client = running.client();
         for _ in 0..15 {
             let text = format!("TIMER_DELAY_MS={};UNIQ_KEY=k{sent};", 50 + sent * 37 % 700);
@@ -340,4 +341,87 @@ fn a_clock_that_is_set_back_delivers_nothing_early_or_twice() {
     await_count(&running, "T", 3);
     await_pending(&mut client, 0);
     assert_eq!(all(&mut client, "T").len(), 3);
+}
+
+#[test]
+fn the_log_keeps_a_message_as_long_as_it_waits_and_one_far_off_only_until_it_was_put_again() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config {
+        commit_log_file_size: 16 << 10,
+        delete_commit_log_files_interval: Duration::ZERO,
+        timer_roll_window: 15,
+        ..quick(dir.path())
+    };
+    let running = Running::start(config());
+    let mut client = running.client();
+    let fill = |client: &mut Client| (0..40).for_each(|_| _ = client.send_message("T", 0, "", &[b'b'; 4000]));
+    let clean = |running: &Running| {
+        (0..5).for_each(|_| running.broker.clean(&|_| SystemTime::now() + HOUR * 100, 4).unwrap());
+        running.broker.store.commit_log_bounds().0.0
+    };
+    fill(&mut client);
+    let before = running.broker.store.commit_log_bounds().1.0;
+    let file = before - before % (16 << 10);
+    client.send_message("U", 0, &properties("TIMER_DELAY_MS=1400;UNIQ_KEY=near;"), b"near");
+    client.send_message("U", 0, &properties("TIMER_DELAY_MS=4000;UNIQ_KEY=far;"), b"far");
+    fill(&mut client);
+    assert_eq!(clean(&running), file, "all before its file went, and no more");
+    await_pending(&mut client, 2);
+    drop(client);
+    drop(running);
+    let running = Running::start(config());
+    assert_eq!(clean(&running), file, "after a kill, too");
+    // It is delivered, and the other one put again; once that is noted on disk, the file may go.
+    await_count(&running, "U", 1);
+    let until = Instant::now() + Duration::from_secs(20);
+    while clean(&running) <= file {
+        assert!(Instant::now() < until, "it is not noted that it was delivered");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(running.broker.store.max_offset("U", 0).0, 1, "the other one waits still");
+    fill(&mut running.client());
+    await_count(&running, "U", 2);
+}
+
+#[test]
+fn a_transaction_begins_to_wait_when_it_is_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(quick(dir.path()));
+    let mut client = running.client();
+    let half = properties("TRAN_MSG=true;PGROUP=PG;UNIQ_KEY=k;TIMER_DELAY_MS=600;");
+    let fields = crate::client::send_fields("T", "0", &half);
+    let sent = client.ask(310, &fields, b"timed");
+    assert_eq!((sent.code, sent.ext.get("recallHandle")), (0, None), "{:?}", sent.remark);
+    std::thread::sleep(Duration::from_millis(300));
+    let committed = Instant::now();
+    let half = running.broker.open_transactions(0, 1).remove(0);
+    running.broker.resolve_transaction(half.offset, broker::transaction::Decision::Commit).unwrap();
+    await_count(&running, "T", 1);
+    assert!(committed.elapsed() >= Duration::from_millis(600), "{:?}", committed.elapsed());
+    let illegal = properties("TRAN_MSG=true;PGROUP=PG;UNIQ_KEY=k;TIMER_DELAY_MS=soon;");
+    assert_eq!(client.ask(310, &crate::client::send_fields("T", "0", &illegal), b"").code, 13);
+}
+
+#[test]
+fn a_damaged_timer_log_is_made_again_from_the_messages_and_each_comes_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(quick(dir.path()));
+    let mut client = running.client();
+    let soon = now() + 1500;
+    for n in 0..10 {
+        let text = format!("TIMER_DELIVER_MS={};UNIQ_KEY=k{n};", if n % 3 == 2 { soon + 1200 } else { soon });
+        assert_eq!(client.send_message("T", 0, &properties(&text), format!("m{n}").as_bytes()).code, 0);
+    }
+    let gone = client.send_message("T", 0, &properties(&format!("TIMER_DELIVER_MS={soon};UNIQ_KEY=gone;")), b"gone");
+    let handle = gone.ext.get("recallHandle").unwrap().to_owned();
+    assert_eq!(client.ask(370, &[("topic", "T"), ("recallHandle", &handle)], b"").code, 0);
+    await_pending(&mut client, 10);
+    let file = std::fs::File::options().write(true).open(dir.path().join("timerlog/00000000000000000000")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[9; 8], 3 * 52 + 4).unwrap();
+    await_count(&running, "T", 10);
+    await_pending(&mut client, 0);
+    let mut bodies: Vec<_> = all(&mut client, "T").into_iter().map(|(body, _)| body).collect();
+    bodies.sort();
+    assert_eq!(bodies, (0..10).map(|n| format!("m{n}")).collect::<Vec<_>>());
 }

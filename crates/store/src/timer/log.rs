@@ -23,8 +23,10 @@ const WINDOW: i64 = 4096;
 
 /// One message in a slot. On disk 52 bytes, big-endian:
 ///
-///     | size = 52: 4 | unit before in the slot, or −1: 8 | magic: 4 | laid in at, ms: 8 | the slot's time less that, ms: 4 |
-///     | commit log offset: 8 | record size: 4 | hash of its topic: 4 | 0: 8 |
+/// ```text
+/// | size = 52: 4 | unit before in the slot, or −1: 8 | magic: 4 | laid in at, ms: 8 | the slot's time less that, ms: 4 |
+/// | commit log offset: 8 | record size: 4 | hash of its topic: 4 | 0: 8 |
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unit {
     /// Where the message is.

@@ -17,7 +17,9 @@ const PAGE: i64 = 128;
 
 /// One slot, 32 bytes, big-endian:
 ///
-///     | tick: 8 | first unit: 8 | last unit: 8 | count: 4 | unused: 4 |
+/// ```text
+/// | tick: 8 | first unit: 8 | last unit: 8 | count: 4 | unused: 4 |
+/// ```
 ///
 /// It says something about a tick only if it has that tick: what it says of an earlier turn of the wheel is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
