@@ -72,7 +72,7 @@ pub enum UpdateError {
         /// What the system says.
         error: io::Error,
     },
-    /// [`CHANGES_MAX`] is reached.
+    /// The broker holds no more changes until it is started again.
     #[error(
         "the settings were changed {CHANGES_MAX} times since the broker was started; restart it before you change more"
     )]
