@@ -19,7 +19,7 @@ use store::disk::Disk;
 const NAMESRV_PORT: u16 = 9876;
 
 /// A broker's settings. Durations are in milliseconds in the file unless the field says otherwise.
-/// All take effect at restart.
+/// Those in [`AT_ONCE`] can be changed while the broker runs, all others take effect at restart.
 #[doc(alias = "BrokerConfig")]
 #[doc(alias = "MessageStoreConfig")]
 #[derive(Debug, Clone, PartialEq)]
@@ -251,6 +251,8 @@ pub struct Config {
     /// How often it is brought to disk how far delayed messages are delivered; at least twice `flushIntervalCommitLog`.
     /// Key: `flushDelayOffsetInterval`. Default: 10000.
     pub flush_delay_offset_interval: Duration,
+    /// The file that they come from, where changes are kept. No key.
+    pub file: Option<PathBuf>,
     /// The way to the files. No key: for tests.
     pub disk: Disk,
     /// The wall clock. No key: for tests.
@@ -332,6 +334,7 @@ impl Default for Config {
             notify_consumer_ids_changed: true,
             flush_consumer_offset_interval: Duration::from_secs(5),
             flush_delay_offset_interval: Duration::from_secs(10),
+            file: None,
             disk: Disk::default(),
             clock: Clock::default(),
             memory: {
@@ -500,6 +503,11 @@ impl Config {
         self.clone().items().into_iter().map(|(key, item)| (key, item.show())).collect()
     }
 
+    /// The value of a key that is honoured, as text.
+    pub fn value(&self, key: &str) -> Option<String> {
+        self.values().into_iter().find(|(known, _)| *known == key).map(|(_, value)| value)
+    }
+
     /// Reads a `broker.conf` over the defaults.
     pub fn read(path: &Path) -> Result<(Config, Notes), ConfigError> {
         Config::default().read_over(path)
@@ -508,7 +516,8 @@ impl Config {
     /// Reads a `broker.conf` over these settings.
     pub fn read_over(self, path: &Path) -> Result<(Config, Notes), ConfigError> {
         let text = std::fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
-        self.parse_over(path, &String::from_utf8_lossy(&text))
+        let (config, notes) = self.parse_over(path, &String::from_utf8_lossy(&text))?;
+        Ok((Config { file: Some(path.to_owned()), ..config }, notes))
     }
 
     /// Reads the text of a `broker.conf` over these settings; `path` is for messages only.
@@ -664,6 +673,44 @@ fn apache_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(|line| line.split_once('=').unwrap_or((line, "")))
 }
+
+/// Do Apache's brokers read this key?
+pub(crate) fn is_apaches(key: &str) -> bool {
+    apache_keys().any(|(known, _)| known == key)
+}
+
+/// The settings that take effect at once when UPDATE_BROKER_CONFIG changes them.
+pub const AT_ONCE: [&str; 29] = [
+    "registerBrokerTimeoutMills",
+    "registerNameServerPeriod",
+    "brokerPermission",
+    "channelExpiredTimeout",
+    "autoCreateTopicEnable",
+    "autoCreateSubscriptionGroup",
+    "traceOn",
+    "maxMessageSize",
+    "syncFlushTimeout",
+    "fileReservedTime",
+    "deleteWhen",
+    "diskMaxUsedSpaceRatio",
+    "cleanFileForciblyEnable",
+    "cleanResourceInterval",
+    "deleteFileBatchMax",
+    "deleteCommitLogFilesInterval",
+    "destroyMapedFileIntervalForcibly",
+    "transactionTimeOut",
+    "transactionCheckInterval",
+    "transactionCheckMax",
+    "rejectTransactionMessage",
+    "longPollingEnable",
+    "shortPollingTimeMills",
+    "maxTransferBytesOnMessageInMemory",
+    "maxTransferCountOnMessageInMemory",
+    "enablePropertyFilter",
+    "litePullMessageEnable",
+    "notifyConsumerIdsChangedEnable",
+    "flushConsumerOffsetInterval",
+];
 
 /// `host:port` of each of `text`'s addresses, which are parted by `;`. Without a port it is 9876.
 pub fn namesrv_addresses(text: &str) -> Option<Vec<String>> {

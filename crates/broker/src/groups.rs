@@ -10,19 +10,31 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
 /// So many groups, and no more: each is held in memory.
 pub const GROUPS_MAX: usize = 200_000;
 
+/// In the file: group → topic → bits of what the group may not do there.
+const FORBIDDEN: &str = "forbiddenTable";
+
+/// The bit of reading.
+const FORBIDDEN_READ: i64 = 1 << 2;
+
+fn forbids(table: &Value) -> bool {
+    table.as_object().is_some_and(|table| !table.is_empty())
+}
+
 /// All consumer groups, by name.
 #[doc(alias = "SubscriptionGroupManager")]
 pub struct Groups {
     table: RwLock<Inner>,
-    auto_create: bool,
+    auto_create: AtomicBool,
+    /// Some group may not read some topic.
+    forbids: AtomicBool,
     changed: watch::Sender<i64>,
-    saved: AtomicI64,
+    saved: watch::Sender<i64>,
     file: TableFile,
 }
 
@@ -77,7 +89,8 @@ impl Groups {
                 );
             }
         }
-        read.others.entry("forbiddenTable").or_insert_with(|| Value::Object(Map::new()));
+        read.others.entry(FORBIDDEN).or_insert_with(|| Value::Object(Map::new()));
+        let read_forbidden = read.others[FORBIDDEN].clone();
         Ok(Groups {
             table: RwLock::new(Inner {
                 groups: read
@@ -88,9 +101,10 @@ impl Groups {
                 others: read.others,
                 version: read.data_version.clone(),
             }),
-            auto_create: config.auto_create_subscription_group,
+            auto_create: AtomicBool::new(config.auto_create_subscription_group),
+            forbids: AtomicBool::new(forbids(&read_forbidden)),
             changed: watch::Sender::new(read.data_version.counter),
-            saved: AtomicI64::new(before),
+            saved: watch::Sender::new(before),
             file,
         })
     }
@@ -106,7 +120,7 @@ impl Groups {
         if let Some(group) = self.table.read().groups.get(name) {
             return Some(group.clone());
         }
-        if !self.auto_create && !is_system_group(name) || check_group_name(name).is_err() {
+        if !self.auto_create.load(Ordering::Relaxed) && !is_system_group(name) || check_group_name(name).is_err() {
             return None;
         }
         let mut table = self.table.write();
@@ -120,6 +134,53 @@ impl Groups {
         }
         let group = table.groups.entry(name.to_owned()).or_insert_with(|| Arc::new(SubscriptionGroupConfig::new(name)));
         Some(group.clone())
+    }
+
+    /// All groups in order of their names, what is forbidden, and the version in which it is so.
+    pub fn all(&self) -> (BTreeMap<String, Arc<SubscriptionGroupConfig>>, Value, DataVersion) {
+        let table = self.table.read();
+        let groups = table.groups.iter().map(|(name, group)| (name.clone(), group.clone())).collect();
+        (groups, table.others[FORBIDDEN].clone(), table.version.clone())
+    }
+
+    /// From now on groups are, or are not, created when they consume.
+    pub fn set_auto_create(&self, on: bool) {
+        self.auto_create.store(on, Ordering::Relaxed);
+    }
+
+    /// May the group read the topic?
+    #[doc(alias = "getForbidden")]
+    pub fn may_read(&self, group: &str, topic: &str) -> bool {
+        if !self.forbids.load(Ordering::Relaxed) {
+            return true;
+        }
+        let table = self.table.read();
+        let bits = table.others[FORBIDDEN].get(group).and_then(|topics| topics.get(topic)).and_then(Value::as_i64);
+        bits.unwrap_or(0) & FORBIDDEN_READ == 0
+    }
+
+    /// Forbids a group to read a topic, or allows it again.
+    #[doc(alias = "updateForbidden")]
+    pub fn set_may_read(&self, group: &str, topic: &str, may: bool, now: i64) {
+        let mut table = self.table.write();
+        let Some(Value::Object(forbidden)) = table.others.get_mut(FORBIDDEN) else { return };
+        let topics = forbidden.entry(group).or_insert_with(|| Value::Object(Map::new()));
+        let before = topics.get(topic).and_then(Value::as_i64).unwrap_or(0);
+        let bits = if may { before & !FORBIDDEN_READ } else { before | FORBIDDEN_READ };
+        if let Some(topics) = topics.as_object_mut() {
+            match bits {
+                0 => _ = topics.remove(topic),
+                _ => _ = topics.insert(topic.into(), bits.into()),
+            }
+            if topics.is_empty() {
+                forbidden.remove(group);
+            }
+        }
+        self.forbids.store(!forbidden.is_empty(), Ordering::Relaxed);
+        if bits != before {
+            table.version.advance(now);
+            self.changed.send_replace(table.version.counter);
+        }
     }
 
     /// The groups that are not the system's own, in order.
@@ -142,7 +203,7 @@ impl Groups {
     #[doc(alias = "deleteSubscriptionGroupConfig")]
     pub fn delete(&self, name: &str, now: i64) {
         let mut table = self.table.write();
-        let was_forbidden = match table.others.get_mut("forbiddenTable") {
+        let was_forbidden = match table.others.get_mut(FORBIDDEN) {
             Some(Value::Object(forbidden)) => forbidden.remove(name).is_some(),
             _ => false,
         };
@@ -150,6 +211,11 @@ impl Groups {
             table.version.advance(now);
             self.changed.send_replace(table.version.counter);
         }
+    }
+
+    /// Waits until this version is on disk.
+    pub async fn saved(&self, counter: i64) {
+        let _ = self.saved.subscribe().wait_for(|saved| *saved >= counter).await;
     }
 
     /// Tells of each change.
@@ -163,7 +229,7 @@ impl Table for Groups {
         let _one_at_a_time = self.file.saving.lock();
         let file = {
             let table = self.table.read();
-            if self.saved.load(Ordering::Acquire) >= table.version.counter {
+            if *self.saved.borrow() >= table.version.counter {
                 return Ok(());
             }
             File {
@@ -177,7 +243,7 @@ impl Table for Groups {
             }
         };
         self.file.save(&file)?;
-        self.saved.store(file.data_version.counter, Ordering::Release);
+        self.saved.send_replace(file.data_version.counter);
         Ok(())
     }
 }

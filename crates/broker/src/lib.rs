@@ -28,6 +28,8 @@ pub mod registration;
 pub mod retry;
 mod run;
 mod send_backs;
+pub mod settings;
+pub mod stats;
 mod table;
 pub mod timer;
 pub mod topics;
@@ -54,6 +56,8 @@ use protocol::code::response;
 use protocol::topic::{DLQ_PREFIX, RETRY_PREFIX, SCHEDULE_TOPIC, TopicConfig};
 use remoting::{Peer, Reject, Router};
 use send_backs::SendBacks;
+use settings::Settings;
+use stats::Stats;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -75,7 +79,7 @@ const LIGHT_QUEUE_PREFIX: &str = "%LMQ%";
 #[doc(alias = "BrokerController")]
 pub struct Broker {
     /// What the operator set. `listen_port` is where it really listens.
-    pub config: Config,
+    pub config: Settings,
     /// The messages.
     pub store: Arc<Store>,
     /// The topics.
@@ -120,6 +124,12 @@ pub struct Broker {
     held_pulls: AtomicUsize,
     /// For queues that nobody chose.
     turn: AtomicU32,
+    /// What is counted.
+    pub stats: Stats,
+    /// When it was started; in milliseconds since 1970, too.
+    started: (Instant, i64),
+    /// Where the commit log ended then.
+    log_end_at_start: i64,
     /// Why no messages go although room is wanted, as it was told.
     no_room_told: Mutex<Option<String>>,
 }
@@ -183,8 +193,11 @@ impl Broker {
             held_pulls: AtomicUsize::new(0),
             turn: AtomicU32::new(now as u32),
             no_room_told: Mutex::default(),
+            stats: Stats::default(),
+            started: (Instant::now(), now),
+            log_end_at_start: store.commit_log_bounds().1.0,
             store,
-            config,
+            config: Settings::new(config),
         };
         let topics = broker.topics.all().0;
         topics.iter().for_each(|topic| broker.apply(topic));
@@ -304,6 +317,19 @@ impl Broker {
             }
             Err(_) => Err(Reject::system_error(format!(
                 "config/topics.json in {root} could not be saved within {SAVE_TIMEOUT:?}: check the disk; the broker's log says more"
+            ))),
+        }
+    }
+
+    /// Waits until the table of groups, as it is now, is on disk.
+    pub(crate) async fn groups_saved(&self) -> Result<(), Reject> {
+        let counter = *self.groups.changed().borrow();
+        match tokio::time::timeout(SAVE_TIMEOUT, self.groups.saved(counter)).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Reject::system_error(format!(
+                "config/subscriptionGroup.json in {} could not be saved within {SAVE_TIMEOUT:?}: check the disk; the broker's log \
+                 says more",
+                self.config.store_root.display()
             ))),
         }
     }

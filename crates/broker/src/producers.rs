@@ -92,6 +92,14 @@ impl<P: Clone + Eq> Producers<P> {
         self.count = self.groups.values().map(BTreeMap::len).sum();
     }
 
+    /// All members: group, client id, member.
+    pub fn all(&self) -> Vec<(String, String, Member<P>)> {
+        let of_group = |(group, members): (&String, &BTreeMap<String, Member<P>>)| {
+            members.iter().map(|(client, member)| (group.clone(), client.clone(), member.clone())).collect::<Vec<_>>()
+        };
+        self.groups.iter().flat_map(of_group).collect()
+    }
+
     /// Notes how a client is reached that has left a group: as its other groups say, if it has any.
     fn look_up(&mut self, client: &str) {
         let members = self.groups.values().filter_map(|members| members.get(client));

@@ -1,7 +1,7 @@
 //! What a broker does by the clock.
 
 use crate::table::save_or_tell;
-use crate::{Broker, delay, table, timer};
+use crate::{Broker, delay, now_millis, table, timer};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -22,6 +22,9 @@ const SPACE_PERIOD: Duration = Duration::from_secs(1);
 /// How often we look whether the system's clock was set.
 const CLOCK_PERIOD: Duration = Duration::from_secs(1);
 
+/// How often the rates are looked at.
+const STATS_PERIOD: Duration = Duration::from_secs(1);
+
 impl Broker {
     /// Delivers delayed and timed messages, asks about open transactions, saves tables, drops silent clients and old files, until `shutdown` is ready.
     ///
@@ -40,6 +43,7 @@ impl Broker {
         tasks.spawn(expire_clients(self.clone()));
         tasks.spawn(clean_store(self.clone()));
         tasks.spawn(look_at_clock(self.clone()));
+        tasks.spawn(look_at_stats(self.clone()));
         tasks.spawn(keep_events(self.clone()));
         shutdown.await;
         tasks.shutdown().await;
@@ -113,9 +117,8 @@ async fn settle_fences(broker: Arc<Broker>) {
 }
 
 async fn save_offsets(broker: Arc<Broker>) {
-    let mut ticks = every(broker.config.flush_consumer_offset_interval);
     loop {
-        ticks.tick().await;
+        tokio::time::sleep(broker.config.flush_consumer_offset_interval).await;
         save(&broker, "consumerOffset.json", |broker| &broker.offsets).await;
     }
 }
@@ -130,11 +133,9 @@ async fn save_delay(broker: Arc<Broker>) {
 }
 
 async fn check_transactions(broker: Arc<Broker>) {
-    let mut ticks = every(broker.config.transaction_check_interval);
-    ticks.tick().await; // at once, and nobody is connected yet
     let mut failed_before = false;
     loop {
-        ticks.tick().await;
+        tokio::time::sleep(broker.config.transaction_check_interval).await;
         let checked = broker.check_transactions().await;
         if let (Err(error), false) = (&checked, failed_before) {
             tracing::error!(%error, "producers can't be asked about transactions; trying again every transactionCheckInterval");
@@ -159,6 +160,25 @@ async fn look_at_clock(broker: Arc<Broker>) {
         // What it sees goes to disk.
         if let Err(error) = spawn_blocking(move || broker.store.look_at_clock()).await {
             tracing::error!(%error, "can't look at the clock");
+        }
+    }
+}
+
+async fn look_at_stats(broker: Arc<Broker>) {
+    // Not `every`: numbers count as those of a second, and of ten.
+    let mut ticks = interval(STATS_PERIOD);
+    for second in 0_u64.. {
+        ticks.tick().await;
+        let now = now_millis();
+        broker.stats.look_at_totals(now, broker.stats.totals(broker.put_so_far()));
+        let today = jiff::Zoned::now().date();
+        let day = i64::from(today.year()) * 366 + i64::from(today.day_of_year());
+        broker.stats.look_at_day(day, || broker.so_far());
+        if second.is_multiple_of(10) {
+            let broker = broker.clone();
+            if let Err(error) = spawn_blocking(move || broker.look_at_stats(now)).await {
+                tracing::error!(%error, "can't count");
+            }
         }
     }
 }

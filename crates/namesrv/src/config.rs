@@ -4,11 +4,12 @@ use protocol::properties;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use store::disk::Disk;
 
 /// Where a name server listens unless told otherwise.
 pub const PORT: u16 = 9876;
 
-/// A name server's settings. All take effect at restart.
+/// A name server's settings. What is not said to change at once takes effect at restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamesrvConfig {
     /// The address to listen on. Key: `bindAddress`. Default: `0.0.0.0`.
@@ -16,6 +17,7 @@ pub struct NamesrvConfig {
     /// The port. Key: `listenPort`. Default: 9876.
     pub listen_port: u16,
     /// How often silent brokers are looked for. Key: `scanNotActiveBrokerInterval`, milliseconds. Default: 5000.
+    /// Changes at once.
     pub scan_interval: Duration,
     /// Where settings are kept that operators put here by namespace and key, like the queues of ordered topics. None: in memory
     /// only. Key: `kvConfigPath`. Default: `namesrv/kvConfig.json` in the home directory.
@@ -29,6 +31,8 @@ pub struct NamesrvConfig {
     /// A connection on which for so long no whole request arrives and nothing of a reply leaves is closed.
     /// Key: `serverChannelMaxIdleTimeSeconds`, seconds. Default: 120.
     pub channel_max_idle: Duration,
+    /// The file that they come from, where changes are kept. No key.
+    pub file: Option<PathBuf>,
 }
 
 impl Default for NamesrvConfig {
@@ -41,6 +45,7 @@ impl Default for NamesrvConfig {
             order_messages: false,
             order_topics_to_broker: true,
             channel_max_idle: Duration::from_secs(120),
+            file: None,
         }
     }
 }
@@ -72,48 +77,133 @@ pub enum ConfigError {
     },
 }
 
+/// Settings that say where settings are kept.
+const BLACK_LIST: [&str; 3] = ["configBlackList", "configStorePath", "kvConfigPath"];
+
+/// Why settings are not changed. None is, then.
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError {
+    /// Nobody may change it from outside.
+    #[error(
+        "can not update config in black list: {0} says where settings are kept, and changes only in namesrv.conf itself"
+    )]
+    BlackListed(String),
+    /// It changes nothing here.
+    #[error(
+        "setting {0} changes nothing on this name server; it has bindAddress, listenPort and scanNotActiveBrokerInterval"
+    )]
+    Unknown(String),
+    /// It can change only while the name server is down.
+    #[error("setting {0} takes effect only when the name server starts: write it into namesrv.conf and restart")]
+    AtRestart(String),
+    /// A value that can't be.
+    #[error("{key}={value} can't be: {allowed}")]
+    Value {
+        /// The key.
+        key: String,
+        /// What it was to be.
+        value: String,
+        /// What it can be.
+        allowed: &'static str,
+    },
+    /// There is no file to keep it in.
+    #[error(
+        "this name server was started without a namesrv.conf, so a change would be lost when it stops: start it with -c namesrv.conf"
+    )]
+    NoFile,
+    /// It can't be kept.
+    #[error("{path}: {error}; nothing is changed", path = path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+}
+
 impl NamesrvConfig {
     /// Reads a `namesrv.conf` over the defaults. Returns with it what changes nothing here, as `key=value`: a name
     /// server needs few settings, and most of Apache's are sizes of its thread pools.
     pub fn read(path: &Path) -> Result<(NamesrvConfig, Vec<String>), ConfigError> {
         let text = std::fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
         let (mut config, mut ignored) = (NamesrvConfig::default(), Vec::new());
+        config.file = Some(path.into());
         for properties::Property { line, key, value } in properties::read(&String::from_utf8_lossy(&text)) {
-            let (set, allowed) = match key.as_str() {
-                "bindAddress" => (value.parse().map(|ip| config.bind_address = ip).is_ok(), "an IP address"),
-                "listenPort" => (value.parse().map(|port| config.listen_port = port).is_ok(), "0 to 65535"),
-                "kvConfigPath" => {
-                    config.kv_config_path = Some(PathBuf::from(&value)).filter(|path| !path.as_os_str().is_empty());
-                    (true, "")
-                }
-                "orderMessageEnable" => (flag(&value).map(|on| config.order_messages = on).is_some(), FLAG),
-                "returnOrderTopicConfigToBroker" => {
-                    (flag(&value).map(|on| config.order_topics_to_broker = on).is_some(), FLAG)
-                }
-                "scanNotActiveBrokerInterval" => match value.parse() {
-                    Ok(millis @ 1..=3_600_000) => {
-                        config.scan_interval = Duration::from_millis(millis);
-                        (true, "")
-                    }
-                    _ => (false, "1 to 3600000 milliseconds"),
-                },
-                "serverChannelMaxIdleTimeSeconds" => match value.parse() {
-                    Ok(seconds @ 1..=86_400) => {
-                        config.channel_max_idle = Duration::from_secs(seconds);
-                        (true, "")
-                    }
-                    _ => (false, "1 to 86400 seconds"),
-                },
-                _ => {
-                    ignored.push(format!("{key}={value}"));
-                    (true, "")
-                }
-            };
-            if !set {
-                return Err(ConfigError::Value { path: path.into(), line, key, value, allowed });
+            match config.set(&key, &value) {
+                Some(Ok(())) => {}
+                Some(Err(allowed)) => return Err(ConfigError::Value { path: path.into(), line, key, value, allowed }),
+                None => ignored.push(format!("{key}={value}")),
             }
         }
         Ok((config, ignored))
+    }
+
+    /// Sets what a key says. The error says what it can be; `None`: the key changes nothing here.
+    fn set(&mut self, key: &str, value: &str) -> Option<Result<(), &'static str>> {
+        let (set, allowed) = match key {
+            "bindAddress" => (value.parse().map(|ip| self.bind_address = ip).is_ok(), "an IP address"),
+            "kvConfigPath" => {
+                self.kv_config_path = Some(PathBuf::from(value)).filter(|path| !path.as_os_str().is_empty());
+                (true, "")
+            }
+            "orderMessageEnable" => (flag(value).map(|on| self.order_messages = on).is_some(), FLAG),
+            "returnOrderTopicConfigToBroker" => {
+                (flag(value).map(|on| self.order_topics_to_broker = on).is_some(), FLAG)
+            }
+            "listenPort" => (value.parse().map(|port| self.listen_port = port).is_ok(), "0 to 65535"),
+            "scanNotActiveBrokerInterval" => match value.parse() {
+                Ok(millis @ 1..=3_600_000) => {
+                    self.scan_interval = Duration::from_millis(millis);
+                    (true, "")
+                }
+                _ => (false, "1 to 3600000 milliseconds"),
+            },
+            "serverChannelMaxIdleTimeSeconds" => match value.parse() {
+                Ok(seconds @ 1..=86_400) => {
+                    self.channel_max_idle = Duration::from_secs(seconds);
+                    (true, "")
+                }
+                _ => (false, "1 to 86400 seconds"),
+            },
+            _ => return None,
+        };
+        Some(if set { Ok(()) } else { Err(allowed) })
+    }
+
+    /// Changes settings, here and in `namesrv.conf`: all or none. Blocks.
+    #[doc(alias = "updateNamesrvConfig")]
+    pub fn update(&mut self, changes: &[properties::Property]) -> Result<(), UpdateError> {
+        let mut changed = self.clone();
+        for properties::Property { key, value, .. } in changes {
+            if BLACK_LIST.contains(&key.as_str()) {
+                return Err(UpdateError::BlackListed(key.clone()));
+            }
+            match changed.set(key, value) {
+                None => return Err(UpdateError::Unknown(key.clone())),
+                Some(Err(allowed)) => {
+                    return Err(UpdateError::Value { key: key.clone(), value: value.clone(), allowed });
+                }
+                Some(Ok(())) => {}
+            }
+            let fixed = |config: &NamesrvConfig| (config.bind_address, config.listen_port, config.channel_max_idle);
+            if fixed(&changed) != fixed(self) {
+                return Err(UpdateError::AtRestart(key.clone()));
+            }
+        }
+        if changed == *self {
+            return Ok(());
+        }
+        let path = self.file.clone().ok_or(UpdateError::NoFile)?;
+        let kept = std::fs::read_to_string(&path).and_then(|mut text| {
+            for properties::Property { key, value, .. } in changes {
+                text = properties::replace(&text, key, value);
+            }
+            // A link stays one.
+            store::table::save(&Disk::default(), &std::fs::canonicalize(&path)?, text.as_bytes())
+        });
+        kept.map_err(|error| UpdateError::File { path, error })?;
+        *self = changed;
+        Ok(())
     }
 
     /// Every key and its value as text.
@@ -142,13 +232,39 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_change_is_kept_in_the_file_and_what_can_not_change_is_refused() {
+        let path = std::env::temp_dir().join(format!("namesrv-update-{}.conf", std::process::id()));
+        std::fs::write(&path, "# ours\nlistenPort=9900\n").unwrap();
+        let (mut config, _) = NamesrvConfig::read(&path).unwrap();
+        let property = |key: &str, value: &str| properties::Property { line: 1, key: key.into(), value: value.into() };
+        let faster = property("scanNotActiveBrokerInterval", "1000");
+        config.update(std::slice::from_ref(&faster)).unwrap();
+        assert_eq!(config.scan_interval, Duration::from_secs(1));
+        let text = "# ours\nlistenPort=9900\nscanNotActiveBrokerInterval=1000\n";
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        for (key, value, why) in [
+            ("listenPort", "1", "only when the name server starts"),
+            ("scanNotActiveBrokerInterval", "often", "1 to 3600000"),
+            ("kvConfigPath", "/x", "black list"),
+            ("needWaitForService", "true", "changes nothing"),
+        ] {
+            let refused = config.update(&[property(key, value)]).unwrap_err().to_string();
+            assert!(refused.contains(why) && refused.contains(key), "{refused}");
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(NamesrvConfig::default().update(&[faster]), Err(UpdateError::NoFile)));
+    }
+
+    #[test]
     fn a_file_is_read_over_the_defaults_and_what_changes_nothing_is_named() {
         let path = std::env::temp_dir().join(format!("namesrv-{}.conf", std::process::id()));
         let read = |text: &str| {
             std::fs::write(&path, text).unwrap();
             NamesrvConfig::read(&path)
         };
-        assert_eq!(read("# nothing").unwrap(), (NamesrvConfig::default(), vec![]));
+        let nothing = NamesrvConfig { file: Some(path.clone()), ..NamesrvConfig::default() };
+        assert_eq!(read("# nothing").unwrap(), (nothing, vec![]));
         let (config, ignored) = read("listenPort=9900\nrocketmqHome=/opt/rocketmq\n").unwrap();
         assert_eq!((config.listen_port, ignored), (9900, vec!["rocketmqHome=/opt/rocketmq".to_owned()]));
         let (config, _) = read("serverChannelMaxIdleTimeSeconds=30").unwrap();

@@ -3,8 +3,10 @@
 //! Brokers register with it, clients ask it. It keeps routes in memory, asks nobody and agrees with no one: with two name
 //! servers, every broker registers with both.
 //!
-//! [`routes`] is what it knows; [`kv`] is what operators keep here; [`processor`] is what it answers.
+//! [`routes`] is what it knows; [`kv`] is what operators keep here; [`processor`] is what it answers, [`admin`] what it answers
+//! to operators.
 
+pub mod admin;
 pub mod config;
 pub mod kv;
 pub mod processor;
@@ -23,7 +25,7 @@ use store::table::LoadError;
 
 /// A name server.
 pub struct Namesrv {
-    config: NamesrvConfig,
+    config: RwLock<NamesrvConfig>,
     routes: RwLock<Routes>,
     kv: KvConfigs,
     /// Brokers of this process to which nobody gave an address: every client is told the one by which it came here.
@@ -34,6 +36,7 @@ impl Namesrv {
     /// A name server that knows nobody yet. Fails when the file of settings is there and can't be read.
     pub fn open(config: NamesrvConfig) -> Result<Arc<Namesrv>, LoadError> {
         let kv = KvConfigs::open(config.kv_config_path.clone())?;
+        let config = RwLock::new(config);
         Ok(Arc::new(Namesrv { config, routes: RwLock::default(), kv, as_reached: RwLock::default() }))
     }
 
@@ -56,15 +59,19 @@ impl Namesrv {
             .on(processor::get_kv_config)
             .on(processor::list_kv_configs)
             .on(processor::delete_kv_config)
+            .on(admin::wipe_write_perm)
+            .on(admin::add_write_perm)
+            .on(admin::get_config)
+            .on(admin::update_config)
             .on_close(Namesrv::disconnected)
     }
 
     /// Forgets silent brokers, until `shutdown` resolves.
     pub async fn run(self: Arc<Namesrv>, shutdown: impl Future<Output = ()>) {
         let scan = async {
-            let mut scans = tokio::time::interval(self.config.scan_interval);
             loop {
-                scans.tick().await;
+                let interval = self.config.read().scan_interval;
+                tokio::time::sleep(interval).await;
                 for broker in self.routes.write().expire(Instant::now()) {
                     tracing::warn!(address = %broker.address, "a broker has not registered for too long, and is forgotten");
                 }

@@ -59,7 +59,7 @@ pub async fn register_broker(
         tracing::info!(broker = %broker_name, address = %broker_addr, id = broker_id, "broker registered");
     }
     let reply = RegisterBrokerReply { ha_server_addr: registered.ha_server_addr, master_addr: registered.master_addr };
-    let ordered = namesrv.kv.list(ORDER_NAMESPACE).filter(|_| namesrv.config.order_topics_to_broker);
+    let ordered = namesrv.kv.list(ORDER_NAMESPACE).filter(|_| namesrv.config.read().order_topics_to_broker);
     Ok(match ordered {
         Some(table) => Answer::new(reply).with_body(json::write(&KvTable { table })),
         None => reply.into(),
@@ -103,7 +103,7 @@ pub async fn get_route(namesrv: Arc<Namesrv>, call: Call<GetRoute>) -> Result<An
             format!("No topic route info in name server for the topic: {topic}. {}", routes.why_no_route(topic));
         return Err(Reject::new(response::TOPIC_NOT_EXIST, remark));
     };
-    if namesrv.config.order_messages {
+    if namesrv.config.read().order_messages {
         route.order_topic_conf = namesrv.kv.get(ORDER_NAMESPACE, topic);
     }
     namesrv.advertise(&mut route.broker_datas, &call.peer);

@@ -30,6 +30,8 @@ pub struct Routes {
     /// By broker name.
     brokers: BTreeMap<String, BrokerData>,
     live: HashMap<BrokerKey, Live>,
+    /// Names of brokers from which an operator has taken the permission to write.
+    wiped: BTreeSet<String>,
     /// By name, brokers that were here and are gone: to say so when someone asks for their topics.
     gone: BTreeMap<String, Gone>,
 }
@@ -221,6 +223,7 @@ impl Routes {
         let name = broker.broker_name.clone();
         if broker.broker_addrs.is_empty() {
             self.brokers.remove(&name);
+            self.wiped.remove(&name);
             let mut topics = BTreeSet::new();
             self.topics.retain(|topic, queues| {
                 if queues.remove(&name).is_some() {
@@ -259,16 +262,38 @@ impl Routes {
         self.mappings.retain(|_, mappings| !mappings.is_empty());
     }
 
+    /// Takes the permission to write from all topics of a broker, or gives it back: as long as the broker is here, also when it
+    /// registers anew. Answers with how many topics it has.
+    #[doc(alias = "operateWritePermOfBrokerByLock")]
+    pub fn set_writable(&mut self, broker: &str, writable: bool) -> usize {
+        let topics = self.topics.values().filter(|queues| queues.contains_key(broker)).count();
+        if writable {
+            self.wiped.remove(broker);
+        } else if topics > 0 {
+            self.wiped.insert(broker.to_owned());
+        }
+        topics
+    }
+
     /// Where a topic is; `None` when no broker that is here has it.
     pub fn route(&self, topic: &str) -> Option<TopicRoute> {
         let queues = self.topics.get(topic)?;
         let broker_datas: Vec<BrokerData> = queues.keys().filter_map(|name| self.brokers.get(name)).cloned().collect();
         (!broker_datas.is_empty()).then(|| TopicRoute {
             broker_datas,
-            queue_datas: queues.values().cloned().collect(),
+            queue_datas: queues.values().map(|queues| self.seen(queues)).collect(),
             topic_queue_mapping_by_broker: self.mappings.get(topic).cloned(),
             ..TopicRoute::default()
         })
+    }
+
+    /// A broker's queues as clients are told them.
+    fn seen(&self, queues: &QueueData) -> QueueData {
+        let mut seen = queues.clone();
+        if self.wiped.contains(&seen.broker_name) {
+            seen.perm &= !PERM_WRITE;
+        }
+        seen
     }
 
     /// Why there is no route for a topic, and what helps.
@@ -381,6 +406,20 @@ mod tests {
         assert_eq!(brokers, ["b"]);
         routes.forget_topic("T", None);
         assert_eq!((routes.route("T"), routes.topic_names()), (None, vec!["U".into()]));
+    }
+
+    #[test]
+    fn an_operator_takes_the_permission_to_write_from_a_broker_and_gives_it_back() {
+        let (mut routes, now) = (Routes::default(), Instant::now());
+        routes.register(broker("a", 0, "1:1", &["T", "U"]), now).unwrap();
+        routes.register(broker("b", 0, "2:1", &["T", "U"]), now).unwrap();
+        let perms =
+            |routes: &Routes| routes.route("T").unwrap().queue_datas.iter().map(|it| it.perm).collect::<Vec<_>>();
+        assert_eq!((routes.set_writable("a", false), perms(&routes)), (2, vec![4, 6]));
+        routes.register(broker("a", 0, "1:1", &["T", "U"]), now).unwrap();
+        assert_eq!(perms(&routes), [4, 6], "the broker registers anew");
+        assert_eq!((routes.set_writable("a", true), perms(&routes)), (2, vec![6, 6]));
+        assert_eq!(routes.set_writable("c", false), 0);
     }
 
     #[test]

@@ -59,6 +59,38 @@ pub fn write<K: AsRef<str>, V: AsRef<str>>(properties: impl IntoIterator<Item = 
     text
 }
 
+/// `text` with another value of `key`: the last line that sets it is replaced, earlier ones go, and everything else stays as it
+/// is. A key that is not there comes at the end.
+pub fn replace(text: &str, key: &str, value: &str) -> String {
+    let new = write([(key, value)]);
+    let set: Vec<usize> = read(text).iter().filter(|it| it.key == key).map(|it| it.line).collect();
+    let mut out = String::with_capacity(text.len() + new.len());
+    let mut lines = text.split_inclusive('\n').enumerate();
+    while let Some((at, line)) = lines.next() {
+        if !set.contains(&(at + 1)) {
+            out.push_str(line);
+            continue;
+        }
+        let mut whole = line;
+        while goes_on(whole.trim_end_matches(['\n', '\r'])) {
+            match lines.next() {
+                Some((_, next)) => whole = next,
+                None => break,
+            }
+        }
+        if set.last() == Some(&(at + 1)) {
+            out.push_str(&new);
+        }
+    }
+    if set.is_empty() {
+        if !out.is_empty() && !out.ends_with('\n') {
+            out.push('\n');
+        }
+        out.push_str(&new);
+    }
+    out
+}
+
 /// True of a line whose last backslash is not itself escaped.
 fn goes_on(line: &str) -> bool {
     line.bytes().rev().take_while(|b| *b == b'\\').count() % 2 == 1
@@ -191,6 +223,15 @@ mod tests {
             "a\\ b\\==\\t\\n\\r\\f\\\\\\u4e2d\\ud83d\\ude00\\q\\ \nb=\\u12\\ud800x",
             &[(1, "a b=", "\t\n\r\u{c}\\中😀q "), (2, "b", "12\u{fffd}x")],
         );
+    }
+
+    #[test]
+    fn a_value_is_replaced_and_all_else_stays() {
+        let text = "# a comment\r\na = 1\nb=2, \\\n   3\n! a=9\na=4";
+        assert_eq!(replace(text, "a", "5"), "# a comment\r\nb=2, \\\n   3\n! a=9\na=5\n");
+        assert_eq!(replace(text, "b", "x y"), "# a comment\r\na = 1\nb=x y\n! a=9\na=4");
+        assert_eq!(replace("a=1", "c", "\\d"), "a=1\nc=\\\\d\n");
+        assert_eq!(replace("", "c", ""), "c=\n");
     }
 
     #[test]

@@ -199,23 +199,25 @@ fn check_name(kind: &'static str, name: &str, max: usize) -> Result<(), BadName>
     }
 }
 
+/// Topics that are the system's own on every broker.
+pub const SYSTEM_TOPICS: [&str; 10] = [
+    DEFAULT_TOPIC,
+    SCHEDULE_TOPIC,
+    BENCHMARK_TOPIC,
+    TRANSACTION_HALF_TOPIC,
+    TRANSACTION_OP_TOPIC,
+    TRANSACTION_GIVEN_UP_TOPIC,
+    TRACE_TOPIC,
+    SELF_TEST_TOPIC,
+    OFFSET_MOVED_TOPIC,
+    "CHECKPOINT_TOPIC",
+];
+
 /// Is this topic the system's own, so that nobody may create or change it? Those of its cluster and broker a broker
 /// adds itself.
 #[doc(alias = "TopicValidator.isSystemTopic")]
 pub fn is_system_topic(name: &str) -> bool {
-    const NAMES: [&str; 10] = [
-        DEFAULT_TOPIC,
-        SCHEDULE_TOPIC,
-        BENCHMARK_TOPIC,
-        TRANSACTION_HALF_TOPIC,
-        TRANSACTION_OP_TOPIC,
-        TRANSACTION_GIVEN_UP_TOPIC,
-        TRACE_TOPIC,
-        SELF_TEST_TOPIC,
-        OFFSET_MOVED_TOPIC,
-        "CHECKPOINT_TOPIC",
-    ];
-    NAMES.contains(&name) || name.starts_with(SYSTEM_PREFIX)
+    SYSTEM_TOPICS.contains(&name) || name.starts_with(SYSTEM_PREFIX)
 }
 
 /// Is this a topic that no client may send to?

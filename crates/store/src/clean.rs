@@ -204,7 +204,7 @@ impl Inner {
         let mut freed = 0;
         for segment in self.sealed().iter().take(clean.files_max) {
             let age = clean.now.duration_since(segment.modified()?).unwrap_or_default();
-            let expired = clean.expired && age > self.config.file_reserved;
+            let expired = clean.expired && age > self.limits.file_reserved();
             let why = match freed < wanted {
                 true => Why::Room,
                 false if expired => Why::Expired,

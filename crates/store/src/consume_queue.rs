@@ -112,6 +112,8 @@ struct State {
     written: i64,
     max: i64,
     tail: VecDeque<Entry>,
+    /// Messages that came since the store was opened, and bytes of their records.
+    arrived: (i64, i64),
     /// Listed as having something to drain.
     dirty: bool,
     deleted: bool,
@@ -169,6 +171,23 @@ impl Queue {
     /// Queue offset behind the newest message that can be read.
     pub fn max_offset(&self) -> QueueOffset {
         QueueOffset(self.state.lock().max)
+    }
+
+    /// How many messages came since the store was opened, and how many bytes their records have.
+    pub fn arrived(&self) -> (i64, i64) {
+        self.state.lock().arrived
+    }
+
+    /// From here on messages count as new.
+    pub(crate) fn begin_counting(&self) {
+        self.state.lock().arrived = (0, 0);
+    }
+
+    /// Up to `count` entries from `from` on, as they stand in the queue's files: where the record lies, its size in bytes, and
+    /// the hash of its tags. Fewer if there are no more.
+    pub fn entries_from(&self, from: QueueOffset, count: usize) -> io::Result<Vec<(CommitLogOffset, i32, i64)>> {
+        let entries = self.entries(from.0, count)?;
+        Ok(entries.iter().map(|entry| (CommitLogOffset(entry.at), entry.size, entry.tags_code)).collect())
     }
 
     /// Topic and number.
@@ -271,6 +290,7 @@ impl Queue {
             self.bridge_gap(&mut state, offset.0, entry.at);
         }
         state.tail.push_back(entry);
+        state.arrived = (state.arrived.0 + 1, state.arrived.1 + i64::from(entry.size));
         state.max += 1;
         if !state.waiters.is_empty() {
             let max = state.max;

@@ -210,6 +210,8 @@ pub(crate) struct Dispatcher {
     syncing: Mutex<()>,
     /// `SYNC_FLUSH`: messages that are not yet published.
     unpublished_len: AtomicUsize,
+    /// Messages that became readable since the store was opened.
+    arrived: AtomicI64,
     /// The last drain could not write everything.
     behind: AtomicBool,
     /// What was drained may not be on disk, and nobody can tell: the checkpoint stays.
@@ -303,6 +305,7 @@ impl Inner {
         let mut hashes = pending.hashes.iter();
         let mut index_items = self.index.is_some().then(|| dispatcher.index_items.lock());
         let mut dirty = Vec::new();
+        dispatcher.arrived.fetch_add(pending.list.len() as i64, Ordering::Relaxed);
         for dispatch in pending.list.drain(..) {
             dispatcher.published_timestamp.store(dispatch.store_timestamp, Ordering::Relaxed);
             for hash in hashes.by_ref().take(dispatch.hashes as usize) {
@@ -516,6 +519,11 @@ impl Inner {
 }
 
 impl Store {
+    /// Messages that became readable since the store was opened.
+    pub fn messages_arrived(&self) -> i64 {
+        self.inner.dispatcher.arrived.load(Ordering::Relaxed)
+    }
+
     /// Resolves when the queue has a readable message at a queue offset greater than or equal to `offset`,
     /// that is, when its readable end is behind `offset`. At once, if it has.
     ///

@@ -90,11 +90,12 @@ mod tests;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
+use protocol::record::Record;
 
 use checkpoint::{Checkpoint, CheckpointFile};
 use clean::Cleaning;
@@ -154,9 +155,36 @@ pub(crate) struct Inner {
     limited: Mutex<foldhash::HashMap<Box<str>, Limited>>,
     cleaning: Mutex<Cleaning>,
     clock: Mutex<WatchedClock>,
+    limits: Limits,
     opened: (Instant, i64),
     closed: AtomicBool,
     lock: Mutex<Option<Lock>>,
+}
+
+/// What may change while the store is open. The configuration has what it was opened with.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    max_message_size: AtomicUsize,
+    file_reserved_secs: AtomicU64,
+}
+
+impl Limits {
+    fn of(config: &StoreConfig) -> Limits {
+        Limits {
+            max_message_size: AtomicUsize::new(config.max_message_size),
+            file_reserved_secs: AtomicU64::new(config.file_reserved.as_secs()),
+        }
+    }
+
+    /// The largest body, bytes.
+    pub(crate) fn max_message_size(&self) -> usize {
+        self.max_message_size.load(Ordering::Relaxed)
+    }
+
+    /// How long files of the log are kept.
+    pub(crate) fn file_reserved(&self) -> Duration {
+        Duration::from_secs(self.file_reserved_secs.load(Ordering::Relaxed))
+    }
 }
 
 impl Store {
@@ -164,6 +192,7 @@ impl Store {
     #[doc(alias = "load")]
     pub fn open(config: StoreConfig) -> Result<Arc<Store>, OpenError> {
         let recovered = recover::recover(&config)?;
+        recovered.queues.all().iter().for_each(|queue| queue.begin_counting());
         let dispatcher = Dispatcher::default();
         dispatcher.start(recovered.log.written(), recovered.last_timestamp, recovered.touched);
         let clock = watch_clock(&config, recovered.last_timestamp);
@@ -173,6 +202,7 @@ impl Store {
         flusher.start(recovered.last_timestamp);
         let inner = Arc::new(Inner {
             spaces: Spaces::of(&config),
+            limits: Limits::of(&config),
             config,
             log: recovered.log,
             queues: recovered.queues,
@@ -242,6 +272,29 @@ impl Store {
     /// Topics that have or had a message, in order of their names.
     pub fn topics(&self) -> Vec<String> {
         self.inner.queues.topics()
+    }
+
+    /// All queues.
+    pub fn queues(&self) -> Vec<Arc<Queue>> {
+        self.inner.queues.all()
+    }
+
+    /// Bytes that are written and not yet on disk.
+    pub fn unflushed(&self) -> i64 {
+        (self.inner.log.written() - self.inner.log.flushed()).max(0)
+    }
+
+    /// When the oldest message in the log was stored, in ms since 1970. `None` if there is none, or it cannot be read.
+    #[doc(alias = "getEarliestMessageTime")]
+    pub fn earliest_store_timestamp(&self) -> Option<i64> {
+        let oldest = self.read(CommitLogOffset(self.inner.log.min())).ok()??;
+        Some(Record::parse(&oldest).ok()?.store_timestamp)
+    }
+
+    /// From now on, bodies may have so many bytes, and files of the log are kept for so long.
+    pub fn set_limits(&self, max_message_size: usize, file_reserved: Duration) {
+        self.inner.limits.max_message_size.store(max_message_size, Ordering::Relaxed);
+        self.inner.limits.file_reserved_secs.store(file_reserved.as_secs(), Ordering::Relaxed);
     }
 
     /// How many queues a topic has, as far as its messages tell: one more than the highest number of a queue that has or

@@ -290,7 +290,7 @@ impl Inner {
         entry: BatchEntry<'a>,
     ) -> Result<Prepared<'a>, PutError> {
         let topic = put.topic;
-        let max = self.config.max_message_size;
+        let max = self.limits.max_message_size();
         if entry.body.len() > max {
             return Err(PutError::BodyTooLarge { topic: topic.to_owned(), len: entry.body.len(), max });
         }
@@ -320,7 +320,7 @@ impl Inner {
 
     /// A record, and all records of a batch together, must leave room for the mark that ends a file.
     fn check_len(&self, put: &PutMessage<'_>, len: usize) -> Result<(), PutError> {
-        let max = (self.log.file_size as usize - BLANK_LEN).min(self.config.max_message_size + RECORD_ALLOWANCE);
+        let max = (self.log.file_size as usize - BLANK_LEN).min(self.limits.max_message_size() + RECORD_ALLOWANCE);
         if len > max {
             return Err(PutError::RecordTooLarge { topic: put.topic.to_owned(), len, max });
         }

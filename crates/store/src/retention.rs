@@ -168,7 +168,9 @@ impl Inner {
     pub(crate) fn kept_longer(&self) -> Option<Needed> {
         let mut first: Option<Needed> = None;
         for (topic, limited) in self.limited.lock().iter() {
-            let Some(time) = limited.retention.time.filter(|time| *time > self.config.file_reserved) else { continue };
+            let Some(time) = limited.retention.time.filter(|time| *time > self.limits.file_reserved()) else {
+                continue;
+            };
             for queue in self.queues.of(topic) {
                 let Ok(Some(entry)) = queue.entry(queue.bounds().0) else { continue };
                 if first.as_ref().is_none_or(|first| entry.at < first.from.0) {

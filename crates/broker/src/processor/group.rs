@@ -1,7 +1,7 @@
 //! What is known of groups: who is in them, how far they are, who consumes what.
 
 use super::{no_such_topic, short};
-use crate::Broker;
+use crate::{Broker, stats};
 use protocol::code::response;
 use protocol::group::{
     Connection, ConsumeStats, ConsumeTimeSpans, ConsumerConnection, CorrectionOffsets, GroupConflicts, GroupList,
@@ -84,15 +84,10 @@ pub(super) async fn progress(broker: Arc<Broker>, call: Call<GetConsumeStats>) -
             continue;
         }
         for queue_id in 0..queues.read {
-            let consumed = broker.offsets.get(group, &topic, queue_id).unwrap_or(0);
-            let progress = QueueProgress {
-                broker_offset: broker.store.max_offset(&topic, queue_id as u32).0,
-                consumer_offset: consumed,
-                last_timestamp: broker.stored_at(&topic, queue_id, consumed - 1).unwrap_or(0),
-                pull_offset: broker.offsets.pulled(group, &topic, queue_id).max(consumed),
-            };
+            let progress = broker.progress(group, &topic, queue_id);
             stats.offset_table.insert(broker.message_queue(&topic, queue_id), progress);
         }
+        stats.consume_tps += broker.consume_tps(group, &topic);
     }
     Ok(Answer::new(Empty {}).with_body(json::write_object_keys(&stats)))
 }
@@ -204,6 +199,22 @@ fn body(of: &impl Serialize) -> Answer<Empty> {
 }
 
 impl Broker {
+    /// How far a group is in a queue.
+    pub(super) fn progress(&self, group: &str, topic: &str, queue_id: i32) -> QueueProgress {
+        let consumed = self.offsets.get(group, topic, queue_id).unwrap_or(0);
+        QueueProgress {
+            broker_offset: self.store.max_offset(topic, queue_id as u32).0,
+            consumer_offset: consumed,
+            last_timestamp: self.stored_at(topic, queue_id, consumed - 1).unwrap_or(0),
+            pull_offset: self.offsets.pulled(group, topic, queue_id).max(consumed),
+        }
+    }
+
+    /// Messages per second that a group takes of a topic.
+    pub(super) fn consume_tps(&self, group: &str, topic: &str) -> f64 {
+        self.stats.tps(stats::GROUP_GET_NUMS, &format!("{topic}@{group}"))
+    }
+
     /// Does the group subscribe to the topic? One without members wants what it wanted.
     pub(super) fn still_wants(&self, group: &str, topic: &str) -> bool {
         let consumers = self.consumers.read();

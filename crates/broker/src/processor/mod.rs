@@ -1,11 +1,13 @@
 //! Everything that this broker answers: one file per family of requests, one function per request.
 
+mod admin;
 mod ask_consumer;
 mod client;
 mod deletion;
 mod end_transaction;
 mod filter_program;
 mod group;
+mod group_config;
 mod life;
 mod lock;
 mod offset;
@@ -16,6 +18,7 @@ mod reply;
 mod reset;
 mod send_back;
 pub(crate) mod send_message;
+mod stats;
 mod timer;
 mod topic;
 
@@ -73,6 +76,29 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(lock::lock)
         .on(lock::unlock)
         .on(topic::create)
+        .on(topic::create_list)
+        .on(topic::all)
+        .on(topic::get)
+        .on(topic::system_topics)
+        .on(group_config::update)
+        .on(group_config::update_list)
+        .on(group_config::all)
+        .on(group_config::get)
+        .on(group_config::forbid)
+        .on(group_config::set_request_mode)
+        .on(group_config::request_modes)
+        .on(stats::topic_stats)
+        .on(stats::view)
+        .on(stats::consume_stats)
+        .on(stats::consume_queue)
+        .on(admin::runtime_info)
+        .on(admin::get_config)
+        .on(admin::update_config)
+        .on(admin::delete_expired_log)
+        .on(admin::clean_expired_queues)
+        .on(admin::clean_unused_topics)
+        .on(admin::all_producers)
+        .on(admin::ha_status)
         .on(deletion::delete_topic)
         .on(deletion::delete_group)
         .on(order::list)
@@ -117,6 +143,15 @@ fn no_such_group(group: &str) -> Reject {
         short(group)
     );
     Reject::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
+}
+
+/// How many entries of a table to pass over, and how many to answer with: those who know of no pages get all.
+fn page(known: Option<i32>, max: Option<i32>) -> (usize, usize) {
+    let number = |wanted: Option<i32>| wanted.and_then(|wanted| usize::try_from(wanted).ok());
+    match number(known) {
+        Some(known) => (known, number(max).filter(|max| *max > 0).unwrap_or(usize::MAX)),
+        None => (0, usize::MAX),
+    }
 }
 
 /// A name that someone sent, for a sentence: not longer than a legal one.

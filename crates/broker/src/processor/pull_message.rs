@@ -109,14 +109,14 @@ pub(super) async fn pull_message(
             GetStatus::Damaged(damage) => return Err(Reject::system_error(damage.to_string())),
             // With more to look at, the client asks again: other connections have their turn between.
             GetStatus::NoMatchedMessage | GetStatus::MessageWasRemoving if hold.is_none() || got.next < got.max => {
-                return Ok(nothing(response::PULL_RETRY_IMMEDIATELY, got));
+                return Ok(nothing(&broker, response::PULL_RETRY_IMMEDIATELY, got));
             }
             GetStatus::NoMatchedMessage | GetStatus::MessageWasRemoving => from = got.next,
             GetStatus::OffsetTooSmall | GetStatus::OffsetOverflowBadly => {
-                return Ok(nothing(response::PULL_OFFSET_MOVED, got));
+                return Ok(nothing(&broker, response::PULL_OFFSET_MOVED, got));
             }
             GetStatus::NoMatchedLogicQueue | GetStatus::NoMessageInQueue if from != QueueOffset(0) => {
-                return Ok(nothing(response::PULL_OFFSET_MOVED, got));
+                return Ok(nothing(&broker, response::PULL_OFFSET_MOVED, got));
             }
             GetStatus::NoMatchedLogicQueue | GetStatus::NoMessageInQueue | GetStatus::OffsetOverflowOne => {}
         }
@@ -134,7 +134,7 @@ pub(super) async fn pull_message(
         if !arrived {
             let code = if from == first { response::PULL_NOT_FOUND } else { response::PULL_RETRY_IMMEDIATELY };
             got.next = from;
-            return Ok(nothing(code, got));
+            return Ok(nothing(&broker, code, got));
         }
         if broker.topics.queues(&request.topic).is_none() {
             return Err(no_such_topic(&request.topic)); // deleted meanwhile
@@ -145,6 +145,7 @@ pub(super) async fn pull_message(
         hold = held;
         got = get(from);
     }
+    broker.stats.given(&request.consumer_group, &request.topic, got.count, got.bytes);
     let wanted = match filter {
         _ if judged.get() => Wanted::Program,
         Filter::Tags(tags) => Wanted::Tags(tags),
@@ -237,7 +238,8 @@ fn found(got: Got) -> Answer<PullMessageReply> {
     Answer::new(header).with_code(response::SUCCESS, "FOUND").with_body(body)
 }
 
-fn nothing(code: i32, got: Got) -> Answer<PullMessageReply> {
+fn nothing(broker: &Broker, code: i32, got: Got) -> Answer<PullMessageReply> {
+    broker.stats.missed();
     let remark = match got.status {
         GetStatus::Found => "FOUND",
         GetStatus::NoMatchedLogicQueue => "NO_MATCHED_LOGIC_QUEUE",
@@ -281,6 +283,13 @@ fn allowed(broker: &Broker, call: &Call<PullMessage>) -> Result<u32, Reject> {
     let group = broker.group(&request.consumer_group)?;
     if !group.consume_enable {
         return forbidden(format!("subscription group no permission, {} (consumeEnable=false)", group.group_name));
+    }
+    if !broker.groups.may_read(&group.group_name, &request.topic) {
+        return forbidden(format!(
+            "the consumer group[{}] is forbidden for topic[{}]",
+            group.group_name,
+            short(&request.topic)
+        ));
     }
     let queues = broker.topics.queues(&request.topic).ok_or_else(|| no_such_topic(&request.topic))?;
     if queues.perm & PERM_READ == 0 {

@@ -1,16 +1,22 @@
-//! Topics that clients create.
+//! Topics: clients and operators create them, and ask how they are set.
 
 use super::short;
 use crate::Broker;
 use crate::fences::is_ordered;
 use crate::table::Table;
 use crate::topics::DEDUP_WINDOW;
+use protocol::admin::{AllTopics, TopicConfigs};
 use protocol::code::response;
+use protocol::json;
 use protocol::request::Empty;
+use protocol::request::admin::{
+    CreateTopicList, GetAllTopicConfig, GetAllTopicConfigReply, GetSystemTopics, GetTopicConfig,
+};
 use protocol::request::topic::CreateTopic;
-use protocol::topic::{QUEUES_MAX, TopicConfig, check_topic_name, is_system_topic};
-use remoting::{Answer, Call, Reject};
-use std::collections::BTreeMap;
+use protocol::route::TopicList;
+use protocol::topic::{QUEUES_MAX, SYSTEM_TOPICS, TopicConfig, check_topic_name, is_system_topic};
+use remoting::{Answer, Call, Peer, Reject};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,52 +29,124 @@ pub(super) const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(1);
 /// UPDATE_AND_CREATE_TOPIC (17).
 pub(super) async fn create(broker: Arc<Broker>, call: Call<CreateTopic>) -> Result<Answer<Empty>, Reject> {
     let request = call.request;
-    let invalid = |remark: String| Reject::new(response::INVALID_PARAMETER, remark);
-    check_topic_name(&request.topic).map_err(|bad| invalid(bad.to_string()))?;
-    if is_system_topic(&request.topic) || broker.is_own_topic(&request.topic) {
-        return Err(invalid(format!("The topic[{}] is conflict with system topic.", request.topic)));
-    }
-    if request.read_queue_nums.max(request.write_queue_nums) > QUEUES_MAX {
-        return Err(invalid(format!(
-            "topic[{}] would have {} queues to read from and {} to write to; {QUEUES_MAX} is the most that a topic can have here",
-            request.topic, request.read_queue_nums, request.write_queue_nums
-        )));
-    }
-    if !(0..=0xf).contains(&request.perm) {
-        return Err(invalid(format!(
-            "topic[{}] would have perm {}; it is made of 4 (read), 2 (write) and 1 (inherit)",
-            request.topic, request.perm
-        )));
-    }
-    let known = broker.topics.get(&request.topic);
-    let attributes = known.as_ref().map(|known| known.attributes.clone()).unwrap_or_default();
-    let attributes = change_attributes(attributes, request.attributes.as_deref().unwrap_or(""), known.is_some())
-        .map_err(Reject::system_error)?;
-    let config = TopicConfig {
-        attributes,
+    let wish = TopicConfig {
         order: request.order.unwrap_or(false),
         perm: request.perm,
         read_queue_nums: request.read_queue_nums,
-        topic_filter_type: match request.topic_filter_type.as_deref() {
-            Some("MULTI_TAG") => "MULTI_TAG".into(),
-            _ => "SINGLE_TAG".into(),
-        },
+        topic_filter_type: request.topic_filter_type.unwrap_or_default(),
         topic_name: request.topic,
         topic_sys_flag: request.topic_sys_flag.unwrap_or(0),
         write_queue_nums: request.write_queue_nums,
-        others: known.as_ref().map(|known| known.others.clone()).unwrap_or_default(),
+        ..TopicConfig::default()
     };
-    if let Some(known) = known {
-        fence_growth(&broker, &known, &config).await?;
+    let config = checked(&broker, wish, request.attributes.as_deref().unwrap_or(""))?;
+    put(&broker, vec![config], &call.peer).await
+}
+
+/// UPDATE_AND_CREATE_TOPIC_LIST (18): all or none.
+pub(super) async fn create_list(broker: Arc<Broker>, call: Call<CreateTopicList>) -> Result<Answer<Empty>, Reject> {
+    let list: TopicConfigs = json::read(&call.body)
+        .map_err(|error| Reject::system_error(format!("the body with the topics to be created: {error}")))?;
+    let checked = list.topic_config_list.into_iter().map(|wish| {
+        let changes = wish.attributes.iter().map(|(name, value)| match name.starts_with('-') {
+            true => name.clone(),
+            false => format!("{name}={value}"),
+        });
+        let changes = changes.collect::<Vec<_>>().join(",");
+        checked(&broker, wish, &changes)
+    });
+    let configs = checked.collect::<Result<Vec<_>, Reject>>()?;
+    put(&broker, configs, &call.peer).await
+}
+
+/// The topic that is wished for, with what it has already; `changes` are those of its attributes.
+fn checked(broker: &Broker, wish: TopicConfig, changes: &str) -> Result<TopicConfig, Reject> {
+    let invalid = |remark: String| Reject::new(response::INVALID_PARAMETER, remark);
+    check_topic_name(&wish.topic_name).map_err(|bad| invalid(bad.to_string()))?;
+    if is_system_topic(&wish.topic_name) || broker.is_own_topic(&wish.topic_name) {
+        return Err(invalid(format!("The topic[{}] is conflict with system topic.", wish.topic_name)));
     }
-    tracing::info!(topic = config.topic_name, by = ?call.peer, "created or changed");
-    let counter =
-        broker.put_topic(config, crate::now_millis()).map_err(|error| Reject::system_error(error.to_string()))?;
+    if wish.queues() > QUEUES_MAX {
+        return Err(invalid(format!(
+            "topic[{}] would have {} queues to read from and {} to write to; {QUEUES_MAX} is the most that a topic can have here",
+            wish.topic_name, wish.read_queue_nums, wish.write_queue_nums
+        )));
+    }
+    if !(0..=0x7).contains(&wish.perm) {
+        let remark = format!(
+            "topic[{}] would have perm {}; it is made of 4 (read), 2 (write) and 1 (inherit)",
+            wish.topic_name, wish.perm
+        );
+        return Err(Reject::new(response::NO_PERMISSION, remark));
+    }
+    let known = broker.topics.get(&wish.topic_name);
+    let attributes = known.as_ref().map(|known| known.attributes.clone()).unwrap_or_default();
+    let attributes = change_attributes(attributes, changes, known.is_some()).map_err(Reject::system_error)?;
+    Ok(TopicConfig {
+        attributes,
+        topic_filter_type: match wish.topic_filter_type.as_str() {
+            "MULTI_TAG" => "MULTI_TAG".into(),
+            _ => "SINGLE_TAG".into(),
+        },
+        others: known.map(|known| known.others.clone()).unwrap_or_default(),
+        ..wish
+    })
+}
+
+/// Creates or changes topics; answers when that is on disk and name servers know of it.
+async fn put(broker: &Arc<Broker>, configs: Vec<TopicConfig>, by: &Peer) -> Result<Answer<Empty>, Reject> {
+    let mut counter = *broker.topics.changed().borrow();
+    for config in configs {
+        if let Some(known) = broker.topics.get(&config.topic_name) {
+            fence_growth(broker, &known, &config).await?;
+        }
+        tracing::info!(topic = config.topic_name, ?by, "created or changed");
+        counter =
+            broker.put_topic(config, crate::now_millis()).map_err(|error| Reject::system_error(error.to_string()))?;
+    }
     broker.topic_saved(counter).await?;
     if !broker.config.namesrv_addr.is_empty() {
         let _ = tokio::time::timeout(REGISTRATION_TIMEOUT, broker.topics.registered(counter)).await;
     }
     Ok(Empty {}.into())
+}
+
+/// GET_ALL_TOPIC_CONFIG (21).
+pub(super) async fn all(
+    broker: Arc<Broker>,
+    call: Call<GetAllTopicConfig>,
+) -> Result<Answer<GetAllTopicConfigReply>, Reject> {
+    let (topics, data_version) = broker.topics.all();
+    let topics: BTreeMap<&str, &TopicConfig> =
+        topics.iter().map(|topic| (topic.topic_name.as_str(), &**topic)).collect();
+    let total_topic_num = topics.len() as i32;
+    let (skip, take) = super::page(call.request.topic_seq, call.request.max_topic_num);
+    let page = topics.into_iter().skip(skip).take(take);
+    let body = AllTopics {
+        data_version,
+        topic_config_table: page.map(|(name, topic)| (name.to_owned(), topic.clone())).collect(),
+        ..AllTopics::default()
+    };
+    Ok(Answer::new(GetAllTopicConfigReply { total_topic_num }).with_body(json::write(&body)))
+}
+
+/// GET_TOPIC_CONFIG (351).
+pub(super) async fn get(broker: Arc<Broker>, call: Call<GetTopicConfig>) -> Result<Answer<Empty>, Reject> {
+    let topic = &call.request.topic;
+    let Some(config) = broker.topics.get(topic) else {
+        let remark = format!("No topic in this broker. topic: {}; create it", short(topic));
+        return Err(Reject::new(response::TOPIC_NOT_EXIST, remark));
+    };
+    Ok(Answer::new(Empty {}).with_body(json::write(&*config)))
+}
+
+/// GET_SYSTEM_TOPIC_LIST_FROM_BROKER (305).
+pub(super) async fn system_topics(broker: Arc<Broker>, _: Call<GetSystemTopics>) -> Result<Answer<Empty>, Reject> {
+    let own = broker.topics.all().0.into_iter().map(|topic| topic.topic_name.clone());
+    let own = own.filter(|topic| is_system_topic(topic) || broker.is_own_topic(topic));
+    let topics: BTreeSet<String> = SYSTEM_TOPICS.iter().map(|topic| topic.to_string()).chain(own).collect();
+    let list = TopicList { broker_addr: None, topic_list: topics.into_iter().collect() };
+    Ok(Answer::new(Empty {}).with_body(json::write(&list)))
 }
 
 /// Where an ordered topic is given more queues, sees that no key overtakes itself: see [`crate::fences`].

@@ -12,6 +12,7 @@ mod filtering;
 mod groups;
 mod life;
 mod moving;
+mod operators;
 mod ordering;
 mod programs;
 mod refusals;

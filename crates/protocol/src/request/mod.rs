@@ -3,6 +3,7 @@
 //! Each struct holds what Java calls the custom header: the fields that travel as `extFields`. A field that is no
 //! `Option` must be there; without it the request is refused with a sentence. Unknown fields are ignored.
 
+pub mod admin;
 pub mod client;
 pub mod duplicates;
 pub mod filter;

@@ -19,7 +19,7 @@ final class NotYet {
         record Code(int code, String name) {}
         for (Code code : List.of(
             new Code(200050, "POP_MESSAGE"), new Code(200051, "ACK_MESSAGE"), new Code(50, "UPDATE_AND_CREATE_ACL_CONFIG"),
-            new Code(25, "UPDATE_BROKER_CONFIG"))) {
+            new Code(3001, "AUTH_CREATE_USER"))) {
             Raw.Answer answer = Raw.ask(Interop.broker, code.code, Map.of(), new byte[0]);
             Check.equal(answer.code(), REQUEST_CODE_NOT_SUPPORTED, "code for " + code.name);
             Check.that(answer.remark().length() >= 10, "a sentence for " + code.name + ", but: " + answer.remark());
