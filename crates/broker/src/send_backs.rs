@@ -52,6 +52,13 @@ pub(crate) struct SentBack<'a> {
     pub record: &'a Record<'a>,
 }
 
+impl SentBack<'_> {
+    /// The topic in which it is to be.
+    fn home(&self) -> String {
+        if self.dead { dead_letter_topic(self.group) } else { retry_topic(self.group) }
+    }
+}
+
 impl Broker {
     /// Stores with `put` what is sent back at a delay level, unless that was done before and is not over. `None`: it was.
     pub(crate) fn send_back_once<E>(
@@ -66,7 +73,7 @@ impl Broker {
         let mut recent = self.send_backs.recent.lock();
         recent.expire(now, WINDOW);
         let before = match recent.get(hash, now, WINDOW) {
-            Some((place, _)) => self.waits(&place) || self.is_under_way(sent_back),
+            Some((place, _)) => self.waits(&place, sent_back) || self.is_under_way(sent_back),
             // The run before may have taken the first.
             None => self.may_be_of_run_before(sent_back.record) && self.is_under_way(sent_back),
         };
@@ -82,9 +89,11 @@ impl Broker {
     }
 
     /// It is not delivered to the retry topic yet, or a moment old.
-    fn waits(&self, place: &Place) -> bool {
-        place.at >= self.store.commit_log_bounds().1
-            || place.level.is_some_and(|level| self.delay.next(level) <= place.queue_offset)
+    fn waits(&self, place: &Place, sent_back: &SentBack<'_>) -> bool {
+        // One that waits for a topic that was deleted since is never delivered.
+        place.at >= self.store.begin_of(&sent_back.home())
+            && (place.at >= self.store.commit_log_bounds().1
+                || place.level.is_some_and(|level| self.delay.next(level) <= place.queue_offset))
     }
 
     fn may_be_of_run_before(&self, record: &Record<'_>) -> bool {
@@ -94,27 +103,31 @@ impl Broker {
     /// Does the log hold one that waits, that the group has still to acknowledge, or that is dead?
     fn is_under_way(&self, sent_back: &SentBack<'_>) -> bool {
         let SentBack { group, origin, attempt, dead, record } = *sent_back;
+        let home = sent_back.home();
+        let begin = self.store.begin_of(&home);
         let Some(key) = record.properties().get(property::UNIQ_KEY) else { return false };
-        // Its copies in a topic: when they were stored, and their places.
+        // Its copies in a topic, on their way home or there: when they were stored, and their places.
         let copies = |topic: &str| -> Vec<(i64, i32, QueueOffset)> {
             let found = self.store.query(topic, key, RECORDS_MAX, record.store_timestamp, i64::MAX).records;
             let copies = found.iter().filter_map(|bytes| Record::parse(bytes).ok()).filter(|copy| {
-                copy.properties().get(property::ORIGIN_MESSAGE_ID) == Some(origin) && copy.reconsume_times == attempt
+                let properties = copy.properties();
+                let is_at_home = topic == home || properties.get(property::REAL_TOPIC) == Some(home.as_str());
+                let is_same = properties.get(property::ORIGIN_MESSAGE_ID) == Some(origin);
+                is_at_home && is_same && copy.reconsume_times == attempt && copy.commit_log_offset >= begin
             });
             copies.map(|copy| (copy.store_timestamp, copy.queue_id, copy.queue_offset)).collect()
         };
         if dead {
-            return !copies(&dead_letter_topic(group)).is_empty();
+            return !copies(&home).is_empty();
         }
-        let retry = retry_topic(group);
-        let again = copies(&retry);
+        let again = copies(&home);
         let is_next = |queue_id: i32, offset: QueueOffset| {
             let level = u32::try_from(queue_id + 1).ok().filter(|level| self.delay.levels().contains(level));
             level.is_some_and(|level| self.delay.next(level) <= offset)
         };
         again
             .iter()
-            .any(|(_, queue_id, offset)| self.offsets.get(group, &retry, *queue_id).is_none_or(|next| next <= offset.0))
+            .any(|(_, queue_id, offset)| self.offsets.get(group, &home, *queue_id).is_none_or(|next| next <= offset.0))
             || copies(SCHEDULE_TOPIC).iter().any(|(stored, queue_id, offset)| {
                 // Just after a start it is not known yet what was delivered before.
                 is_next(*queue_id, *offset) && !again.iter().any(|(later, ..)| later >= stored)
