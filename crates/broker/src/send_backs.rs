@@ -34,8 +34,19 @@ pub(crate) struct SendBacks {
 #[derive(Debug, Clone, Copy)]
 struct Place {
     at: CommitLogOffset,
+    /// Behind its record.
+    end: CommitLogOffset,
     queue_offset: QueueOffset,
     level: Option<u32>,
+}
+
+/// What became of a message that was sent back.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It was stored.
+    Stored(Stored),
+    /// It was before, and that is not over; on disk when the log is up to here.
+    Before(CommitLogOffset),
 }
 
 /// What is sent back.
@@ -60,32 +71,33 @@ impl SentBack<'_> {
 }
 
 impl Broker {
-    /// Stores with `put` what is sent back at a delay level, unless that was done before and is not over. `None`: it was.
+    /// Stores with `put` what is sent back at a delay level, unless that was done before and is not over.
     pub(crate) fn send_back_once<E>(
         &self,
         sent_back: &SentBack<'_>,
         level: Option<u32>,
         put: impl FnOnce() -> Result<Stored, E>,
-    ) -> Result<Option<Stored>, E> {
+    ) -> Result<Outcome, E> {
         let hash = self.send_backs.keys.hash(&(sent_back.group, sent_back.origin, sent_back.attempt, sent_back.dead));
         let now = Instant::now();
         // Held until the first is put: the second may come over another connection at the same time.
         let mut recent = self.send_backs.recent.lock();
         recent.expire(now, WINDOW);
         let before = match recent.get(hash, now, WINDOW) {
-            Some((place, _)) => self.waits(&place, sent_back) || self.is_under_way(sent_back),
+            Some((place, _)) => (self.waits(&place, sent_back) || self.is_under_way(sent_back)).then_some(place.end),
             // The run before may have taken the first.
-            None => self.may_be_of_run_before(sent_back.record) && self.is_under_way(sent_back),
+            None => (self.may_be_of_run_before(sent_back.record) && self.is_under_way(sent_back))
+                .then(|| self.store.commit_log_bounds().1),
         };
-        if before {
-            return Ok(None);
+        if let Some(end) = before {
+            return Ok(Outcome::Before(end));
         }
         let stored = put()?;
         if recent.len() >= REMEMBERED_MAX {
             recent.forget_oldest();
         }
-        recent.insert(hash, Place { at: stored.at, queue_offset: stored.queue_offset, level }, now);
-        Ok(Some(stored))
+        recent.insert(hash, Place { at: stored.at, end: stored.end, queue_offset: stored.queue_offset, level }, now);
+        Ok(Outcome::Stored(stored))
     }
 
     /// It is not delivered to the retry topic yet, or a moment old.
