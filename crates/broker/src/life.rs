@@ -33,7 +33,7 @@ use store::disk::Disk;
 use store::ring::{Ring, RingFiles};
 use tokio::sync::{Notify, mpsc};
 
-/// So many events may wait to be kept; about 10 MiB, if they do.
+/// So many events may wait to be kept; about 10 MiB, if they do, and never more than 8 KiB each.
 const WAITING_MAX: usize = 65_536;
 
 /// Events are kept so long after the first of them was noted.
@@ -168,7 +168,8 @@ impl Life {
 
     /// Notes what happened, to be kept a moment later. `not_before`: messages carry this time, in ms since 1970, and an event
     /// comes behind the message that it is about, whatever the clock was set to.
-    fn note(&self, event: Event, not_before: i64) {
+    fn note(&self, mut event: Event, not_before: i64) {
+        event.shorten();
         if self.events.try_send((self.clock.now_millis().max(not_before), event)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
