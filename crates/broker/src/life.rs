@@ -33,7 +33,7 @@ use store::disk::Disk;
 use store::ring::{Ring, RingFiles};
 use tokio::sync::{Notify, mpsc};
 
-/// So many events may wait to be kept; about 10 MiB, if they do, and never more than 8 KiB each.
+/// So many events may wait to be kept; about 10 MiB, if they do, and never more than 9 KiB each.
 const WAITING_MAX: usize = 65_536;
 
 /// Events are kept so long after the first of them was noted.

@@ -52,17 +52,17 @@ pub(crate) enum Event {
 impl Event {
     /// Lets go of what is not kept of long texts: many events may wait to be kept.
     pub(super) fn shorten(&mut self) {
-        let text = match self {
-            Event::Delivered { wanted: Wanted::Sql(text), .. } => text,
+        let texts: &mut [&mut String] = match self {
+            Event::Delivered { wanted: Wanted::Sql(text), .. } => &mut [text],
             Event::Delivered { wanted: Wanted::Tags(TagFilter::Codes(codes)), .. } => {
                 // As a text each has two bytes at least.
                 codes.truncate(TEXT_MAX / 2);
                 return codes.shrink_to_fit();
             }
-            Event::Consumes { client, .. } | Event::Sends { client, .. } => client,
+            Event::Consumes { group, client, .. } | Event::Sends { group, client, .. } => &mut [group, client],
             _ => return,
         };
-        if text.len() > TEXT_MAX {
+        for text in texts.iter_mut().filter(|text| text.len() > TEXT_MAX) {
             text.truncate(text.floor_char_boundary(TEXT_MAX));
             text.shrink_to_fit();
         }
@@ -379,8 +379,9 @@ mod tests {
         let codes = |count| Wanted::Tags(TagFilter::Codes(vec![7; count]));
         assert_eq!(shortened(codes(20_000)), (TEXT_MAX * 2, true));
         assert_eq!(shortened(codes(10)), (40, false));
-        let mut event = Event::Sends { group: "g".into(), client: "c".repeat(1 << 20), from: to };
+        let mut event = Event::Sends { group: "g".repeat(1 << 20), client: "c".repeat(1 << 20), from: to };
         event.shorten();
-        assert!(matches!(event, Event::Sends { client, .. } if client.capacity() == TEXT_MAX));
+        let Event::Sends { group, client, .. } = event else { unreachable!("it was one") };
+        assert_eq!([group, client].map(|text| text.capacity()), [TEXT_MAX; 2]);
     }
 }
