@@ -12,7 +12,8 @@ use protocol::duplicates::TopicDuplicates;
 use protocol::message::{QueueOffset, property};
 use protocol::record::Record;
 use protocol::topic::{SCHEDULE_TOPIC, TIMER_TOPIC, TopicConfig};
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,7 +43,7 @@ pub(crate) struct Window {
 }
 
 /// Where the first message with an id is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct First {
     pub at: CommitLogOffset,
     /// Behind its record.
@@ -122,7 +123,8 @@ impl Dedup {
 
     /// Reads from the log what was stored within the windows before `now`, in ms since 1970.
     pub(crate) fn read(&self, store: &Store, topics: &[Arc<TopicConfig>], now: i64) {
-        let mut found: Vec<(i64, String, u128, First)> = Vec::new();
+        // The newest of all, by when and where they were stored; on top is the oldest.
+        let mut found: BinaryHeap<Reverse<(i64, First, u128, &str)>> = BinaryHeap::new();
         let windows: HashMap<&str, i64> = topics
             .iter()
             .filter_map(|topic| Some((topic.topic_name.as_str(), dedup_window(topic)?.as_millis() as i64)))
@@ -133,12 +135,17 @@ impl Dedup {
             let from = recent.max(store.max_offset(topic, queue_id).0 - self.ids_max as i64);
             for_each(store, topic, queue_id, QueueOffset(from), |record| {
                 let Some((topic, queue_id, id)) = identified(record) else { return };
-                let window = windows.get(topic).copied().unwrap_or(0);
-                if now.saturating_sub(record.store_timestamp) < window {
+                let Some((topic, window)) = windows.get_key_value(topic) else { return };
+                // What waits for a topic that was deleted since is never delivered.
+                let is_of_topic = record.commit_log_offset >= store.begin_of(topic);
+                if is_of_topic && now.saturating_sub(record.store_timestamp) < *window {
                     let end = CommitLogOffset(record.commit_log_offset.0 + record.bytes.len() as i64);
                     let first =
                         First { at: record.commit_log_offset, end, queue_id, queue_offset: record.queue_offset.0 };
-                    found.push((record.store_timestamp, topic.to_owned(), self.hash(id), first));
+                    found.push(Reverse((record.store_timestamp, first, self.hash(id), topic)));
+                    if found.len() > self.ids_max {
+                        found.pop();
+                    }
                 }
             });
         };
@@ -154,12 +161,11 @@ impl Dedup {
             let queues = topics.iter().find(|it| it.topic_name == topic).map_or(1, |it| it.queues());
             (0..queues.max(1) as u32).for_each(|queue_id| read(topic, queue_id, *longest));
         }
-        found.sort_by_key(|(stored, _, _, first)| (*stored, first.at));
         let instant = Instant::now();
-        for (stored, topic, hash, first) in found {
+        for Reverse((stored, first, hash, topic)) in found.into_sorted_vec().into_iter().rev() {
             let age = Duration::from_millis(u64::try_from(now - stored).unwrap_or(0));
             let since = instant.checked_sub(age).unwrap_or(instant);
-            if let Some(window) = self.window(&topic) {
+            if let Some(window) = self.window(topic) {
                 let mut window = window.lock();
                 if window.recent.get(hash, instant, window.length).is_none() {
                     window.remember(hash, first, since);
@@ -175,6 +181,8 @@ fn identified<'a>(record: &Record<'a>) -> Option<(&'a str, i32, &'a str)> {
     let id = properties.get(property::DEDUP_ID)?;
     let real = properties.get(property::REAL_TOPIC);
     match record.topic {
+        // What the wheel put again was stored before.
+        TIMER_TOPIC if properties.get(property::TIMER_ROLL_TIMES).is_some() => None,
         SCHEDULE_TOPIC | TIMER_TOPIC => Some((real?, properties.get(property::REAL_QID)?.parse().ok()?, id)),
         topic => real.is_none().then_some((topic, record.queue_id, id)),
     }
@@ -302,6 +310,82 @@ mod tests {
         window.remember(a, first(2), after(10));
         assert_eq!(window.duplicate_of(a, after(19)).unwrap().0, first(2));
         assert_eq!((window.duplicates, window.recent.len()), (2, 1));
+    }
+
+    /// A broker with two topics, and all that it needs to put messages that it finds at its start.
+    fn broker(dir: &std::path::Path, dedup_ids_max: usize) -> Arc<crate::Broker> {
+        let broker =
+            crate::Broker::open(Config { store_root: dir.into(), dedup_ids_max, ..Config::default() }).unwrap();
+        for name in ["T", "U"] {
+            broker.put_topic(topic(name, "1000"), 1).unwrap();
+        }
+        broker
+    }
+
+    fn put(broker: &crate::Broker, topic: &str, properties: &[(&str, &str)]) {
+        let host = "127.0.0.1:10911".parse().unwrap();
+        let put = store::PutMessage {
+            topic,
+            queue_id: 0,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp: 0,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: b"x",
+            properties: &protocol::message::edit_properties(
+                b"",
+                &properties.iter().map(|(name, value)| (*name, Some(*value))).collect::<Vec<_>>(),
+            ),
+        };
+        broker.store.put_message(&put).unwrap();
+    }
+
+    /// Which of these ids a topic knows.
+    fn known<'a>(broker: &crate::Broker, topic: &str, ids: &[&'a str]) -> Vec<&'a str> {
+        let window = broker.dedup.window(topic).unwrap();
+        let mut window = window.lock();
+        let mut knows = |id: &str| window.duplicate_of(broker.dedup.hash(id), Instant::now()).is_some();
+        ids.iter().copied().filter(|id| knows(id)).collect()
+    }
+
+    #[test]
+    fn a_start_remembers_what_was_sent_and_no_copy_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = broker(dir.path(), 100);
+        let waits = |id, real| [("DEDUP_ID", id), ("REAL_TOPIC", real), ("REAL_QID", "0"), ("TIMER_OUT_MS", "1")];
+        put(&first, TIMER_TOPIC, &waits("waits", "T"));
+        put(&first, TIMER_TOPIC, &[&waits("rolled", "T")[..], &[("TIMER_ROLL_TIMES", "1")]].concat());
+        put(&first, TIMER_TOPIC, &waits("before", "U"));
+        put(&first, SCHEDULE_TOPIC, &waits("before too", "U"));
+        first.delete_topic("U").unwrap();
+        first.put_topic(topic("U", "1000"), 1).unwrap();
+        put(&first, SCHEDULE_TOPIC, &waits("behind", "U"));
+        first.close().unwrap();
+        drop(first);
+        let second = broker(dir.path(), 100);
+        let ids = ["waits", "rolled", "before", "before too", "behind"];
+        assert_eq!(known(&second, "T", &ids), ["waits"]);
+        assert_eq!(known(&second, "U", &ids), ["behind"], "what was to come to the topic before is gone with it");
+        second.close().unwrap();
+    }
+
+    #[test]
+    fn a_start_remembers_the_newest_of_all_topics() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = broker(dir.path(), 3);
+        for (topic, id) in [("T", "0"), ("T", "1"), ("U", "2"), ("U", "3"), ("T", "4")] {
+            put(&first, topic, &[("DEDUP_ID", id)]);
+        }
+        first.close().unwrap();
+        drop(first);
+        let second = broker(dir.path(), 3);
+        let ids = ["0", "1", "2", "3", "4"];
+        assert_eq!([known(&second, "T", &ids), known(&second, "U", &ids)], [vec!["4"], vec!["2", "3"]]);
+        assert_eq!(second.dedup.topics().iter().map(|it| it.forgotten_early).sum::<u64>(), 0);
+        second.close().unwrap();
     }
 
     #[test]

@@ -87,6 +87,22 @@ impl OrderFences {
         Ok(OrderFences { table: RwLock::new(Inner { fences: read.fences, changes: 0 }), any, file })
     }
 
+    /// After a power failure an old queue may end before what was noted as its end: what lay between is gone, and nobody is
+    /// to wait for what comes in its place. `end` says where a queue of a topic ends at a start.
+    pub fn clamp(&self, end: impl Fn(&str, i32) -> i64) {
+        let Inner { fences, changes } = &mut *self.table.write();
+        for (topic, fence) in fences.iter_mut().flat_map(|(topic, fences)| fences.iter_mut().map(move |it| (topic, it)))
+        {
+            for (noted, queue) in fence.ends.iter_mut().flatten().zip(0..) {
+                let now = end(topic, queue);
+                if now < *noted {
+                    *noted = now;
+                    *changes += 1;
+                }
+            }
+        }
+    }
+
     /// `topic` grows from `before` queues to `after`, a multiple. To be saved before the topic changes.
     pub fn add(&self, topic: &str, before: i32, after: i32, at: i64, now: Instant) {
         let mut table = self.table.write();
@@ -258,10 +274,32 @@ mod tests {
 
         let fences = OrderFences::open(&config(&dir), now).unwrap();
         assert_eq!(fences.awaited("T", 1, |_| 8), Some(Awaited { queue: 0, end: Some(9) }));
+        fences.clamp(|_, _| 12);
+        assert_eq!(fences.table.read().changes, 0, "the queue is as long as it was");
         assert!(!fences.settle(now, |_, _| (8, 12)));
         assert!(fences.settle(now, |_, _| (9, 12)), "all before it has expired");
         assert_eq!(fences.awaited("T", 1, |_| 0), None);
         fences.save().unwrap();
         assert!(!OrderFences::open(&config(&dir), now).unwrap().forget("T"));
+    }
+
+    #[test]
+    fn nobody_waits_for_what_a_power_failure_took_from_an_old_queue() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Instant::now();
+        let fences = OrderFences::open(&config(&dir), now).unwrap();
+        fences.add("T", 2, 4, 1, now);
+        assert!(fences.settle(now + SETTLE_TIME, |_, queue| (0, 9 + i64::from(queue))));
+        fences.save().unwrap();
+        for _ in 0..2 {
+            let fences = OrderFences::open(&config(&dir), now).unwrap();
+            fences.clamp(|_, queue| if queue == 1 { 7 } else { 20 });
+            assert_eq!(fences.awaited("T", 3, |_| 6), Some(Awaited { queue: 1, end: Some(7) }));
+            assert_eq!(fences.awaited("T", 3, |_| 7), None);
+            assert_eq!(fences.awaited("T", 2, |_| 8), Some(Awaited { queue: 0, end: Some(9) }));
+            fences.save().unwrap();
+        }
+        let fences = OrderFences::open(&config(&dir), now).unwrap();
+        assert_eq!(fences.awaited("T", 3, |_| 7), None, "it is saved");
     }
 }

@@ -201,6 +201,7 @@ impl Broker {
         };
         let topics = broker.topics.all().0;
         topics.iter().for_each(|topic| broker.apply(topic));
+        broker.fences.clamp(|topic, queue| broker.store.max_offset(topic, queue as u32).0);
         broker.dedup.read(&broker.store, &topics, broker.config.clock.now_millis());
         // What expired while it was down is not served for a moment.
         broker

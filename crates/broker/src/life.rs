@@ -33,7 +33,7 @@ use store::disk::Disk;
 use store::ring::{Ring, RingFiles};
 use tokio::sync::{Notify, mpsc};
 
-/// So many events may wait to be kept; about 10 MiB, if they do.
+/// So many events may wait to be kept; about 10 MiB, if they do, and never more than 9 KiB each.
 const WAITING_MAX: usize = 65_536;
 
 /// Events are kept so long after the first of them was noted.
@@ -168,7 +168,8 @@ impl Life {
 
     /// Notes what happened, to be kept a moment later. `not_before`: messages carry this time, in ms since 1970, and an event
     /// comes behind the message that it is about, whatever the clock was set to.
-    fn note(&self, event: Event, not_before: i64) {
+    fn note(&self, mut event: Event, not_before: i64) {
+        event.shorten();
         if self.events.try_send((self.clock.now_millis().max(not_before), event)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -271,19 +272,19 @@ impl Broker {
             match event {
                 Event::Delivered { group, topic, queue_id, range: (from, to), wanted, to: address, .. } => {
                     let wanted = wanted.text();
-                    let Member { client, address } = keeper.members.group(self, &group).member(address);
+                    let Member { client, address } = keeper.members.member(self, &group, address);
                     let (group, topic, wanted) = (group.as_str(), topic.as_str(), wanted.as_ref());
                     let kept = Kept::of(Kind::Delivered, time);
                     keep(Kept { group, topic, client, address, wanted, queue_id, from, to, ..kept });
                 }
                 Event::Committed { group, topic, queue_id, from, to, by } => {
-                    let Member { client, address } = keeper.members.group(self, &group).member(by);
+                    let Member { client, address } = keeper.members.member(self, &group, by);
                     let (group, topic, from) = (group.as_str(), topic.as_str(), from.unwrap_or(-1));
                     let kept = Kept::of(Kind::Committed, time);
                     keep(Kept { group, topic, client, address, queue_id, from, to, ..kept });
                 }
                 Event::SentBack { group, at: from, to, attempt: queue_id, by, .. } => {
-                    let Member { client, address } = keeper.members.group(self, &group).member(by);
+                    let Member { client, address } = keeper.members.member(self, &group, by);
                     let kept = Kept::of(Kind::SentBack, time);
                     keep(Kept { group: &group, client, address, queue_id, from, to, ..kept });
                 }
@@ -474,6 +475,13 @@ impl Members {
         self.count += usize::from(self.senders.entry(address.to_owned()).or_default().insert(group.to_owned()));
     }
 
+    /// Who is there.
+    fn member(&mut self, broker: &Broker, group: &str, address: SocketAddr) -> &Member {
+        let new = self.group(broker, group).seen(address);
+        self.count += usize::from(new);
+        &self.groups[group].members[&address]
+    }
+
     fn joined(&mut self, broker: &Broker, group: &str, at: SocketAddr, client: &str) {
         let new = self.group(broker, group).joined(at, client);
         self.count += usize::from(new);
@@ -489,17 +497,17 @@ impl Group {
         self.members.insert(at, Member { client: client.to_owned(), address: canonical(at) }).is_none()
     }
 
-    /// Who is there. Old clients have a second connection, to the VIP port, over which they don't say who they are: it is
-    /// theirs if they are the only ones of the group on their host.
-    fn member(&mut self, address: SocketAddr) -> &Member {
-        if self.members.get(&address).is_none_or(|member| member.client.is_empty()) {
-            let there = self.members.iter().filter(|(at, _)| at.ip() == address.ip());
-            let clients: BTreeSet<&str> = there.map(|(_, it)| it.client.as_str()).filter(|it| !it.is_empty()).collect();
-            let client = if clients.len() == 1 { clients.first().copied().unwrap_or_default() } else { "" };
-            let member = Member { client: client.to_owned(), address: canonical(address) };
-            self.members.insert(address, member);
+    /// Somebody is there, whoever it is. True: nobody was known to be. Old clients have a second connection, to the VIP port,
+    /// over which they don't say who they are: it is theirs if they are the only ones of the group on their host.
+    fn seen(&mut self, address: SocketAddr) -> bool {
+        if self.members.get(&address).is_some_and(|member| !member.client.is_empty()) {
+            return false;
         }
-        &self.members[&address]
+        let there = self.members.iter().filter(|(at, _)| at.ip() == address.ip());
+        let clients: BTreeSet<&str> = there.map(|(_, it)| it.client.as_str()).filter(|it| !it.is_empty()).collect();
+        let client = if clients.len() == 1 { clients.first().copied().unwrap_or_default() } else { "" };
+        let member = Member { client: client.to_owned(), address: canonical(address) };
+        self.members.insert(address, member).is_none()
     }
 }
 
@@ -536,6 +544,20 @@ mod tests {
         assert_eq!((counts.groups["g"].handed_out_again, counts.groups["g"].retries), (18, 2));
         counts.count(&delivered("T", (0, 2), 2), |_| true);
         assert_eq!(counts.groups["g"].handed_out_again, 18, "a broadcast goes to each member");
+    }
+
+    #[test]
+    fn addresses_of_which_nobody_said_who_is_there_count_as_members() {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = Broker::open(Config { store_root: dir.path().into(), ..Config::default() }).unwrap();
+        let mut members = Members::default();
+        let address = |n: u32| SocketAddr::new(std::net::Ipv4Addr::from_bits(n).into(), 1);
+        for n in 0..500 {
+            members.member(&broker, "g", address(n));
+            members.member(&broker, "g", address(n));
+        }
+        assert_eq!((members.count, members.groups["g"].members.len()), (500, 500));
+        broker.close().unwrap();
     }
 
     /// `cargo test --release -p cometmq-broker --lib what_an_event_costs -- --ignored --nocapture`

@@ -49,6 +49,26 @@ pub(crate) enum Event {
     Sends { group: String, client: String, from: SocketAddr },
 }
 
+impl Event {
+    /// Lets go of what is not kept of long texts: many events may wait to be kept.
+    pub(super) fn shorten(&mut self) {
+        let texts: &mut [&mut String] = match self {
+            Event::Delivered { wanted: Wanted::Sql(text), .. } => &mut [text],
+            Event::Delivered { wanted: Wanted::Tags(TagFilter::Codes(codes)), .. } => {
+                // As a text each has two bytes at least.
+                codes.truncate(TEXT_MAX / 2);
+                return codes.shrink_to_fit();
+            }
+            Event::Consumes { group, client, .. } | Event::Sends { group, client, .. } => &mut [group, client],
+            _ => return,
+        };
+        for text in texts.iter_mut().filter(|text| text.len() > TEXT_MAX) {
+            text.truncate(text.floor_char_boundary(TEXT_MAX));
+            text.shrink_to_fit();
+        }
+    }
+}
+
 /// Which messages of a queue a pull wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wanted {
@@ -336,5 +356,32 @@ mod tests {
         read_block(&block.finish().unwrap().1, &mut |kept| {
             assert_eq!(WantedText::read(kept.wanted), WantedText::Some);
         });
+    }
+
+    #[test]
+    fn of_a_long_text_no_more_waits_than_is_kept() {
+        let to = "127.0.0.1:1".parse().unwrap();
+        let shortened = |wanted: Wanted| {
+            let (group, topic) = ("g".into(), "T".into());
+            let mut event = Event::Delivered { group, topic, queue_id: 0, range: (0, 1), count: 1, wanted, to };
+            event.shorten();
+            let Event::Delivered { wanted, .. } = event else { unreachable!("it was one") };
+            let text = wanted.text();
+            let bytes = match wanted {
+                Wanted::Sql(text) => text.capacity(),
+                Wanted::Tags(TagFilter::Codes(codes)) => codes.capacity() * 4,
+                _ => 0,
+            };
+            let told = text[..text.floor_char_boundary(TEXT_MAX)].to_owned();
+            (bytes, WantedText::read(&told) == WantedText::Some)
+        };
+        assert_eq!(shortened(Wanted::Sql("語".repeat(20_000))), (TEXT_MAX - 1, true), "no character is cut");
+        let codes = |count| Wanted::Tags(TagFilter::Codes(vec![7; count]));
+        assert_eq!(shortened(codes(20_000)), (TEXT_MAX * 2, true));
+        assert_eq!(shortened(codes(10)), (40, false));
+        let mut event = Event::Sends { group: "g".repeat(1 << 20), client: "c".repeat(1 << 20), from: to };
+        event.shorten();
+        let Event::Sends { group, client, .. } = event else { unreachable!("it was one") };
+        assert_eq!([group, client].map(|text| text.capacity()), [TEXT_MAX; 2]);
     }
 }

@@ -5,7 +5,7 @@ use super::send_message::await_disk;
 use crate::Broker;
 use crate::life::event::Event;
 use crate::retry::{self, Destination};
-use crate::send_backs::SentBack;
+use crate::send_backs::{Outcome, SentBack};
 use crate::timer::Wait;
 use protocol::code::response;
 use protocol::message::{offset_message_id, property};
@@ -76,12 +76,17 @@ pub(super) async fn send_back(broker: Arc<Broker>, call: Call<SendBack>) -> Resu
     let level = broker.delay.level(delay_level).map(|(level, _)| level);
     let origin = record.properties().get(property::ORIGIN_MESSAGE_ID).unwrap_or(&message_id);
     let sent_back = SentBack { group: &request.group, origin, attempt, dead, record: &record };
-    let stored =
+    let outcome =
         broker.send_back_once(&sent_back, level, || broker.put(&put, Wait::Level(delay_level))).map_err(not_stored)?;
-    let Some(stored) = stored else {
-        broker.note(Event::SentBackAgain { group: request.group.clone() });
-        let remark = format!("message {message_id} was sent back before, and comes again once");
-        return Ok(Answer::new(Empty {}).with_code(response::SUCCESS, remark).behind_write());
+    let stored = match outcome {
+        Outcome::Stored(stored) => stored,
+        Outcome::Before(end) => {
+            broker.note(Event::SentBackAgain { group: request.group.clone() });
+            let mut answer = await_disk(&broker, end, Empty {}).await?;
+            let remark = format!("message {message_id} was sent back before, and comes again once");
+            answer.remark = answer.remark.or(Some(remark));
+            return Ok(answer);
+        }
     };
     let (group, by) = (request.group.clone(), call.peer.address());
     broker.note(Event::SentBack { group, at: at.0, to: stored.at.0, attempt, dead, by });

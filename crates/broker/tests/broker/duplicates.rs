@@ -146,8 +146,12 @@ fn what_can_not_be_known_again_is_refused_where_it_is_to_be() {
 }
 
 fn send_back(client: &mut Client, at: i64, level: &str) -> Command {
+    send_back_of("CG", client, at, level)
+}
+
+fn send_back_of(group: &str, client: &mut Client, at: i64, level: &str) -> Command {
     let at = at.to_string();
-    let fields = [("offset", at.as_str()), ("group", "CG"), ("delayLevel", level), ("unitMode", "false")];
+    let fields = [("offset", at.as_str()), ("group", group), ("delayLevel", level), ("unitMode", "false")];
     let answer = client.ask(36, &fields, b"");
     assert_eq!(answer.code, 0, "{:?}", answer.remark);
     answer
@@ -198,4 +202,36 @@ fn a_message_sent_back_twice_comes_again_once() {
     until("it is dead", || running.broker.store.max_offset("%DLQ%CG", 0).0 == 1);
     let counted = counted(&mut client).groups.remove(0);
     assert_eq!((counted.sent_back, counted.sent_back_again, counted.dead, counted.retries), (2, 3, 1, 1));
+}
+
+#[test]
+fn what_a_deleted_or_another_group_sent_back_does_not_keep_a_message_from_coming_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config { delay_levels: DelayLevels::read("1s 2h").unwrap(), ..config(dir.path()) };
+    let running = Running::start(config());
+    let mut client = running.client();
+    client.subscribe("CG", ("T", "TAG", "*", 1));
+    client.send_message("T", 0, &properties("UNIQ_KEY=K0;"), b"x");
+    until("it is there", || running.broker.store.max_offset("T", 0).0 == 1);
+    let delete = |client: &mut Client| {
+        assert_eq!(client.ask(207, &[("groupName", "CG"), ("cleanOffset", "true")], b"").code, 0);
+        client.subscribe("CG", ("T", "TAG", "*", 1));
+    };
+    let waiting = |running: &Running| running.broker.store.max_offset("SCHEDULE_TOPIC_XXXX", 1).0;
+    send_back(&mut client, 0, "2");
+    delete(&mut client);
+    assert_eq!(send_back(&mut client, 0, "2").remark, None, "the first will never come");
+    assert!(send_back(&mut client, 0, "2").remark.is_some(), "the second will");
+    until("both are stored", || waiting(&running) == 2);
+    drop((client, running)); // as by kill -9
+
+    let running = Running::start(config());
+    let mut client = running.client();
+    client.subscribe("CG", ("T", "TAG", "*", 1));
+    client.subscribe("CG2", ("T", "TAG", "*", 1));
+    assert!(send_back(&mut client, 0, "2").remark.is_some());
+    assert_eq!(send_back_of("CG2", &mut client, 0, "2").remark, None, "another group has its own");
+    delete(&mut client);
+    assert_eq!(send_back(&mut client, 0, "2").remark, None, "what was before the start will never come, either");
+    until("these are stored, too", || waiting(&running) == 4);
 }

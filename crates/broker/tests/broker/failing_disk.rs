@@ -306,3 +306,31 @@ fn a_file_that_changes_under_a_running_broker_is_refused_by_name_where_it_change
     assert_eq!(client.send_message("T", 0, "", b"new").code, 0, "messages are taken");
     assert_eq!(bodies(&client.pull(Pull { offset: 3, ..Pull::of("T") })), ["new"]);
 }
+
+#[test]
+fn a_message_that_is_sent_back_twice_is_answered_when_the_first_is_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(LogDisk::default());
+    let sync_flush_timeout = Duration::from_millis(100);
+    let config = Config { flush_disk_type: FlushDiskType::Sync, sync_flush_timeout, ..on(&disk, dir.path()) };
+    let running = Running::start(config);
+    let mut client = running.client();
+    client.subscribe("CG", ("T", "TAG", "*", 1));
+    assert_eq!(client.send_message("T", 0, "", b"x").code, 0);
+    let fields = [("offset", "0"), ("group", "CG"), ("delayLevel", "-1"), ("unitMode", "false")];
+    disk.sync_millis.store(3000, Ordering::SeqCst);
+    let late = |answer: protocol::command::Command| assert_eq!(answer.code, 10, "{:?}", answer.remark);
+    late(client.ask(36, &fields, b""));
+    late(client.ask(36, &fields, b""));
+    disk.sync_millis.store(0, Ordering::SeqCst);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let answer = loop {
+        let answer = client.ask(36, &fields, b"");
+        if answer.code == 0 {
+            break answer;
+        }
+        assert!(Instant::now() < deadline);
+    };
+    assert!(answer.remark.unwrap().contains("was sent back before"));
+    assert_eq!(running.broker.store.max_offset("%DLQ%CG", 0).0, 1);
+}

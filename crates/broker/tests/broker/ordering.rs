@@ -142,3 +142,24 @@ fn an_ordered_topic_grows_to_a_multiple_and_others_as_they_like() {
         assert_eq!(queues(&mut client, count, order).code, 0, "{count} {order}");
     }
 }
+
+#[test]
+fn a_group_does_not_wait_for_messages_of_an_old_queue_that_a_power_failure_took() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    let mut client = running.client();
+    assert_eq!(queues(&mut client, 2, true).code, 0);
+    client.send_message("T", 0, "", b"a0");
+    client.send_message("T", 1, "", b"a1");
+    drop((client, running));
+    // The fence was on disk, and the messages before it were not.
+    let fences = r#"{"fences":{"T":[{"before":1,"after":2,"at":1,"ends":[9]}]}}"#;
+    std::fs::write(dir.path().join("config/orderFences.json"), fences).unwrap();
+
+    let running = Running::start(config(dir.path()));
+    let mut client = running.client();
+    client.subscribe("CG", ("T", "TAG", "*", 1));
+    assert_eq!(client.pull(Pull { queue: 1, ..Pull::of("T") }).code, 19, "a0 is not consumed");
+    commit(&mut client, 0, 1);
+    assert_eq!(bodies(&client.pull(Pull { queue: 1, ..Pull::of("T") })), ["a1"]);
+}
