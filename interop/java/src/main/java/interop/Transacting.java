@@ -34,6 +34,7 @@ final class Transacting {
 
     static void scenarios(Suite suite) {
         suite.area("transaction")
+            .unless(() -> Interop.against.equals("apache 4.9.7") ? "4.9.7 names no transaction in its answers, and marks messages otherwise; 5.5.0 is the measure" : null)
             .onBroker(SOON)
             .fact("commit: delivered at once, once, with all it was", Transacting::commit)
             .fact("rollback: never delivered, nobody asks", Transacting::rollback)
@@ -76,10 +77,7 @@ final class Transacting {
         TransactionSendResult send(Message message) throws Exception {
             TransactionSendResult sent = producer.sendMessageInTransaction(message, null);
             Check.equal(sent.getSendStatus(), SendStatus.SEND_OK, "status");
-            // Apache's broker 4.9.7 forgets to say it.
-            if (!Interop.against.equals("apache 4.9.7")) {
-                Check.equal(sent.getTransactionId(), sent.getMsgId(), "transaction id");
-            }
+            Check.equal(sent.getTransactionId(), sent.getMsgId(), "transaction id");
             return sent;
         }
     }
