@@ -414,6 +414,10 @@ impl<'a> Task<'a> {
                 let mut files = self.files.lock();
                 let tick = files.tick_of(now);
                 if tick < files.tick() && files.can_turn_back() {
+                    if files.is_too_far_back(tick)? {
+                        self.broker.begin_anew(&mut files, "the clock was set back by more than it holds")?;
+                        self.firing = (0, 0);
+                    }
                     files.turn_back(tick)?;
                 }
                 if tick < files.tick() { None } else { Some(tick) }
@@ -590,11 +594,7 @@ impl<'a> Task<'a> {
             {
                 tracing::error!(%error, "the timer log is damaged");
                 self.firing = (0, 0);
-                let mut files = self.files.lock();
-                let resume = files.restart()?;
-                // All that was delivered in this run is looked for, too.
-                *self.broker.timer.found.lock() = Found::now(&self.broker.store);
-                go_on(&mut files, resume, &self.broker.store);
+                self.broker.begin_anew(&mut self.files.lock(), "its log is damaged")?;
                 Ok(())
             }
             outcome => outcome,
@@ -676,6 +676,15 @@ impl Timer {
 }
 
 impl Broker {
+    /// Lays the whole queue in anew.
+    fn begin_anew(&self, files: &mut Timers, why: &str) -> io::Result<()> {
+        let resume = files.restart(why)?;
+        // All that was delivered in this run is looked for, too.
+        *self.timer.found.lock() = Found::now(&self.store);
+        go_on(files, resume, &self.store);
+        Ok(())
+    }
+
     /// The record of a message in the wheel. `None`: it is gone or damaged, and the log says so.
     fn timed_at(&self, unit: &Unit) -> Result<Option<bytes::Bytes>, TimerError> {
         match self.store.read(unit.at) {

@@ -238,9 +238,9 @@ impl Timers {
         Ok(Resume::At(0))
     }
 
-    /// Lays everything in anew: the log and the wheel contradict each other.
-    pub fn restart(&mut self) -> io::Result<Resume> {
-        self.begin_anew("its log is damaged")
+    /// Lays everything in anew; `why` is for the log.
+    pub fn restart(&mut self, why: &str) -> io::Result<Resume> {
+        self.begin_anew(why)
     }
 
     /// Takes back what was laid in behind the end of the log.
@@ -341,8 +341,14 @@ impl Timers {
         self.distrusted || !(self.changed || self.noted.is_some() || self.saving)
     }
 
+    /// Does something wait in a slot that another time needs, once it is turned back to this tick?
+    pub fn is_too_far_back(&self, tick: i64) -> io::Result<bool> {
+        let reach = tick.saturating_add(SLOTS).max(self.tick);
+        Ok(self.wheel.next(reach..self.tick + SLOTS)?.is_some())
+    }
+
     /// The clock was set back: what is laid in from now on may be due before what was delivered. Only if
-    /// [`Timers::can_turn_back`].
+    /// [`Timers::can_turn_back`], and not if [`Timers::is_too_far_back`]: then it is to be made anew first.
     pub fn turn_back(&mut self, tick: i64) -> io::Result<()> {
         let mut from = tick.max(self.tick - SLOTS);
         while let Some(delivered) = self.wheel.next(from..self.tick)? {

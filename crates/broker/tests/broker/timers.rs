@@ -344,6 +344,33 @@ fn a_clock_that_is_set_back_delivers_nothing_early_or_twice() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_by_a_turn_of_the_wheel_loses_nothing() {
+    const HOUR: i64 = 3_600_000;
+    let dir = tempfile::tempdir().unwrap();
+    let clock = store::clock::Clock::settable();
+    let running = Running::start(Config { clock: clock.clone(), ..quick(dir.path()) });
+    let mut client = running.client();
+    let turn = store::timer::SLOTS * 100;
+    let due = clock.now_millis() + HOUR;
+    client.send_message("T", 0, &properties("TIMER_DELAY_MS=200;UNIQ_KEY=came;"), b"came");
+    client.send_message("T", 0, &properties(&format!("TIMER_DELIVER_MS={due};UNIQ_KEY=first;")), b"first");
+    await_count(&running, "T", 1);
+    await_pending(&mut client, 1);
+    clock.set_by(HOUR / 2 - turn);
+    // Its slot is that of the first.
+    let due = due - turn;
+    client.send_message("T", 0, &properties(&format!("TIMER_DELIVER_MS={due};UNIQ_KEY=second;")), b"second");
+    await_pending(&mut client, 2);
+    clock.set_by(HOUR / 2);
+    await_count(&running, "T", 2);
+    clock.set_by(turn);
+    await_count(&running, "T", 3);
+    await_pending(&mut client, 0);
+    let came: Vec<_> = all(&mut client, "T").into_iter().map(|(body, _)| body).collect();
+    assert_eq!(came, ["came", "second", "first"]);
+}
+
+#[test]
 fn the_log_keeps_a_message_as_long_as_it_waits_and_one_far_off_only_until_it_was_put_again() {
     const HOUR: Duration = Duration::from_secs(3600);
     let dir = tempfile::tempdir().unwrap();
