@@ -230,6 +230,25 @@ fn what_is_due_far_off_is_put_again_on_the_way_and_comes_once() {
 }
 
 #[test]
+fn what_was_taken_comes_whatever_the_longest_body_is_by_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("broker.conf");
+    std::fs::write(&file, "").unwrap();
+    let running = Running::start(Config { file: Some(file), timer_roll_window: 3, ..quick(dir.path()) });
+    let mut client = running.client();
+    let body = [b'x'; 1000];
+    for text in ["TIMER_DELAY_MS=1000;", "DELAY=1;"] {
+        assert_eq!(client.send_message("T", 0, &properties(text), &body).code, 0);
+    }
+    assert_eq!(client.ask(25, &[], b"maxMessageSize=500").code, 0);
+    let refused = client.send_message("T", 0, "", &body);
+    assert_eq!(refused.code, 13);
+    assert!(refused.remark.unwrap().contains("at most 500 are allowed (maxMessageSize)"));
+    await_count(&running, "T", 2);
+    assert!(all(&mut client, "T").iter().all(|(found, _)| found.as_bytes() == body));
+}
+
+#[test]
 fn a_message_is_recalled_by_its_handle_as_long_as_it_waits() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(quick(dir.path()));
