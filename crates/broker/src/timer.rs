@@ -126,6 +126,8 @@ pub(crate) struct Timer {
     found: Mutex<Found>,
     /// Held by who brings the wheel to disk: one at a time.
     saving: Mutex<()>,
+    /// Held by who cancels or fires, until it shows: one at a time.
+    deciding: Mutex<()>,
 }
 
 /// What may have been delivered, or put again, without a note of it.
@@ -167,6 +169,7 @@ impl Timer {
             roll_window: window / precision * precision,
             found: Mutex::new(Found::now(store)),
             saving: Mutex::default(),
+            deciding: Mutex::default(),
         })
     }
 

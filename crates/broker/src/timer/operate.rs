@@ -10,6 +10,7 @@ use protocol::message::{offset_message_id, property, push_property};
 use protocol::record::Record;
 use protocol::request::timer::{PendingTimer, PendingTimers, RecallHandle};
 use protocol::topic::TIMER_TOPIC;
+use std::io;
 use std::net::SocketAddr;
 use store::{CommitLogOffset, PutError, PutMessage, Stored};
 
@@ -31,6 +32,9 @@ pub enum NotPending {
     /// What follows from it can't be stored.
     #[error(transparent)]
     Put(#[from] PutError),
+    /// What follows from it, or from one before, can't be written.
+    #[error("it is not stored, and may be later or not: {0}")]
+    NotWritten(#[from] io::Error),
 }
 
 /// Where a list goes on: a tick, and the place of the first message there that was not listed.
@@ -168,22 +172,31 @@ impl Broker {
         }
     }
 
-    /// A message that waits will not be delivered. Blocks.
-    pub fn cancel_timer(&self, handle: &RecallHandle) -> Result<(), NotPending> {
-        let bytes = self.pending(handle)?;
-        let record = Record::parse(&bytes).map_err(|_| NotPending::Gone)?;
-        self.recall(handle, None, (record.store_host, record.store_host))?;
-        Ok(())
+    /// A message that waits will not be delivered, once all before the answer is on disk. Blocks.
+    pub fn cancel_timer(&self, handle: &RecallHandle) -> Result<CommitLogOffset, NotPending> {
+        self.decide(handle, |_| Ok(()))
     }
 
-    /// A message that waits is delivered now, and not again when it is due. Blocks.
-    pub fn fire_timer(&self, handle: &RecallHandle) -> Result<(), NotPending> {
+    /// A message that waits is delivered now, and not again when it is due; for good once all before the answer is on disk.
+    /// Blocks.
+    pub fn fire_timer(&self, handle: &RecallHandle) -> Result<CommitLogOffset, NotPending> {
+        // In this order: should a crash tear them apart, it comes twice rather than never.
+        self.decide(handle, |timed| self.put_home(timed, self.config.clock.now_millis()))
+    }
+
+    /// Recalls a message that waits, after `first`. Who comes next sees it: what is written can be found.
+    fn decide(
+        &self,
+        handle: &RecallHandle,
+        first: impl FnOnce(&Timed<'_>) -> Result<(), PutError>,
+    ) -> Result<CommitLogOffset, NotPending> {
+        let _one_at_a_time = self.timer.deciding.lock();
+        self.store.write_out()?;
         let bytes = self.pending(handle)?;
         let timed = Record::parse(&bytes).ok().and_then(Timed::read).ok_or(NotPending::Gone)?;
-        // In this order: should a crash tear them apart, it comes twice rather than never.
-        let now = self.config.clock.now_millis();
-        self.put_home(&timed, now)?;
-        self.recall(handle, None, (timed.record.store_host, timed.record.store_host))?;
-        Ok(())
+        first(&timed)?;
+        let end = self.recall(handle, None, (timed.record.store_host, timed.record.store_host))?.end;
+        self.store.write_out()?;
+        Ok(end)
     }
 }

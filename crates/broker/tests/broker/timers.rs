@@ -331,6 +331,27 @@ fn an_operator_lists_cancels_and_fires_what_waits() {
 }
 
 #[test]
+fn of_operators_who_decide_at_once_one_prevails() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(Config { flush_disk_type: FlushDiskType::Sync, ..quick(dir.path()) });
+    let mut client = running.client();
+    for round in 0..20 {
+        let text = format!("TIMER_DELAY_SEC=3600;UNIQ_KEY=k{round};");
+        let sent = client.send_message("T", 0, &properties(&text), b"m");
+        let handle = sent.ext.get("recallHandle").unwrap().to_owned();
+        // All in one turn.
+        let before = running.broker.store.max_offset("T", 0).0;
+        let codes = [90_012, 90_011, 90_012, 90_012, 90_011];
+        codes.iter().for_each(|code| client.send(*code, &[("recallHandle", &handle)], b""));
+        let mut done: Vec<_> = codes.iter().map(|_| client.any_answer()).map(|it| (it.code, it.remark)).collect();
+        done.retain(|(code, _)| *code == 0);
+        assert_eq!(done.len(), 1, "{done:?}");
+        assert!(running.broker.store.max_offset("T", 0).0 - before <= 1);
+        assert_eq!(running.broker.store.on_disk(), running.broker.store.written());
+    }
+}
+
+#[test]
 fn a_broker_without_timers_makes_no_wheel() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(quick(dir.path()));
