@@ -706,7 +706,9 @@ impl Broker {
 
     /// Puts what was in a slot where it belongs, or back in the queue if it is due later. An error may pass.
     fn put_on(&self, unit: &Unit, timed: &Timed<'_>, recalled: &HashSet<String>) -> Result<(), PutError> {
-        if unit.rolls {
+        if self.is_of_deleted(timed) {
+            Ok(())
+        } else if unit.rolls {
             let times = (timed.rolled + 1).to_string();
             self.put_copy(timed, (TIMER_TOPIC, 0), unit.enqueued, Some(&times))
         } else if timed.recalls.is_some() {
@@ -719,10 +721,19 @@ impl Broker {
         }
     }
 
+    /// Was its topic deleted since? A copy of it would count as of the topic's next life.
+    fn is_of_deleted(&self, timed: &Timed<'_>) -> bool {
+        let (topic, at) = (timed.topic, timed.record.commit_log_offset);
+        let is_deleted = at < self.store.begin_of(topic);
+        if is_deleted {
+            tracing::debug!(topic, %at, "passed over: its topic was deleted meanwhile");
+        }
+        is_deleted
+    }
+
     /// Puts a message where it belongs. An error may pass.
     fn put_home(&self, timed: &Timed<'_>, enqueued: i64) -> Result<(), PutError> {
-        if timed.record.commit_log_offset < self.store.begin_of(timed.topic) {
-            tracing::debug!(topic = timed.topic, at = %timed.record.commit_log_offset, "passed over: its topic was deleted meanwhile");
+        if self.is_of_deleted(timed) {
             return Ok(());
         }
         self.put_copy(timed, (timed.topic, timed.queue_id), enqueued, None)

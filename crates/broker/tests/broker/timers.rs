@@ -249,6 +249,24 @@ fn what_was_taken_comes_whatever_the_longest_body_is_by_then() {
 }
 
 #[test]
+fn what_waits_for_a_deleted_topic_does_not_come_into_its_next_life() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(Config { timer_roll_window: 3, ..quick(dir.path()) });
+    let mut client = running.client();
+    let due = now() + 1500;
+    let text = format!("TIMER_DELIVER_MS={due};UNIQ_KEY=far;");
+    assert_eq!(client.send_message("T", 0, &properties(&text), b"of its first life").code, 0);
+    assert_eq!(client.ask(215, &[("topic", "T")], b"").code, 0);
+    assert_eq!(client.send_message("T", 0, "", b"anew").code, 0);
+    // What is due later comes later.
+    let text = format!("TIMER_DELIVER_MS={};UNIQ_KEY=later;", due + 100);
+    assert_eq!(client.send_message("T", 0, &properties(&text), b"later").code, 0);
+    await_count(&running, "T", 2);
+    let came: Vec<_> = all(&mut client, "T").into_iter().map(|(body, _)| body).collect();
+    assert_eq!(came, ["anew", "later"]);
+}
+
+#[test]
 fn a_message_is_recalled_by_its_handle_as_long_as_it_waits() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(quick(dir.path()));
