@@ -91,6 +91,8 @@ pub struct Timers {
     changed: bool,
     /// It is being brought to disk.
     saving: bool,
+    /// Nothing was laid in behind this tick, as far as is known.
+    latest: i64,
     /// Tick and first unit of the slot that has the oldest unit of all.
     oldest: Option<(i64, i64)>,
     /// A file may not be on disk, and nobody can tell.
@@ -183,6 +185,7 @@ impl Timers {
             noted: None,
             changed: false,
             saving: false,
+            latest: if wheel_there { i64::MAX } else { 0 },
             oldest: None,
             distrusted: false,
             config,
@@ -234,7 +237,7 @@ impl Timers {
         self.config.disk.delete_directory(&dir)?;
         self.log = TimerLog::empty(&self.config.disk, dir, self.config.file_size);
         (self.saved, self.queue_offset) = (progress, 0);
-        (self.noted, self.oldest, self.changed) = (None, None, false);
+        (self.noted, self.oldest, self.changed, self.latest) = (None, None, false, 0);
         Ok(Resume::At(0))
     }
 
@@ -363,6 +366,7 @@ impl Timers {
     pub fn add(&mut self, units: &[Unit]) -> io::Result<()> {
         let mut slots: HashMap<i64, Slot> = HashMap::with_capacity(units.len());
         let (mut placed, mut end) = (Vec::with_capacity(units.len()), self.log.end);
+        let mut latest = self.latest;
         for unit in units {
             let tick = self.tick_of(unit.slot_time);
             let position = self.log.place(end);
@@ -374,13 +378,19 @@ impl Timers {
             let count = slot.map_or(0, |slot| slot.count) + if unit.recalls { -1 } else { 1 };
             let first = slot.map_or(position, |slot| slot.first);
             slots.insert(tick, Slot { tick, first, last: position, count });
+            latest = latest.max(tick);
             placed.push((position, before, *unit));
             end = TimerLog::behind(position);
         }
         self.log.append(&placed)?;
         slots.into_iter().for_each(|(tick, slot)| self.wheel.set(tick, Some(slot)));
-        self.changed = true;
+        (self.latest, self.changed) = (latest, true);
         Ok(())
+    }
+
+    /// Nothing waits from this tick on.
+    pub fn end(&self) -> i64 {
+        self.latest.saturating_add(1).min(self.tick + SLOTS)
     }
 
     /// The first tick before `until` in whose slot something waits.

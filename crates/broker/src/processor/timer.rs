@@ -70,7 +70,8 @@ pub(super) async fn list(broker: Arc<Broker>, call: Call<ListTimers>) -> Result<
     /// Each of them is read from the log.
     const MAX: usize = 1000;
     let max = usize::try_from(call.request.max).unwrap_or(0).clamp(1, MAX);
-    let list = broker.pending_timers(call.request.from.as_deref(), max).map_err(Reject::system_error)?;
+    let list = blocking(move || broker.pending_timers(call.request.from.as_deref(), max)).await?;
+    let list = list.map_err(Reject::system_error)?;
     Ok(Answer::new(Empty {}).with_body(json::write(&list)))
 }
 

@@ -14,6 +14,12 @@ use std::io;
 use std::net::SocketAddr;
 use store::{CommitLogOffset, PutError, PutMessage, Stored};
 
+/// A list looks at so many messages, recalled ones too: each is read from the log and looked for in the index.
+const LOOKED_AT_MAX: usize = 1000;
+
+/// So many ticks are searched before others get the wheel.
+const TICKS_AT_ONCE: i64 = 1 << 15;
+
 /// The tag of a message that recalls another.
 const RECALL_TAG: &str = "_RECALL_TAG_";
 
@@ -82,33 +88,43 @@ impl Broker {
     }
 
     /// Up to `max` messages that wait, in the order in which the wheel comes to them; from where the list before ended.
+    /// Fewer, and a place to go on, if many that were recalled lie between them.
     /// What has only just been sent may not be among them yet. Blocks.
     pub fn pending_timers(&self, from: Option<&str>, max: usize) -> Result<PendingTimers, String> {
         let mut list = PendingTimers::default();
-        let (mut tick, mut from) = match from {
+        let place = match from {
             Some(text) => read_place(text).ok_or_else(|| format!("`{text}` is no place where a list ended"))?,
             None => (0, 0),
         };
         let Some(files) = &self.timer.files else { return Ok(list) };
+        let (mut searched, mut looked_at) = (place.0, 0);
         loop {
-            let next = files.lock().next_from(tick, i64::MAX).map_err(|error| error.to_string())?;
-            let Some(next) = next else { return Ok(list) };
-            from = if next == tick { from } else { 0 };
-            tick = next;
+            let (next, until) = {
+                let files = files.lock();
+                let begin = searched.max(files.tick());
+                let until = begin.saturating_add(TICKS_AT_ONCE).min(files.end());
+                if begin >= until {
+                    return Ok(list);
+                }
+                (files.next_from(begin, until).map_err(|error| error.to_string())?, until)
+            };
+            searched = next.map_or(until, |next| next + 1);
+            let Some(tick) = next else { continue };
+            let from = if tick == place.0 { place.1 } else { 0 };
             let positions = files.lock().slot(tick).map_err(|error| error.to_string())?;
             for chunk in positions.chunks(BATCH_COUNT) {
                 let units = files.lock().units(tick, chunk).map_err(|error| error.to_string())?;
                 for unit in units.iter().filter(|unit| !unit.recalls && unit.at.0 >= from) {
-                    if list.timers.len() >= max {
+                    if list.timers.len() >= max || looked_at >= LOOKED_AT_MAX {
                         list.next = Some(format!("{tick}:{}", unit.at.0));
                         return Ok(list);
                     }
+                    looked_at += 1;
                     let bytes = self.store.read(unit.at).ok().flatten();
                     let timed = bytes.as_ref().and_then(|bytes| Record::parse(bytes).ok()).and_then(Timed::read);
                     list.timers.extend(timed.filter(|timed| !self.is_recalled(timed)).map(|it| self.as_pending(&it)));
                 }
             }
-            tick += 1;
         }
     }
 

@@ -349,6 +349,32 @@ fn an_operator_lists_cancels_and_fires_what_waits() {
 }
 
 #[test]
+fn a_list_goes_on_behind_many_that_were_recalled() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(quick(dir.path()));
+    let mut client = running.client();
+    assert_eq!(list(&mut client), []);
+    let due = now() + 3_600_000;
+    let mut handles = Vec::new();
+    for n in 0..=1000 {
+        let text = format!("TIMER_DELIVER_MS={};UNIQ_KEY=k{n};", due + n / 1000 * 5000);
+        let sent = client.send_message("T", 0, &properties(&text), b"m");
+        handles.push(sent.ext.get("recallHandle").unwrap().to_owned());
+    }
+    await_pending(&mut client, 1000);
+    for handle in &handles[..1000] {
+        assert_eq!(client.ask(370, &[("topic", "T"), ("recallHandle", handle)], b"").code, 0);
+    }
+    let page = |client: &mut Client, fields: &[(&str, &str)]| {
+        serde_json::from_slice::<PendingTimers>(&client.ask(90_010, fields, b"").body).unwrap()
+    };
+    let first = page(&mut client, &[("max", "10")]);
+    assert_eq!(first.timers, []);
+    let second = page(&mut client, &[("max", "10"), ("from", first.next.as_deref().unwrap())]);
+    assert_eq!((second.timers.len(), &*second.timers[0].unique_key, second.next), (1, "k1000", None));
+}
+
+#[test]
 fn of_operators_who_decide_at_once_one_prevails() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(Config { flush_disk_type: FlushDiskType::Sync, ..quick(dir.path()) });
