@@ -24,6 +24,8 @@ pub struct Settings {
     current: AtomicUsize,
     /// How often they were changed. Held while they are.
     version: Mutex<DataVersion>,
+    /// Held while one is made, which takes as long as the disk.
+    changing: Mutex<()>,
 }
 
 /// Why settings are not changed. None is, then.
@@ -87,7 +89,7 @@ impl Settings {
     pub fn new(config: Config) -> Settings {
         let versions: Box<[OnceLock<Config>]> = (0..=CHANGES_MAX).map(|_| OnceLock::new()).collect();
         let _ = versions[0].set(config);
-        Settings { versions, current: AtomicUsize::new(0), version: Mutex::default() }
+        Settings { versions, current: AtomicUsize::new(0), version: Mutex::default(), changing: Mutex::default() }
     }
 
     /// How often they were changed, and when.
@@ -99,7 +101,7 @@ impl Settings {
     /// Blocks.
     #[doc(alias = "updateBrokerConfig")]
     pub fn update(&self, changes: &[Property], now: i64) -> Result<Vec<String>, UpdateError> {
-        let mut version = self.version.lock();
+        let _one_by_one = self.changing.lock();
         let mut config = (**self).clone();
         for Property { key, value, .. } in changes {
             change(&mut config, key, value)?;
@@ -117,7 +119,7 @@ impl Settings {
         keep(&config, &path, wanted).map_err(|error| UpdateError::File { path, error })?;
         let _ = place.set(config);
         self.current.store(next, Ordering::Release);
-        version.advance(now);
+        self.version.lock().advance(now);
         Ok(changed)
     }
 }

@@ -142,7 +142,30 @@ pub struct Stats {
     found: AtomicI64,
     /// `topic@group` → messages sent back.
     sent_back: Mutex<HashMap<String, i64>>,
+    came: Mutex<Came>,
+    came_of_users: Mutex<Came>,
     looks: Mutex<Looks>,
+}
+
+/// Messages of topics together. A topic that is deleted takes none of them away.
+#[derive(Debug, Default)]
+struct Came {
+    /// What was counted of each topic that is there.
+    of: BTreeMap<String, i64>,
+    sum: i64,
+}
+
+impl Came {
+    /// Counts on to where topics stand now, and says how many that is in all.
+    fn count<'a>(&mut self, topics: impl Iterator<Item = (&'a String, i64)>) -> i64 {
+        let before = std::mem::take(&mut self.of);
+        for (topic, messages) in topics {
+            let known = before.get(topic).copied().filter(|known| *known <= messages).unwrap_or(0);
+            self.sum += messages - known;
+            self.of.insert(topic.clone(), messages);
+        }
+        self.sum
+    }
 }
 
 #[derive(Debug, Default)]
@@ -207,13 +230,13 @@ impl Stats {
     /// forgotten.
     pub fn look(&self, at: i64, cluster: &str, put: &BTreeMap<String, (i64, i64)>) {
         let mut counts: Vec<(&'static str, String, Count)> = Vec::new();
-        let (mut all, mut of_users) = (0, 0);
+        let messages = || put.iter().map(|(topic, (messages, _))| (topic, *messages));
+        let all = self.came.lock().count(messages());
+        let of_users = self.count_of_users(messages().filter(|(topic, _)| is_of_users(topic)));
         for (topic, (messages, bytes)) in put.iter().filter(|(_, (messages, _))| *messages > 0) {
             // Each message was sent by itself, as far as anybody can tell later.
             counts.push((TOPIC_PUT_NUMS, topic.clone(), Count { times: *messages, sum: *messages }));
             counts.push((TOPIC_PUT_SIZE, topic.clone(), Count { times: *messages, sum: *bytes }));
-            all += messages;
-            of_users += if is_of_users(topic) { *messages } else { 0 };
         }
         for (group, topics) in &*self.reads.read() {
             for (topic, reads) in topics {
@@ -245,6 +268,11 @@ impl Stats {
             looks.series.entry(name).or_default().insert(key, series);
         }
         looks.n += 1;
+    }
+
+    /// Messages that came to topics of users since the broker was started, when those that are there have so many.
+    fn count_of_users<'a>(&self, topics: impl Iterator<Item = (&'a String, i64)>) -> i64 {
+        self.came_of_users.lock().count(topics)
     }
 
     /// What a counter says. `None`: nothing was counted under this name and key.
@@ -334,8 +362,8 @@ impl Broker {
     /// Messages of users that came since the broker was started, and that were given out.
     pub(crate) fn so_far(&self) -> (i64, i64) {
         let put = self.put_by_topic();
-        let put = put.iter().filter(|(topic, _)| is_of_users(topic) && !self.is_own_topic(topic));
-        (put.map(|(_, (messages, _))| messages).sum(), self.stats.given_of_users())
+        let messages = put.iter().map(|(topic, (messages, _))| (topic, *messages));
+        (self.stats.count_of_users(messages.filter(|(topic, _)| is_of_users(topic))), self.stats.given_of_users())
     }
 
     /// Messages that came since the broker was started.

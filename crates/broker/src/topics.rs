@@ -220,8 +220,10 @@ impl Topics {
         self.ensure_with(TopicConfig::new(name, queues, perm), now)
     }
 
-    /// The same, with any settings.
-    pub fn ensure_with(&self, config: TopicConfig, now: i64) -> Result<Queues, CreateError> {
+    /// The same, with any settings; more queues than a topic can have are cut off.
+    pub fn ensure_with(&self, mut config: TopicConfig, now: i64) -> Result<Queues, CreateError> {
+        config.read_queue_nums = config.read_queue_nums.min(QUEUES_MAX);
+        config.write_queue_nums = config.write_queue_nums.min(QUEUES_MAX);
         let name = config.topic_name.as_str();
         if let Some(queues) = self.queues(name) {
             return Ok(queues);

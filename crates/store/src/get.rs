@@ -329,6 +329,8 @@ impl Inner {
         let log_min = self.log.min();
         let mut wanted: Vec<Wanted> = Vec::new();
         let mut stopped = None;
+        // The entry of what stopped it says where its record is.
+        let mut is_placed = false;
         let (mut next, mut bytes) = (from, 0);
         // Where records decide, this is how many are looked at; `select` keeps what the caller asked for.
         let (count_end, bytes_end) = match filter {
@@ -383,19 +385,22 @@ impl Inner {
         if let Some(damage) = damage {
             next = damage.offset.0;
             stopped = Some(damage);
+            is_placed = true;
         }
         let status = match stopped {
             _ if count > 0 => GetStatus::Found,
+            // Nothing of what was looked at is wanted, and the limit came before the damage.
+            Some(damage) if damage.offset.0 != next => GetStatus::NoMatchedMessage,
             // Meanwhile its time was over, or an operator has taken note that it is lost.
-            Some(damage) if damage.at.0 < self.log.min() || damage.reason == lost::REASON => {
+            Some(damage) if is_placed && damage.at.0 < self.log.min() || damage.reason == lost::REASON => {
                 next = queue.bounds().0.max(damage.offset.0 + 1);
                 GetStatus::MessageWasRemoving
             }
-            Some(damage) if damage.offset.0 == next => {
+            Some(damage) => {
                 next = damage.offset.0 + 1;
                 GetStatus::Damaged(Box::new(damage))
             }
-            _ => GetStatus::NoMatchedMessage,
+            None => GetStatus::NoMatchedMessage,
         };
         Got { status, parts, bytes, count, next: QueueOffset(next), min: QueueOffset(min), max: QueueOffset(max) }
     }

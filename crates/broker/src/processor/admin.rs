@@ -7,7 +7,7 @@ use protocol::admin::{HaStatus, ProducerInfo, ProducerTable};
 use protocol::code::response;
 use protocol::command::VERSION;
 use protocol::json;
-use protocol::properties;
+use protocol::properties::{self, Property};
 use protocol::request::Empty;
 use protocol::request::admin::{
     CleanExpiredQueues, CleanUnusedTopics, DeleteExpiredLog, GetAllProducers, GetBrokerConfig, GetBrokerConfigReply,
@@ -15,7 +15,7 @@ use protocol::request::admin::{
 };
 use protocol::route::KvTable;
 use protocol::topic::SCHEDULE_TOPIC;
-use remoting::{Answer, Call, Reject};
+use remoting::{Answer, Call, Peer, Reject};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -171,10 +171,16 @@ pub(super) async fn update_config(
     broker: Arc<Broker>,
     call: Call<UpdateBrokerConfig>,
 ) -> Result<Answer<Empty>, Reject> {
-    use crate::settings::UpdateError;
     let text = std::str::from_utf8(&call.body)
         .map_err(|error| Reject::system_error(format!("the settings are no text in UTF-8: {error}")))?;
     let changes = properties::read(text);
+    // What has begun ends, also when its client is gone before.
+    let changing = tokio::spawn(change_settings(broker, changes, call.peer));
+    changing.await.map_err(|error| Reject::system_error(format!("the work broke off: {error}")))?
+}
+
+async fn change_settings(broker: Arc<Broker>, changes: Vec<Property>, by: Peer) -> Result<Answer<Empty>, Reject> {
+    use crate::settings::UpdateError;
     let changing = broker.clone();
     let changed = blocking(move || changing.config.update(&changes, now_millis())).await?;
     let changed = changed.map_err(|error| {
@@ -186,7 +192,7 @@ pub(super) async fn update_config(
         Reject::new(code, error.to_string())
     })?;
     for key in &changed {
-        tracing::info!(key, value = broker.config.value(key), by = ?call.peer, "setting changed");
+        tracing::info!(key, value = broker.config.value(key), ?by, "setting changed");
     }
     broker.take_settings(&changed).await;
     Ok(Empty {}.into())

@@ -11,7 +11,7 @@ use protocol::request::admin::{
     UpdateGroupList,
 };
 use protocol::subscription::SubscriptionGroupConfig;
-use protocol::topic::{RETRY_PREFIX, check_group_name};
+use protocol::topic::{QUEUES_MAX, RETRY_PREFIX, check_group_name};
 use remoting::{Answer, Call, Reject};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -41,6 +41,14 @@ async fn put<R>(
     for config in &mut configs {
         check_group_name(&config.group_name)
             .map_err(|bad| Reject::new(response::INVALID_PARAMETER, bad.to_string()))?;
+        if !(0..=QUEUES_MAX).contains(&config.retry_queue_nums) {
+            let remark = format!(
+                "group {} would have {} queues for its retries (retryQueueNums); 0 to {QUEUES_MAX} can be",
+                short(&config.group_name),
+                config.retry_queue_nums
+            );
+            return Err(Reject::new(response::INVALID_PARAMETER, remark));
+        }
         let known = broker.groups.get(&config.group_name);
         attributes(config, known.as_deref()).map_err(Reject::system_error)?;
     }

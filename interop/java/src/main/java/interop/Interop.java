@@ -87,6 +87,11 @@ public final class Interop {
         return suite;
     }
 
+    /** A client from 5.0 on, and Apache's broker 4.9.7. */
+    static boolean isNewClientOfOldApache() {
+        return against.equals("apache 4.9.7") && !clientVersion.startsWith("4.");
+    }
+
     static boolean againstApache() {
         return against.startsWith("apache");
     }

@@ -30,7 +30,7 @@ final class LitePulling {
         if (!Api.hasLitePull()) {
             return "this client has no DefaultLitePullConsumer";
         }
-        return Interop.against.equals("apache 4.9.7") && !Interop.clientVersion.startsWith("4.") ? "this server does not know LITE_PULL_MESSAGE (361)" : null;
+        return Interop.isNewClientOfOldApache() ? "this server does not know LITE_PULL_MESSAGE (361)" : null;
     }
 
     static DefaultLitePullConsumer consumer(Mq mq, String group) {

@@ -190,7 +190,10 @@ final class Sending {
             Check.equal(got.getTags(), "tag" + i, "tag " + i);
             Check.equal(got.getKeys(), "batch-key-" + i, "key " + i);
             Check.equal(got.getUserProperty("index"), String.valueOf(i), "property " + i);
-            Check.equal(got.getMsgId(), ids[i], "unique id " + i);
+            // Apache's broker 4.9.7 gives all messages of a batch the id that clients from 5.0 on give the batch.
+            if (!Interop.isNewClientOfOldApache()) {
+                Check.equal(got.getMsgId(), ids[i], "unique id " + i);
+            }
             Check.equal(Dump.offsetMsgId(got), offsetIds[i], "offset id " + i);
         }
     }
