@@ -126,6 +126,8 @@ pub(crate) struct Timer {
     found: Mutex<Found>,
     /// Held by who brings the wheel to disk: one at a time.
     saving: Mutex<()>,
+    /// Held by who cancels or fires, until it shows: one at a time.
+    deciding: Mutex<()>,
 }
 
 /// What may have been delivered, or put again, without a note of it.
@@ -167,6 +169,7 @@ impl Timer {
             roll_window: window / precision * precision,
             found: Mutex::new(Found::now(store)),
             saving: Mutex::default(),
+            deciding: Mutex::default(),
         })
     }
 
@@ -414,6 +417,10 @@ impl<'a> Task<'a> {
                 let mut files = self.files.lock();
                 let tick = files.tick_of(now);
                 if tick < files.tick() && files.can_turn_back() {
+                    if files.is_too_far_back(tick)? {
+                        self.broker.begin_anew(&mut files, "the clock was set back by more than it holds")?;
+                        self.firing = (0, 0);
+                    }
                     files.turn_back(tick)?;
                 }
                 if tick < files.tick() { None } else { Some(tick) }
@@ -590,11 +597,7 @@ impl<'a> Task<'a> {
             {
                 tracing::error!(%error, "the timer log is damaged");
                 self.firing = (0, 0);
-                let mut files = self.files.lock();
-                let resume = files.restart()?;
-                // All that was delivered in this run is looked for, too.
-                *self.broker.timer.found.lock() = Found::now(&self.broker.store);
-                go_on(&mut files, resume, &self.broker.store);
+                self.broker.begin_anew(&mut self.files.lock(), "its log is damaged")?;
                 Ok(())
             }
             outcome => outcome,
@@ -676,6 +679,15 @@ impl Timer {
 }
 
 impl Broker {
+    /// Lays the whole queue in anew.
+    fn begin_anew(&self, files: &mut Timers, why: &str) -> io::Result<()> {
+        let resume = files.restart(why)?;
+        // All that was delivered in this run is looked for, too.
+        *self.timer.found.lock() = Found::now(&self.store);
+        go_on(files, resume, &self.store);
+        Ok(())
+    }
+
     /// The record of a message in the wheel. `None`: it is gone or damaged, and the log says so.
     fn timed_at(&self, unit: &Unit) -> Result<Option<bytes::Bytes>, TimerError> {
         match self.store.read(unit.at) {
@@ -694,7 +706,9 @@ impl Broker {
 
     /// Puts what was in a slot where it belongs, or back in the queue if it is due later. An error may pass.
     fn put_on(&self, unit: &Unit, timed: &Timed<'_>, recalled: &HashSet<String>) -> Result<(), PutError> {
-        if unit.rolls {
+        if self.is_of_deleted(timed) {
+            Ok(())
+        } else if unit.rolls {
             let times = (timed.rolled + 1).to_string();
             self.put_copy(timed, (TIMER_TOPIC, 0), unit.enqueued, Some(&times))
         } else if timed.recalls.is_some() {
@@ -707,10 +721,19 @@ impl Broker {
         }
     }
 
+    /// Was its topic deleted since? A copy of it would count as of the topic's next life.
+    fn is_of_deleted(&self, timed: &Timed<'_>) -> bool {
+        let (topic, at) = (timed.topic, timed.record.commit_log_offset);
+        let is_deleted = at < self.store.begin_of(topic);
+        if is_deleted {
+            tracing::debug!(topic, %at, "passed over: its topic was deleted meanwhile");
+        }
+        is_deleted
+    }
+
     /// Puts a message where it belongs. An error may pass.
     fn put_home(&self, timed: &Timed<'_>, enqueued: i64) -> Result<(), PutError> {
-        if timed.record.commit_log_offset < self.store.begin_of(timed.topic) {
-            tracing::debug!(topic = timed.topic, at = %timed.record.commit_log_offset, "passed over: its topic was deleted meanwhile");
+        if self.is_of_deleted(timed) {
             return Ok(());
         }
         self.put_copy(timed, (timed.topic, timed.queue_id), enqueued, None)

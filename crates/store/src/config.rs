@@ -49,7 +49,7 @@ pub struct StoreConfig {
     /// How often `ASYNC_FLUSH` brings the commit log to disk.
     /// Key: `flushIntervalCommitLog`. Takes effect: at restart.
     pub flush_interval: Duration,
-    /// Longest body in bytes. A record may have 64 KiB more.
+    /// Longest body in a batch, in bytes. Its records may have 64 KiB more.
     /// Key: `maxMessageSize`. Takes effect: at restart.
     pub max_message_size: usize,
     /// How long level 1, 2, … of delayed messages wait.

@@ -291,7 +291,7 @@ impl Store {
         Some(Record::parse(&oldest).ok()?.store_timestamp)
     }
 
-    /// From now on, bodies may have so many bytes, and files of the log are kept for so long.
+    /// From now on, bodies in batches may have so many bytes, and files of the log are kept for so long.
     pub fn set_limits(&self, max_message_size: usize, file_reserved: Duration) {
         self.inner.limits.max_message_size.store(max_message_size, Ordering::Relaxed);
         self.inner.limits.file_reserved_secs.store(file_reserved.as_secs(), Ordering::Relaxed);

@@ -24,7 +24,7 @@ use crate::{Inner, Store};
 
 /// The longest topic in bytes; only names of retry and dead-letter topics come near it.
 pub const TOPIC_LENGTH_MAX: usize = 255;
-/// What a record may have beyond the longest body, in bytes.
+/// What the records of a batch may have beyond the longest body, in bytes.
 const RECORD_ALLOWANCE: usize = 64 << 10;
 
 /// A message to store. The store decides its place, its queue offset and its store timestamp; all else is as given.
@@ -184,6 +184,9 @@ impl From<Failure> for PutError {
 
 impl Store {
     /// Stores one message. It is on its way when this returns: [`Store::write_out`] and [`Store::flushed`] bring it home.
+    ///
+    /// Its body may be as long as a file of the log has room: what was stored before is stored again whatever the limit is
+    /// by then. Who takes messages from outside checks them against theirs.
     #[doc(alias = "asyncPutMessage")]
     pub fn put_message(&self, put: &PutMessage<'_>) -> Result<Stored, PutError> {
         self.inner.put_message(put)
@@ -210,7 +213,7 @@ impl Inner {
         let queue = self.queue_for(put)?;
         let entry = BatchEntry { flag: put.flag, body: put.body, properties: put.properties };
         let mut prepared = self.prepare(put, &queue, entry)?;
-        self.check_len(put, prepared.len)?;
+        self.check_len(put, prepared.len, usize::MAX)?;
         self.check_backlog()?;
         let now = self.config.clock.now_millis();
         let (stored, full) = self.log.append(|appender| {
@@ -232,16 +235,21 @@ impl Inner {
         let queue = self.queue_for(put)?;
         let mut batch = Vec::new();
         let mut len = 0;
+        let max = self.limits.max_message_size();
         for entry in BatchEntries::new(put.body) {
             let wrong = |error| PutError::Batch { topic: put.topic.to_owned(), n: batch.len(), error };
-            let prepared = self.prepare(put, &queue, entry.map_err(wrong)?)?;
+            let entry = entry.map_err(wrong)?;
+            if entry.body.len() > max {
+                return Err(PutError::BodyTooLarge { topic: put.topic.to_owned(), len: entry.body.len(), max });
+            }
+            let prepared = self.prepare(put, &queue, entry)?;
             len += prepared.len;
             batch.push(prepared);
         }
         if batch.is_empty() {
             return Err(PutError::EmptyBatch { topic: put.topic.to_owned() });
         }
-        self.check_len(put, len)?;
+        self.check_len(put, len, max + RECORD_ALLOWANCE)?;
         self.check_backlog()?;
         let now = self.config.clock.now_millis();
         let (stored, full) = self.log.append(|appender| {
@@ -290,10 +298,6 @@ impl Inner {
         entry: BatchEntry<'a>,
     ) -> Result<Prepared<'a>, PutError> {
         let topic = put.topic;
-        let max = self.limits.max_message_size();
-        if entry.body.len() > max {
-            return Err(PutError::BodyTooLarge { topic: topic.to_owned(), len: entry.body.len(), max });
-        }
         if entry.properties.len() > PROPERTIES_LENGTH_MAX {
             return Err(PutError::PropertiesTooLarge { topic: topic.to_owned(), len: entry.properties.len() });
         }
@@ -319,8 +323,8 @@ impl Inner {
     }
 
     /// A record, and all records of a batch together, must leave room for the mark that ends a file.
-    fn check_len(&self, put: &PutMessage<'_>, len: usize) -> Result<(), PutError> {
-        let max = (self.log.file_size as usize - BLANK_LEN).min(self.limits.max_message_size() + RECORD_ALLOWANCE);
+    fn check_len(&self, put: &PutMessage<'_>, len: usize, max: usize) -> Result<(), PutError> {
+        let max = max.min(self.log.file_size as usize - BLANK_LEN);
         if len > max {
             return Err(PutError::RecordTooLarge { topic: put.topic.to_owned(), len, max });
         }

@@ -361,9 +361,12 @@ fn what_cannot_be_stored_is_refused_by_name() {
     for topic in ["", "..", "a/b", &"t".repeat(256)] {
         assert!(matches!(store.put_message(&message(topic, 0, b"", b"")), Err(PutError::Topic { .. })), "{topic}");
     }
+    let mut batch = Vec::new();
+    BatchEntry { flag: 0, body: &[0; 101], properties: b"" }.encode(&mut batch);
+    assert!(matches!(store.put_batch(&message("T", 0, &batch, b"")), Err(PutError::BodyTooLarge { len: 101, .. })));
     assert!(matches!(
-        store.put_message(&message("T", 0, &[0; 101], b"")),
-        Err(PutError::BodyTooLarge { len: 101, .. })
+        store.put_message(&message("T", 0, &vec![0; 1 << 20], b"")),
+        Err(PutError::RecordTooLarge { .. })
     ));
     let properties = vec![b'p'; 32768];
     assert!(matches!(store.put_message(&message("T", 0, b"", &properties)), Err(PutError::PropertiesTooLarge { .. })));

@@ -91,6 +91,8 @@ pub struct Timers {
     changed: bool,
     /// It is being brought to disk.
     saving: bool,
+    /// Nothing was laid in behind this tick, as far as is known.
+    latest: i64,
     /// Tick and first unit of the slot that has the oldest unit of all.
     oldest: Option<(i64, i64)>,
     /// A file may not be on disk, and nobody can tell.
@@ -183,6 +185,7 @@ impl Timers {
             noted: None,
             changed: false,
             saving: false,
+            latest: if wheel_there { i64::MAX } else { 0 },
             oldest: None,
             distrusted: false,
             config,
@@ -234,13 +237,13 @@ impl Timers {
         self.config.disk.delete_directory(&dir)?;
         self.log = TimerLog::empty(&self.config.disk, dir, self.config.file_size);
         (self.saved, self.queue_offset) = (progress, 0);
-        (self.noted, self.oldest, self.changed) = (None, None, false);
+        (self.noted, self.oldest, self.changed, self.latest) = (None, None, false, 0);
         Ok(Resume::At(0))
     }
 
-    /// Lays everything in anew: the log and the wheel contradict each other.
-    pub fn restart(&mut self) -> io::Result<Resume> {
-        self.begin_anew("its log is damaged")
+    /// Lays everything in anew; `why` is for the log.
+    pub fn restart(&mut self, why: &str) -> io::Result<Resume> {
+        self.begin_anew(why)
     }
 
     /// Takes back what was laid in behind the end of the log.
@@ -341,8 +344,14 @@ impl Timers {
         self.distrusted || !(self.changed || self.noted.is_some() || self.saving)
     }
 
+    /// Does something wait in a slot that another time needs, once it is turned back to this tick?
+    pub fn is_too_far_back(&self, tick: i64) -> io::Result<bool> {
+        let reach = tick.saturating_add(SLOTS).max(self.tick);
+        Ok(self.wheel.next(reach..self.tick + SLOTS)?.is_some())
+    }
+
     /// The clock was set back: what is laid in from now on may be due before what was delivered. Only if
-    /// [`Timers::can_turn_back`].
+    /// [`Timers::can_turn_back`], and not if [`Timers::is_too_far_back`]: then it is to be made anew first.
     pub fn turn_back(&mut self, tick: i64) -> io::Result<()> {
         let mut from = tick.max(self.tick - SLOTS);
         while let Some(delivered) = self.wheel.next(from..self.tick)? {
@@ -357,6 +366,7 @@ impl Timers {
     pub fn add(&mut self, units: &[Unit]) -> io::Result<()> {
         let mut slots: HashMap<i64, Slot> = HashMap::with_capacity(units.len());
         let (mut placed, mut end) = (Vec::with_capacity(units.len()), self.log.end);
+        let mut latest = self.latest;
         for unit in units {
             let tick = self.tick_of(unit.slot_time);
             let position = self.log.place(end);
@@ -368,13 +378,19 @@ impl Timers {
             let count = slot.map_or(0, |slot| slot.count) + if unit.recalls { -1 } else { 1 };
             let first = slot.map_or(position, |slot| slot.first);
             slots.insert(tick, Slot { tick, first, last: position, count });
+            latest = latest.max(tick);
             placed.push((position, before, *unit));
             end = TimerLog::behind(position);
         }
         self.log.append(&placed)?;
         slots.into_iter().for_each(|(tick, slot)| self.wheel.set(tick, Some(slot)));
-        self.changed = true;
+        (self.latest, self.changed) = (latest, true);
         Ok(())
+    }
+
+    /// Nothing waits from this tick on.
+    pub fn end(&self) -> i64 {
+        self.latest.saturating_add(1).min(self.tick + SLOTS)
     }
 
     /// The first tick before `until` in whose slot something waits.

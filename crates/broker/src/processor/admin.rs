@@ -280,7 +280,7 @@ pub(super) async fn all_producers(broker: Arc<Broker>, _: Call<GetAllProducers>)
     Ok(Answer::new(Empty {}).with_body(json::write(&table)))
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Reject> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Reject> {
     spawn_blocking(work).await.map_err(|error| Reject::system_error(format!("the work broke off: {error}")))
 }
 

@@ -27,7 +27,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
-use store::{CommitLogOffset, PutMessage};
+use store::{CommitLogOffset, PutError, PutMessage};
 
 /// SEND_MESSAGE (10), SEND_MESSAGE_V2 (310) and SEND_BATCH_MESSAGE (320).
 pub(super) fn send_message(
@@ -119,6 +119,11 @@ pub(super) fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, R
         reply.transaction_id = asked.unique_key.map(str::to_owned);
         end = stored.end;
     } else {
+        let max = broker.config.max_message_size;
+        if call.body.len() > max {
+            let (topic, len) = (request.topic.clone(), call.body.len());
+            return Err(not_stored(PutError::BodyTooLarge { topic, len, max }));
+        }
         let unique_key = match asked.unique_key {
             Some(key) => Cow::Borrowed(key),
             None => Cow::Owned(new_unique_key(store_host.ip(), request.born_timestamp)),

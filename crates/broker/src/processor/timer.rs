@@ -1,5 +1,7 @@
 //! Messages that wait for their time are recalled, listed, cancelled and fired.
 
+use super::admin::blocking;
+use super::send_message::await_disk;
 use super::{not_stored, short};
 use crate::Broker;
 use crate::timer::NotPending;
@@ -60,7 +62,7 @@ pub(super) async fn recall(
     let hosts = (call.peer.address(), broker.store_host(&call.peer));
     let stored = broker.recall(&handle, request.producer_group.as_deref(), hosts).map_err(not_stored)?;
     let reply = RecallMessageReply { msg_id: handle.unique_key };
-    super::send_message::await_disk(&broker, stored.end, reply).await
+    await_disk(&broker, stored.end, reply).await
 }
 
 /// LIST_TIMERS (90010).
@@ -68,29 +70,33 @@ pub(super) async fn list(broker: Arc<Broker>, call: Call<ListTimers>) -> Result<
     /// Each of them is read from the log.
     const MAX: usize = 1000;
     let max = usize::try_from(call.request.max).unwrap_or(0).clamp(1, MAX);
-    let list = broker.pending_timers(call.request.from.as_deref(), max).map_err(Reject::system_error)?;
+    let list = blocking(move || broker.pending_timers(call.request.from.as_deref(), max)).await?;
+    let list = list.map_err(Reject::system_error)?;
     Ok(Answer::new(Empty {}).with_body(json::write(&list)))
 }
 
 /// CANCEL_TIMER (90011).
 pub(super) async fn cancel(broker: Arc<Broker>, call: Call<CancelTimer>) -> Result<Answer<Empty>, Reject> {
     let handle = read_handle(&call.request.recall_handle)?;
-    broker.cancel_timer(&handle).map_err(not_pending)?;
+    let (deciding, named) = (broker.clone(), handle.clone());
+    let end = blocking(move || deciding.cancel_timer(&named)).await?.map_err(not_pending)?;
     tracing::info!(topic = handle.topic, key = handle.unique_key, by = ?call.peer, "a timed message is cancelled by an operator");
-    Ok(Answer::new(Empty {}).behind_write())
+    await_disk(&broker, end, Empty {}).await
 }
 
 /// FIRE_TIMER (90012).
 pub(super) async fn fire(broker: Arc<Broker>, call: Call<FireTimer>) -> Result<Answer<Empty>, Reject> {
     let handle = read_handle(&call.request.recall_handle)?;
-    broker.fire_timer(&handle).map_err(not_pending)?;
+    let (deciding, named) = (broker.clone(), handle.clone());
+    let end = blocking(move || deciding.fire_timer(&named)).await?.map_err(not_pending)?;
     tracing::info!(topic = handle.topic, key = handle.unique_key, by = ?call.peer, "a timed message is delivered before its time by an operator");
-    Ok(Answer::new(Empty {}).behind_write())
+    await_disk(&broker, end, Empty {}).await
 }
 
 fn not_pending(error: NotPending) -> Reject {
     match error {
         NotPending::Put(error) => not_stored(error),
+        NotPending::NotWritten(_) => Reject::new(response::SERVICE_NOT_AVAILABLE, error.to_string()),
         NotPending::Gone | NotPending::Recalled | NotPending::Off => illegal(error.to_string()),
     }
 }

@@ -10,8 +10,15 @@ use protocol::message::{offset_message_id, property, push_property};
 use protocol::record::Record;
 use protocol::request::timer::{PendingTimer, PendingTimers, RecallHandle};
 use protocol::topic::TIMER_TOPIC;
+use std::io;
 use std::net::SocketAddr;
 use store::{CommitLogOffset, PutError, PutMessage, Stored};
+
+/// A list looks at so many messages, recalled ones too: each is read from the log and looked for in the index.
+const LOOKED_AT_MAX: usize = 1000;
+
+/// So many ticks are searched before others get the wheel.
+const TICKS_AT_ONCE: i64 = 1 << 15;
 
 /// The tag of a message that recalls another.
 const RECALL_TAG: &str = "_RECALL_TAG_";
@@ -31,6 +38,9 @@ pub enum NotPending {
     /// What follows from it can't be stored.
     #[error(transparent)]
     Put(#[from] PutError),
+    /// What follows from it, or from one before, can't be written.
+    #[error("it is not stored, and may be later or not: {0}")]
+    NotWritten(#[from] io::Error),
 }
 
 /// Where a list goes on: a tick, and the place of the first message there that was not listed.
@@ -78,33 +88,43 @@ impl Broker {
     }
 
     /// Up to `max` messages that wait, in the order in which the wheel comes to them; from where the list before ended.
+    /// Fewer, and a place to go on, if many that were recalled lie between them.
     /// What has only just been sent may not be among them yet. Blocks.
     pub fn pending_timers(&self, from: Option<&str>, max: usize) -> Result<PendingTimers, String> {
         let mut list = PendingTimers::default();
-        let (mut tick, mut from) = match from {
+        let place = match from {
             Some(text) => read_place(text).ok_or_else(|| format!("`{text}` is no place where a list ended"))?,
             None => (0, 0),
         };
         let Some(files) = &self.timer.files else { return Ok(list) };
+        let (mut searched, mut looked_at) = (place.0, 0);
         loop {
-            let next = files.lock().next_from(tick, i64::MAX).map_err(|error| error.to_string())?;
-            let Some(next) = next else { return Ok(list) };
-            from = if next == tick { from } else { 0 };
-            tick = next;
+            let (next, until) = {
+                let files = files.lock();
+                let begin = searched.max(files.tick());
+                let until = begin.saturating_add(TICKS_AT_ONCE).min(files.end());
+                if begin >= until {
+                    return Ok(list);
+                }
+                (files.next_from(begin, until).map_err(|error| error.to_string())?, until)
+            };
+            searched = next.map_or(until, |next| next + 1);
+            let Some(tick) = next else { continue };
+            let from = if tick == place.0 { place.1 } else { 0 };
             let positions = files.lock().slot(tick).map_err(|error| error.to_string())?;
             for chunk in positions.chunks(BATCH_COUNT) {
                 let units = files.lock().units(tick, chunk).map_err(|error| error.to_string())?;
                 for unit in units.iter().filter(|unit| !unit.recalls && unit.at.0 >= from) {
-                    if list.timers.len() >= max {
+                    if list.timers.len() >= max || looked_at >= LOOKED_AT_MAX {
                         list.next = Some(format!("{tick}:{}", unit.at.0));
                         return Ok(list);
                     }
+                    looked_at += 1;
                     let bytes = self.store.read(unit.at).ok().flatten();
                     let timed = bytes.as_ref().and_then(|bytes| Record::parse(bytes).ok()).and_then(Timed::read);
                     list.timers.extend(timed.filter(|timed| !self.is_recalled(timed)).map(|it| self.as_pending(&it)));
                 }
             }
-            tick += 1;
         }
     }
 
@@ -168,22 +188,31 @@ impl Broker {
         }
     }
 
-    /// A message that waits will not be delivered. Blocks.
-    pub fn cancel_timer(&self, handle: &RecallHandle) -> Result<(), NotPending> {
-        let bytes = self.pending(handle)?;
-        let record = Record::parse(&bytes).map_err(|_| NotPending::Gone)?;
-        self.recall(handle, None, (record.store_host, record.store_host))?;
-        Ok(())
+    /// A message that waits will not be delivered, once all before the answer is on disk. Blocks.
+    pub fn cancel_timer(&self, handle: &RecallHandle) -> Result<CommitLogOffset, NotPending> {
+        self.decide(handle, |_| Ok(()))
     }
 
-    /// A message that waits is delivered now, and not again when it is due. Blocks.
-    pub fn fire_timer(&self, handle: &RecallHandle) -> Result<(), NotPending> {
+    /// A message that waits is delivered now, and not again when it is due; for good once all before the answer is on disk.
+    /// Blocks.
+    pub fn fire_timer(&self, handle: &RecallHandle) -> Result<CommitLogOffset, NotPending> {
+        // In this order: should a crash tear them apart, it comes twice rather than never.
+        self.decide(handle, |timed| self.put_home(timed, self.config.clock.now_millis()))
+    }
+
+    /// Recalls a message that waits, after `first`. Who comes next sees it: what is written can be found.
+    fn decide(
+        &self,
+        handle: &RecallHandle,
+        first: impl FnOnce(&Timed<'_>) -> Result<(), PutError>,
+    ) -> Result<CommitLogOffset, NotPending> {
+        let _one_at_a_time = self.timer.deciding.lock();
+        self.store.write_out()?;
         let bytes = self.pending(handle)?;
         let timed = Record::parse(&bytes).ok().and_then(Timed::read).ok_or(NotPending::Gone)?;
-        // In this order: should a crash tear them apart, it comes twice rather than never.
-        let now = self.config.clock.now_millis();
-        self.put_home(&timed, now)?;
-        self.recall(handle, None, (timed.record.store_host, timed.record.store_host))?;
-        Ok(())
+        first(&timed)?;
+        let end = self.recall(handle, None, (timed.record.store_host, timed.record.store_host))?.end;
+        self.store.write_out()?;
+        Ok(end)
     }
 }

@@ -230,6 +230,43 @@ fn what_is_due_far_off_is_put_again_on_the_way_and_comes_once() {
 }
 
 #[test]
+fn what_was_taken_comes_whatever_the_longest_body_is_by_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("broker.conf");
+    std::fs::write(&file, "").unwrap();
+    let running = Running::start(Config { file: Some(file), timer_roll_window: 3, ..quick(dir.path()) });
+    let mut client = running.client();
+    let body = [b'x'; 1000];
+    for text in ["TIMER_DELAY_MS=1000;", "DELAY=1;"] {
+        assert_eq!(client.send_message("T", 0, &properties(text), &body).code, 0);
+    }
+    assert_eq!(client.ask(25, &[], b"maxMessageSize=500").code, 0);
+    let refused = client.send_message("T", 0, "", &body);
+    assert_eq!(refused.code, 13);
+    assert!(refused.remark.unwrap().contains("at most 500 are allowed (maxMessageSize)"));
+    await_count(&running, "T", 2);
+    assert!(all(&mut client, "T").iter().all(|(found, _)| found.as_bytes() == body));
+}
+
+#[test]
+fn what_waits_for_a_deleted_topic_does_not_come_into_its_next_life() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(Config { timer_roll_window: 3, ..quick(dir.path()) });
+    let mut client = running.client();
+    let due = now() + 1500;
+    let text = format!("TIMER_DELIVER_MS={due};UNIQ_KEY=far;");
+    assert_eq!(client.send_message("T", 0, &properties(&text), b"of its first life").code, 0);
+    assert_eq!(client.ask(215, &[("topic", "T")], b"").code, 0);
+    assert_eq!(client.send_message("T", 0, "", b"anew").code, 0);
+    // What is due later comes later.
+    let text = format!("TIMER_DELIVER_MS={};UNIQ_KEY=later;", due + 100);
+    assert_eq!(client.send_message("T", 0, &properties(&text), b"later").code, 0);
+    await_count(&running, "T", 2);
+    let came: Vec<_> = all(&mut client, "T").into_iter().map(|(body, _)| body).collect();
+    assert_eq!(came, ["anew", "later"]);
+}
+
+#[test]
 fn a_message_is_recalled_by_its_handle_as_long_as_it_waits() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(quick(dir.path()));
@@ -312,6 +349,53 @@ fn an_operator_lists_cancels_and_fires_what_waits() {
 }
 
 #[test]
+fn a_list_goes_on_behind_many_that_were_recalled() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(quick(dir.path()));
+    let mut client = running.client();
+    assert_eq!(list(&mut client), []);
+    let due = now() + 3_600_000;
+    let mut handles = Vec::new();
+    for n in 0..=1000 {
+        let text = format!("TIMER_DELIVER_MS={};UNIQ_KEY=k{n};", due + n / 1000 * 5000);
+        let sent = client.send_message("T", 0, &properties(&text), b"m");
+        handles.push(sent.ext.get("recallHandle").unwrap().to_owned());
+    }
+    await_pending(&mut client, 1000);
+    for handle in &handles[..1000] {
+        assert_eq!(client.ask(370, &[("topic", "T"), ("recallHandle", handle)], b"").code, 0);
+    }
+    let page = |client: &mut Client, fields: &[(&str, &str)]| {
+        serde_json::from_slice::<PendingTimers>(&client.ask(90_010, fields, b"").body).unwrap()
+    };
+    let first = page(&mut client, &[("max", "10")]);
+    assert_eq!(first.timers, []);
+    let second = page(&mut client, &[("max", "10"), ("from", first.next.as_deref().unwrap())]);
+    assert_eq!((second.timers.len(), &*second.timers[0].unique_key, second.next), (1, "k1000", None));
+}
+
+#[test]
+fn of_operators_who_decide_at_once_one_prevails() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(Config { flush_disk_type: FlushDiskType::Sync, ..quick(dir.path()) });
+    let mut client = running.client();
+    for round in 0..20 {
+        let text = format!("TIMER_DELAY_SEC=3600;UNIQ_KEY=k{round};");
+        let sent = client.send_message("T", 0, &properties(&text), b"m");
+        let handle = sent.ext.get("recallHandle").unwrap().to_owned();
+        // All in one turn.
+        let before = running.broker.store.max_offset("T", 0).0;
+        let codes = [90_012, 90_011, 90_012, 90_012, 90_011];
+        codes.iter().for_each(|code| client.send(*code, &[("recallHandle", &handle)], b""));
+        let mut done: Vec<_> = codes.iter().map(|_| client.any_answer()).map(|it| (it.code, it.remark)).collect();
+        done.retain(|(code, _)| *code == 0);
+        assert_eq!(done.len(), 1, "{done:?}");
+        assert!(running.broker.store.max_offset("T", 0).0 - before <= 1);
+        assert_eq!(running.broker.store.on_disk(), running.broker.store.written());
+    }
+}
+
+#[test]
 fn a_broker_without_timers_makes_no_wheel() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(quick(dir.path()));
@@ -341,6 +425,33 @@ fn a_clock_that_is_set_back_delivers_nothing_early_or_twice() {
     await_count(&running, "T", 3);
     await_pending(&mut client, 0);
     assert_eq!(all(&mut client, "T").len(), 3);
+}
+
+#[test]
+fn a_clock_that_is_set_back_by_a_turn_of_the_wheel_loses_nothing() {
+    const HOUR: i64 = 3_600_000;
+    let dir = tempfile::tempdir().unwrap();
+    let clock = store::clock::Clock::settable();
+    let running = Running::start(Config { clock: clock.clone(), ..quick(dir.path()) });
+    let mut client = running.client();
+    let turn = store::timer::SLOTS * 100;
+    let due = clock.now_millis() + HOUR;
+    client.send_message("T", 0, &properties("TIMER_DELAY_MS=200;UNIQ_KEY=came;"), b"came");
+    client.send_message("T", 0, &properties(&format!("TIMER_DELIVER_MS={due};UNIQ_KEY=first;")), b"first");
+    await_count(&running, "T", 1);
+    await_pending(&mut client, 1);
+    clock.set_by(HOUR / 2 - turn);
+    // Its slot is that of the first.
+    let due = due - turn;
+    client.send_message("T", 0, &properties(&format!("TIMER_DELIVER_MS={due};UNIQ_KEY=second;")), b"second");
+    await_pending(&mut client, 2);
+    clock.set_by(HOUR / 2);
+    await_count(&running, "T", 2);
+    clock.set_by(turn);
+    await_count(&running, "T", 3);
+    await_pending(&mut client, 0);
+    let came: Vec<_> = all(&mut client, "T").into_iter().map(|(body, _)| body).collect();
+    assert_eq!(came, ["came", "second", "first"]);
 }
 
 #[test]

@@ -70,7 +70,7 @@ headers! {
     pub struct ListTimers {
         /// Where the list before ended (`next`); absent: from the beginning.
         from: Option<String> = "from",
-        /// At most so many, and never more than 1,000.
+        /// At most so many, and never more than 1,000. The answer may have fewer, and `next`: no more are looked at for one.
         max: i32 = "max",
     }
 

@@ -211,6 +211,6 @@ fn a_damaged_log_is_told_of() {
     fs::write(&path, log).unwrap();
     let error = timers.slot(NOW + 5).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-    assert_eq!(timers.restart().unwrap(), Resume::At(0));
+    assert_eq!(timers.restart("of a test").unwrap(), Resume::At(0));
     assert_eq!(timers.next(i64::MAX).unwrap(), None);
 }
