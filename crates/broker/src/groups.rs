@@ -16,6 +16,13 @@ use tokio::sync::watch;
 /// So many groups, and no more: each is held in memory.
 pub const GROUPS_MAX: usize = 200_000;
 
+/// So many groups can't be created.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0} new groups would be more than the {GROUPS_MAX} that this broker may hold; nothing was changed; delete some"
+)]
+pub struct TooMany(usize);
+
 /// In the file: group → topic → bits of what the group may not do there.
 const FORBIDDEN: &str = "forbiddenTable";
 
@@ -191,12 +198,20 @@ impl Groups {
         names
     }
 
-    /// Creates or replaces a group.
-    pub fn put(&self, config: SubscriptionGroupConfig, now: i64) {
+    /// Creates or replaces groups: all, or none if there are to be too many.
+    pub fn put(&self, configs: Vec<SubscriptionGroupConfig>, now: i64) -> Result<(), TooMany> {
         let mut table = self.table.write();
-        table.groups.insert(config.group_name.clone(), Arc::new(config));
-        table.version.advance(now);
+        let names = configs.iter().map(|config| config.group_name.as_str());
+        let new = names.filter(|name| !table.groups.contains_key(*name)).collect::<BTreeSet<_>>().len();
+        if new > 0 && table.groups.len() + new > GROUPS_MAX {
+            return Err(TooMany(new));
+        }
+        for config in configs {
+            table.groups.insert(config.group_name.clone(), Arc::new(config));
+            table.version.advance(now);
+        }
         self.changed.send_replace(table.version.counter);
+        Ok(())
     }
 
     /// Removes a group.
@@ -265,6 +280,21 @@ mod tests {
         assert!(groups.get_or_create("g", 4).is_some(), "kept");
         assert_eq!(groups.get_or_create("h", 4), None);
         assert!(groups.get_or_create("CID_RMQ_SYS_X", 4).is_some(), "the system's own");
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_operators_create() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { store_root: dir.path().into(), ..Config::default() };
+        let groups = Groups::open(&config, &BTreeSet::new(), 1).unwrap();
+        let named = SubscriptionGroupConfig::new;
+        let here = groups.all().0.len();
+        groups.put((here + 1..GROUPS_MAX).map(|n| named(&format!("g{n}"))).collect(), 2).unwrap();
+        assert_eq!(groups.put(vec![named("x"), named("y")], 3), Err(TooMany(2)));
+        assert_eq!(groups.get("x"), None, "all or none");
+        groups.put(vec![named("x"), named("x")], 3).unwrap();
+        assert_eq!(groups.put(vec![named("y")], 3), Err(TooMany(1)));
+        groups.put(vec![named("x")], 3).unwrap();
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! How far each group has consumed each queue: `config/consumerOffset.json`.
 //!
-//! A reset moves a group from outside. It holds at once for whoever asks, and until members have heard of it (the next pull of
-//! the queue is answered with the new place), their commits, which come from where they were, count for nothing.
+//! A reset moves a group from outside. It holds at once for whoever asks, and until a member goes on there, pulls of the queue
+//! are answered with the new place, and commits, which come from where members were, count for nothing. That a member was told
+//! is not enough: Java clients 4.x move 10 s later, and it may lose the queue or crash before.
 
 use crate::config::Config;
 use crate::table::{self, Table, TableFile};
@@ -10,13 +11,17 @@ use protocol::topic::DataVersion;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// So many members of a group are remembered as told of a reset; those above are told again.
+const TOLD_MAX: usize = 1000;
 
 /// The offsets of all groups.
 #[doc(alias = "ConsumerOffsetManager")]
 pub struct ConsumerOffsets {
     table: RwLock<Inner>,
-    /// Queues that were reset and of which members have not heard yet. Mostly none: pulls look no further then.
+    /// Queues that were reset and where no member has gone on yet. Mostly none: pulls look no further then.
     resets: AtomicUsize,
     /// There was no such file.
     is_gone: bool,
@@ -35,24 +40,36 @@ struct Inner {
 }
 
 /// How far a group is in a queue.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Progress {
     /// All before it is consumed.
     consumed: Option<i64>,
     /// All before it was pulled, since the start.
     pulled: i64,
-    /// `consumed` was set from outside, and members have not heard of it.
-    reset: bool,
+    /// `Some`: `consumed` was set from outside, and no member has gone on there yet. These were told to.
+    reset: Option<BTreeSet<SocketAddr>>,
 }
 
-/// A commit does not count: the queue was reset, and its consumer has not heard of it.
+/// What a reset means for a pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// It is to go on here.
+    Moved(i64),
+    /// It has just gone on as it was told. What it says of how far it had come counts no more.
+    Heard,
+}
+
+/// A commit does not count: the queue was reset, and no consumer has gone on there yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HasBeenReset;
 
 impl Progress {
     /// Answers with what held before.
     fn commit(&mut self, offset: i64) -> Result<Option<i64>, HasBeenReset> {
-        if self.reset { Err(HasBeenReset) } else { Ok(self.consumed.replace(offset)) }
+        match self.reset {
+            Some(_) if self.consumed != Some(offset) => Err(HasBeenReset),
+            _ => Ok(self.consumed.replace(offset)),
+        }
     }
 }
 
@@ -89,7 +106,7 @@ impl ConsumerOffsets {
                     let queues = queues.into_iter().map(|(queue_id, offset)| {
                         let reset = reset.is_some_and(|queues| queues.get(&queue_id) == Some(&offset));
                         resets += usize::from(reset);
-                        (queue_id, Progress { consumed: Some(offset), pulled: 0, reset })
+                        (queue_id, Progress { consumed: Some(offset), pulled: 0, reset: reset.then(BTreeSet::new) })
                     });
                     inner.groups.entry(group.into()).or_default().insert(topic.into(), queues.collect());
                 }
@@ -129,7 +146,7 @@ impl ConsumerOffsets {
         let mut table = self.table.write();
         table.commits += 1;
         table.progress(group, topic, queue_id, |progress| {
-            if let Some(known) = progress.consumed.filter(|known| offset < *known && !progress.reset) {
+            if let Some(known) = progress.consumed.filter(|known| offset < *known && progress.reset.is_none()) {
                 tracing::debug!(group, topic, queue_id, from = known, to = offset, "offset goes back");
             }
             progress.commit(offset)
@@ -162,28 +179,48 @@ impl ConsumerOffsets {
         table.commits += 1;
         for (queue_id, offset) in offsets {
             let new = table.progress(group, topic, *queue_id, |progress| {
-                let new = !progress.reset;
-                *progress = Progress { consumed: Some(*offset), pulled: *offset, reset: true };
+                let new = progress.reset.is_none();
+                *progress = Progress { consumed: Some(*offset), pulled: *offset, reset: Some(BTreeSet::new()) };
                 new
             });
             self.resets.fetch_add(usize::from(new), Ordering::Release);
         }
     }
 
-    /// A member pulls the queue at `asked`. `Some`: it was reset, and this is where to go on; the member hears of it now.
+    /// `member` pulls the queue at `asked` and says, maybe, that all before `commit` is consumed. `None`: the queue was not reset.
+    ///
+    /// It goes on where it is to if it begins there with nothing else in hand: that is so at 0, and where it has consumed all
+    /// before. Any other pull from there may be of a member that holds messages from before the reset. So it is told, once;
+    /// then whoever asks for that place has moved, and who commits nothing with its pulls decides itself where it goes on.
     #[doc(alias = "queryThenEraseResetOffset")]
-    pub fn hear_of_reset(&self, group: &str, topic: &str, queue_id: i32, asked: i64) -> Option<i64> {
+    pub fn hear_of_reset(
+        &self,
+        group: &str,
+        topic: &str,
+        queue_id: i32,
+        asked: i64,
+        commit: Option<i64>,
+        member: SocketAddr,
+    ) -> Option<Reset> {
         if self.resets.load(Ordering::Acquire) == 0 {
             return None;
         }
         let mut table = self.table.write();
-        let progress = table.groups.get_mut(group)?.get_mut(topic)?.get_mut(&queue_id).filter(|it| it.reset)?;
-        progress.reset = false;
-        let offset = progress.consumed;
+        let progress = table.groups.get_mut(group)?.get_mut(topic)?.get_mut(&queue_id)?;
+        let (told, offset) = (progress.reset.as_mut()?, progress.consumed?);
+        let begins_there = asked == offset && (asked == 0 || commit == Some(offset));
+        if !begins_there && !(told.contains(&member) && (asked == offset || commit.is_none())) {
+            if told.len() < TOLD_MAX {
+                told.insert(member);
+            } else {
+                *told = BTreeSet::from([member]);
+            }
+            return Some(Reset::Moved(offset));
+        }
+        progress.reset = None;
         table.commits += 1;
         self.resets.fetch_sub(1, Ordering::Release);
-        // Who begins where it shall go on has heard of it.
-        offset.filter(|offset| *offset != asked)
+        Some(Reset::Heard)
     }
 
     /// The topics of which `group` has consumed anything, in order.
@@ -275,7 +312,7 @@ fn consumed(queues: &BTreeMap<i32, Progress>) -> BTreeMap<i32, i64> {
 }
 
 fn count_resets(queues: &BTreeMap<i32, Progress>) -> usize {
-    queues.values().filter(|progress| progress.reset).count()
+    queues.values().filter(|progress| progress.reset.is_some()).count()
 }
 
 impl Inner {
@@ -314,7 +351,7 @@ impl Table for ConsumerOffsets {
                 for (topic, queues) in topics.iter().filter(|(_, queues)| is_consumed(queues)) {
                     offset_table.insert(format!("{topic}@{group}"), consumed(queues));
                     let mut reset = queues.clone();
-                    reset.retain(|_, progress| progress.reset);
+                    reset.retain(|_, progress| progress.reset.is_some());
                     if !reset.is_empty() {
                         reset_offset_table.insert(format!("{topic}@{group}"), consumed(&reset));
                     }
@@ -347,14 +384,16 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_holds_until_a_member_has_heard_of_it_also_over_a_restart() {
+    fn a_reset_holds_until_a_member_goes_on_there_also_over_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let config = Config { store_root: dir.path().into(), ..Config::default() };
         let offsets = ConsumerOffsets::open(&config).unwrap();
         assert_eq!(offsets.commit("g", "T", 0, 50), Ok(None));
         assert_eq!(offsets.pull("g", "T", 0, 60, Some(51)), Ok(Some(50)));
         assert_eq!((offsets.get("g", "T", 0), offsets.pulled("g", "T", 0)), (Some(51), 60));
-        assert_eq!(offsets.hear_of_reset("g", "T", 0, 60), None);
+        let [a, b] = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let moved = |offset| Some(Reset::Moved(offset));
+        assert_eq!(offsets.hear_of_reset("g", "T", 0, 60, Some(51), a), None);
         offsets.reset("g", "T", &BTreeMap::from([(0, 5), (1, 9)]));
         assert_eq!(offsets.get("g", "T", 0), Some(5), "holds at once");
         assert_eq!(offsets.commit("g", "T", 0, 52), Err(HasBeenReset), "from where it was");
@@ -364,12 +403,33 @@ mod tests {
         let offsets = ConsumerOffsets::open(&config).unwrap();
         assert_eq!((offsets.get("g", "T", 0), offsets.get("g", "T", 1)), (Some(5), Some(9)));
         assert_eq!(offsets.commit("g", "T", 0, 54), Err(HasBeenReset), "it still has not heard");
-        assert_eq!(offsets.hear_of_reset("h", "T", 0, 60), None);
-        assert_eq!(offsets.hear_of_reset("g", "T", 0, 60), Some(5));
-        assert_eq!(offsets.hear_of_reset("g", "T", 0, 60), None, "once");
+        assert_eq!(offsets.hear_of_reset("h", "T", 0, 60, None, a), None);
+        for member in [a, b, a] {
+            assert_eq!(
+                offsets.hear_of_reset("g", "T", 0, 60, Some(54), member),
+                moved(5),
+                "as often as it asks elsewhere"
+            );
+        }
+        assert_eq!(offsets.commit("g", "T", 0, 54), Err(HasBeenReset), "told, but not there yet");
+        assert_eq!(offsets.commit("g", "T", 0, 5), Ok(Some(5)), "the place itself");
+        assert_eq!(offsets.hear_of_reset("g", "T", 0, 5, Some(5), a), Some(Reset::Heard));
+        assert_eq!(offsets.hear_of_reset("g", "T", 0, 60, Some(54), a), None);
         assert_eq!(offsets.commit("g", "T", 0, 6), Ok(Some(5)));
-        assert_eq!(offsets.hear_of_reset("g", "T", 1, 9), None, "it begins there");
+
+        assert_eq!(offsets.hear_of_reset("g", "T", 1, 9, Some(4), a), moved(9), "with messages in hand");
+        assert_eq!(offsets.hear_of_reset("g", "T", 1, 9, Some(4), b), moved(9), "each is told");
+        assert_eq!(offsets.hear_of_reset("g", "T", 1, 9, Some(4), a), Some(Reset::Heard), "but not for ever");
         assert_eq!(offsets.commit("g", "T", 1, 10), Ok(Some(9)));
+        offsets.reset("g", "T", &BTreeMap::from([(1, 9)]));
+        assert_eq!(offsets.hear_of_reset("g", "T", 1, 70, None, a), moved(9));
+        assert_eq!(
+            offsets.hear_of_reset("g", "T", 1, 70, None, a),
+            Some(Reset::Heard),
+            "it decides itself where it pulls"
+        );
+        offsets.reset("g", "T", &BTreeMap::from([(1, 0)]));
+        assert_eq!(offsets.hear_of_reset("g", "T", 1, 0, None, a), Some(Reset::Heard), "nothing is before 0");
         assert_eq!(offsets.resets.load(Ordering::Relaxed), 0);
         offsets.reset("g", "T", &BTreeMap::from([(0, 1)]));
         offsets.forget_topic("T");
@@ -396,7 +456,8 @@ mod tests {
         );
         assert_eq!(offsets.clone_offsets("g", "h", "T"), BTreeMap::from([(0, 5)]));
         assert_eq!(offsets.get("h", "T", 0), Some(5));
-        assert_eq!(offsets.hear_of_reset("h", "T", 0, 7), Some(5));
+        let member = SocketAddr::from(([127, 0, 0, 1], 1));
+        assert_eq!(offsets.hear_of_reset("h", "T", 0, 7, None, member), Some(Reset::Moved(5)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use store::disk::Disk;
 use store::table::{self, LoadError};
 
@@ -29,6 +30,9 @@ pub struct KvConfigs {
     /// `None`: they are kept in memory only.
     file: Option<PathBuf>,
     disk: Disk,
+    /// There is something that is not on disk. A save that failed leaves it so: who repeats a change must not be told that it
+    /// is kept only because memory knows it already.
+    dirty: AtomicBool,
     saving: Mutex<()>,
 }
 
@@ -62,7 +66,7 @@ impl KvConfigs {
             None => None,
         };
         let table = read.unwrap_or_default().config_table;
-        Ok(KvConfigs { table: RwLock::new(table), file, disk, saving: Mutex::new(()) })
+        Ok(KvConfigs { table: RwLock::new(table), file, disk, dirty: AtomicBool::new(false), saving: Mutex::new(()) })
     }
 
     /// The value of a key.
@@ -87,6 +91,7 @@ impl KvConfigs {
             return Err(Refused::Many);
         }
         table.entry(namespace.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
+        self.dirty.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -98,16 +103,22 @@ impl KvConfigs {
         if keys.is_empty() {
             table.remove(namespace);
         }
+        self.dirty.fetch_or(deleted, Ordering::Relaxed);
         deleted
     }
 
-    /// Brings the table to disk. Blocks.
+    /// Brings the table to disk if it is not there as it is. Blocks.
     pub fn save(&self) -> io::Result<()> {
         let Some(path) = &self.file else { return Ok(()) };
         let _one_at_a_time = self.saving.lock();
+        if !self.dirty.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
         let text = json::write(&File { config_table: self.table.read().clone() });
-        table::save(&self.disk, path, &text)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        table::save(&self.disk, path, &text).map_err(|error| {
+            self.dirty.store(true, Ordering::Relaxed);
+            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        })
     }
 }
 
@@ -132,6 +143,27 @@ mod tests {
         assert_eq!(configs.get("n", "k").as_deref(), Some("v"));
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, r#"{"configTable":{"ORDER_TOPIC_CONFIG":{"T":"b:4"},"n":{"k":"v"}}}"#);
+    }
+
+    #[test]
+    fn what_could_not_be_saved_is_saved_when_it_is_asked_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("namesrv/kvConfig.json");
+        let open = || KvConfigs::open(Some(path.clone())).unwrap();
+        let configs = open();
+        configs.put("n", "k", "v").unwrap();
+        configs.save().unwrap();
+        let aside = dir.path().join("aside");
+        std::fs::rename(dir.path().join("namesrv"), &aside).unwrap();
+        std::fs::write(dir.path().join("namesrv"), "no directory").unwrap();
+        assert!(configs.delete("n", "k"));
+        configs.save().unwrap_err();
+        std::fs::remove_file(dir.path().join("namesrv")).unwrap();
+        std::fs::rename(&aside, dir.path().join("namesrv")).unwrap();
+        assert_eq!(open().get("n", "k").as_deref(), Some("v"));
+        assert!(!configs.delete("n", "k"), "memory has forgotten it already");
+        configs.save().unwrap();
+        assert_eq!(open().get("n", "k"), None);
     }
 
     #[test]

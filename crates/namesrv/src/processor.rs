@@ -202,14 +202,13 @@ pub async fn list_kv_configs(namesrv: Arc<Namesrv>, call: Call<ListKvConfigs>) -
 /// DELETE_KV_CONFIG. One that is not there is deleted, too: tools ask for it whenever they delete a topic.
 pub async fn delete_kv_config(namesrv: Arc<Namesrv>, call: Call<DeleteKvConfig>) -> Result<Answer<Empty>, Reject> {
     let DeleteKvConfig { namespace, key } = &call.request;
-    if !namesrv.kv.delete(namespace, key) {
-        return Ok(Empty {}.into());
+    if namesrv.kv.delete(namespace, key) {
+        tracing::info!(namespace, key, by = ?call.peer, "setting deleted");
     }
-    tracing::info!(namespace, key, by = ?call.peer, "setting deleted");
     save_kv_configs(namesrv).await
 }
 
-/// Answers when settings are on disk.
+/// Answers when all settings are on disk as they are.
 async fn save_kv_configs(namesrv: Arc<Namesrv>) -> Result<Answer<Empty>, Reject> {
     let saved = tokio::task::spawn_blocking(move || namesrv.kv.save()).await;
     match saved.unwrap_or_else(|error| Err(std::io::Error::other(error))) {

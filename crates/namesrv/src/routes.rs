@@ -8,13 +8,19 @@ use protocol::nearest::nearest;
 use protocol::route::{BrokerData, ClusterInfo, QueueData, RegisteredTopics, TopicRoute};
 use protocol::topic::{DEFAULT_TOPIC, DLQ_PREFIX, DataVersion, PERM_WRITE, RETRY_PREFIX, TopicConfig};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt::{Display, Formatter, Result as FmtResult};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// A broker that is silent for so long is gone, unless it says otherwise itself.
 pub const EXPIRY: Duration = Duration::from_secs(120);
+
+/// So many brokers that are gone are remembered, the newest.
+const GONE_MAX: usize = 64;
+
+/// A name like one that is not known is looked for among so many topics at most: it costs a comparison with each.
+const ALIKE_MAX: usize = 1000;
 
 /// A master is known under this id.
 const MASTER: i64 = 0;
@@ -32,8 +38,8 @@ pub struct Routes {
     live: HashMap<BrokerKey, Live>,
     /// Names of brokers from which an operator has taken the permission to write.
     wiped: BTreeSet<String>,
-    /// By name, brokers that were here and are gone: to say so when someone asks for their topics.
-    gone: BTreeMap<String, Gone>,
+    /// Brokers that were here and are gone, oldest first: to say so when someone asks for their topics.
+    gone: VecDeque<Gone>,
 }
 
 /// What tells two brokers apart.
@@ -56,6 +62,8 @@ struct Live {
 
 #[derive(Debug)]
 struct Gone {
+    name: String,
+    cluster: String,
     address: String,
     why: Leaving,
     topics: BTreeSet<String>,
@@ -164,7 +172,7 @@ impl Routes {
             }
         }
 
-        self.gone.remove(&name);
+        self.gone.retain(|gone| gone.name != name);
         let live = Live {
             seen: now,
             expiry: registration.expiry.unwrap_or(EXPIRY),
@@ -235,7 +243,11 @@ impl Routes {
                 brokers.remove(&name);
                 !brokers.is_empty()
             });
-            self.gone.insert(name, Gone { address: key.address.clone(), why, topics });
+            let (cluster, address) = (key.cluster.clone(), key.address.clone());
+            self.gone.push_back(Gone { name, cluster, address, why, topics });
+            if self.gone.len() > GONE_MAX {
+                self.gone.pop_front();
+            }
         } else if broker.enable_acting_master && !broker.broker_addrs.contains_key(&MASTER) {
             for queues in self.topics.values_mut().filter_map(|queues| queues.get_mut(&name)) {
                 queues.perm &= !PERM_WRITE;
@@ -257,6 +269,9 @@ impl Routes {
         }
         if let Some(mappings) = self.mappings.get_mut(topic) {
             mappings.retain(|broker, _| stays(broker));
+        }
+        for gone in self.gone.iter_mut().filter(|gone| cluster.is_none_or(|cluster| gone.cluster == cluster)) {
+            gone.topics.remove(topic);
         }
         self.topics.retain(|_, queues| !queues.is_empty());
         self.mappings.retain(|_, mappings| !mappings.is_empty());
@@ -298,13 +313,13 @@ impl Routes {
 
     /// Why there is no route for a topic, and what helps.
     pub fn why_no_route(&self, topic: &str) -> String {
-        if let Some((name, gone)) = self.gone.iter().find(|(_, gone)| gone.topics.contains(topic)) {
-            return format!("its broker {name} ({}) is gone: {}; start it again", gone.address, gone.why);
+        if let Some(Gone { name, address, why, .. }) = self.gone.iter().rev().find(|gone| gone.topics.contains(topic)) {
+            return format!("its broker {name} ({address}) is gone: {why}; start it again");
         }
         if self.brokers.is_empty() {
-            return match self.gone.iter().next() {
-                Some((name, gone)) => {
-                    format!("no broker is registered here; {name} ({}) was, but {}", gone.address, gone.why)
+            return match self.gone.back() {
+                Some(Gone { name, address, why, .. }) => {
+                    format!("no broker is registered here; {name} ({address}) was, but {why}")
                 }
                 None => "no broker is registered here; start one, and give it this name server's address with \
                          -n or namesrvAddr"
@@ -314,9 +329,10 @@ impl Routes {
         let names: Vec<&str> = self.brokers.keys().map(String::as_str).take(3).collect();
         let more = if self.brokers.len() > names.len() { ", …" } else { "" };
         let brokers = format!("{}{more}", names.join(", "));
-        let users = self.topics.keys().map(String::as_str);
-        let users = users.filter(|known| !known.starts_with(RETRY_PREFIX) && !known.starts_with(DLQ_PREFIX));
-        let meant = match nearest(topic, users) {
+        let is_users = |topic: &str| !topic.starts_with(RETRY_PREFIX) && !topic.starts_with(DLQ_PREFIX);
+        let looked_for = is_users(topic) && self.topics.len() <= ALIKE_MAX;
+        let users = self.topics.keys().map(String::as_str).filter(|known| is_users(known));
+        let meant = match looked_for.then(|| nearest(topic, users)).flatten() {
             Some(known) => format!("; did you mean {known}?"),
             None => String::new(),
         };
@@ -540,5 +556,28 @@ mod tests {
         check(&routes, "new", "no broker is registered here; a (h1) was, but it was stopped");
         routes.register(broker("b", 0, "h2", &["x", "y"]), now).unwrap();
         check(&routes, "orders", "its broker a (h1) is gone");
+        routes.forget_topic("orders", Some("another cluster"));
+        check(&routes, "orders", "its broker a (h1) is gone");
+        routes.forget_topic("orders", Some("C"));
+        check(&routes, "orders", "no broker here (b) has it");
+        check(&routes, "z", "did you mean x?");
+        let many: Vec<String> = (0..ALIKE_MAX).map(|n| format!("many-{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        routes.register(broker("b", 0, "h2", &many), now).unwrap();
+        check(&routes, "z", "no broker here (b) has it");
+        assert!(!routes.why_no_route("z").contains("did you mean"), "not compared with so many");
+    }
+
+    #[test]
+    fn the_newest_brokers_that_are_gone_are_remembered() {
+        let (mut routes, now) = (Routes::default(), Instant::now());
+        for n in 0..=GONE_MAX {
+            let name = format!("b{n}");
+            routes.register(broker(&name, 0, &format!("h{n}"), &[&format!("t{n}"), "t"]), now).unwrap();
+            routes.unregister(&broker(&name, 0, &format!("h{n}"), &[]).key);
+        }
+        assert_eq!(routes.gone.len(), GONE_MAX);
+        assert!(routes.why_no_route("t1").contains("its broker b1 (h1) is gone"));
+        assert!(routes.why_no_route("t0").contains("b64 (h64) was"), "the oldest is forgotten");
     }
 }

@@ -52,9 +52,10 @@ async fn put<R>(
         let known = broker.groups.get(&config.group_name);
         attributes(config, known.as_deref()).map_err(Reject::system_error)?;
     }
-    for config in configs {
-        tracing::info!(group = config.group_name, by = ?call.peer, "created or changed");
-        broker.groups.put(config, now_millis());
+    let names: Vec<String> = configs.iter().map(|config| config.group_name.clone()).collect();
+    broker.groups.put(configs, now_millis()).map_err(|refused| Reject::system_error(refused.to_string()))?;
+    for group in names {
+        tracing::info!(group, by = ?call.peer, "created or changed");
     }
     broker.groups_saved().await?;
     Ok(Empty {}.into())

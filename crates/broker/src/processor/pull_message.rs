@@ -6,6 +6,7 @@
 use super::{no_such_topic, short};
 use crate::Broker;
 use crate::life::event::{Event, Wanted};
+use crate::offsets::Reset;
 use crate::program::Judge;
 use protocol::code::request::LITE_PULL_MESSAGE;
 use protocol::code::response;
@@ -84,9 +85,17 @@ pub(super) async fn pull_message(
 
     let first = QueueOffset(request.queue_offset);
     let mut from = first;
-    if let Some(offset) = reset(&broker, request, from) {
-        return Ok(moved(&broker, request, queue_id, offset));
-    }
+    let commit = (request.sys_flag & PullMessage::COMMIT_OFFSET != 0 && request.commit_offset >= 0)
+        .then_some(request.commit_offset);
+    let by = call.peer.address();
+    let reset = |from: QueueOffset| {
+        let (group, topic) = (&request.consumer_group, &request.topic);
+        broker.offsets.hear_of_reset(group, topic, request.queue_id, from.0, commit, by)
+    };
+    let heard = match reset(from) {
+        Some(Reset::Moved(offset)) => return Ok(moved(&broker, request, queue_id, offset)),
+        heard => heard.is_some(),
+    };
     let mut hold: Option<Hold> = None;
     while is_fenced(&broker, request) {
         hold = hold.or_else(|| Hold::begin(&broker, request));
@@ -98,11 +107,9 @@ pub(super) async fn pull_message(
         }
     }
     let mut got = get(from);
-    let commit = request.sys_flag & PullMessage::COMMIT_OFFSET != 0 && request.commit_offset >= 0;
     let pulled = if matches!(got.status, GetStatus::Found) { got.next } else { from };
-    let commit = commit.then_some(request.commit_offset);
-    let (group, by) = (&request.consumer_group, call.peer.address());
-    broker.note_pull(group, &request.topic, request.queue_id, pulled.0, commit, by);
+    let counts = commit.filter(|_| !heard);
+    broker.note_pull(&request.consumer_group, &request.topic, request.queue_id, pulled.0, counts, by);
     loop {
         match got.status {
             GetStatus::Found => break,
@@ -139,7 +146,7 @@ pub(super) async fn pull_message(
         if broker.topics.queues(&request.topic).is_none() {
             return Err(no_such_topic(&request.topic)); // deleted meanwhile
         }
-        if let Some(offset) = reset(&broker, request, from) {
+        if let Some(Reset::Moved(offset)) = reset(from) {
             return Ok(moved(&broker, request, queue_id, offset));
         }
         hold = held;
@@ -158,11 +165,7 @@ pub(super) async fn pull_message(
     Ok(found(got))
 }
 
-/// Where the group is to go on, if an operator has moved it and this is the first that its consumer hears of it.
-fn reset(broker: &Broker, request: &PullMessage, from: QueueOffset) -> Option<i64> {
-    broker.offsets.hear_of_reset(&request.consumer_group, &request.topic, request.queue_id, from.0)
-}
-
+/// An operator has moved the group: it is to go on at `offset`.
 fn moved(broker: &Broker, request: &PullMessage, queue_id: u32, offset: i64) -> Answer<PullMessageReply> {
     let reply = PullMessageReply {
         suggest_which_broker_id: 0,

@@ -1,10 +1,11 @@
 //! Replies to messages whose senders wait for one.
 //!
-//! 1. push it to the sender, which is known by its client id, and await that it took it
-//! 2. keep it in the topic of replies              (`storeReplyMessageEnable`)
-//! 3. tell who replied whether it arrived
+//! 1. may it be kept? Who would refuse it later would refuse what has arrived
+//! 2. push it to the sender, which is known by its client id, and await that it took it
+//! 3. keep it in the topic of replies              (`storeReplyMessageEnable`)
+//! 4. tell who replied whether it arrived: also if it could not be kept then
 
-use super::send_message::{acknowledge, take};
+use super::send_message::{acknowledge, admit, put};
 use super::short;
 use crate::Broker;
 use protocol::code::response;
@@ -28,22 +29,32 @@ pub(super) async fn send_reply(broker: Arc<Broker>, call: Call<SendReply>) -> Re
             format!("a batch for topic[{}] can't be a reply; send replies one by one", short(&call.request.topic));
         return Err(Reject::new(response::MESSAGE_ILLEGAL, remark));
     }
+    let admitted = if broker.config.store_reply { Some(admit(&broker, &call)?) } else { None };
     let pushed = push(&broker, &call).await;
-    if !broker.config.store_reply {
-        pushed?;
-        // Clients read the fields of a message that was stored.
-        let reply = SendMessageReply {
-            msg_id: "0".into(),
-            queue_id: call.request.queue_id.max(0),
-            region: Some(broker.region.clone()),
-            trace_on: Some(broker.config.trace_on),
-            ..SendMessageReply::default()
-        };
-        return Ok(reply.into());
-    }
-    let stored = take(&broker, &call);
+    let stored = admitted.map(|admitted| put(&broker, &call, admitted));
     pushed?;
-    acknowledge(&broker, stored?).await
+    let acknowledged = match stored {
+        Some(Ok(taken)) => acknowledge(&broker, taken).await,
+        Some(Err(refused)) => Err(refused),
+        None => return Ok(not_kept(&broker, &call)),
+    };
+    acknowledged.or_else(|refused| {
+        let topic = &call.request.topic;
+        tracing::error!(topic, from = ?call.peer, why = refused.remark, "a reply arrived, but could not be kept");
+        Ok(not_kept(&broker, &call))
+    })
+}
+
+/// It arrived. Clients read the fields of a message that was stored.
+fn not_kept(broker: &Broker, call: &Call<SendMessage>) -> Answer<SendMessageReply> {
+    let reply = SendMessageReply {
+        msg_id: "0".into(),
+        queue_id: call.request.queue_id.max(0),
+        region: Some(broker.region.clone()),
+        trace_on: Some(broker.config.trace_on),
+        ..SendMessageReply::default()
+    };
+    reply.into()
 }
 
 /// Hands the reply to who waits for it.

@@ -65,11 +65,27 @@ pub(super) struct Taken {
 }
 
 /// Puts the message.
-pub(super) fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, Reject> {
+fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, Reject> {
+    put(broker, call, admit(broker, call)?)
+}
+
+/// A message that may go where it is to go.
+pub(super) struct Admitted<'a> {
+    asked: Asked<'a>,
+    wait: Wait,
+    prepares: bool,
+    /// Where it goes instead.
+    dead_letters: Option<String>,
+    queues: Queues,
+    queue_id: i32,
+    created: Option<i64>,
+}
+
+/// May the message go to its topic?
+pub(super) fn admit<'a>(broker: &Broker, call: &'a Call<SendMessage>) -> Result<Admitted<'a>, Reject> {
     let request = &call.request;
-    let properties = request.properties.as_deref().unwrap_or("").as_bytes();
-    let asked = Asked::read(properties)?;
-    let mut wait = match asked.delay_level {
+    let asked = Asked::read(request.properties.as_deref().unwrap_or("").as_bytes())?;
+    let wait = match asked.delay_level {
         0 if asked.timer.is_timed() => broker.timer.admit(&asked.timer, broker.config.clock.now_millis())?,
         level => Wait::Level(level),
     };
@@ -88,6 +104,14 @@ pub(super) fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, R
     let dead_letters = dead_letters(broker, call)?;
     let (queues, created) = queues(broker, request)?;
     let queue_id = queue_id(broker, call, queues)?;
+    Ok(Admitted { asked, wait, prepares, dead_letters, queues, queue_id, created })
+}
+
+/// Puts a message that was admitted.
+pub(super) fn put(broker: &Broker, call: &Call<SendMessage>, admitted: Admitted<'_>) -> Result<Taken, Reject> {
+    let Admitted { asked, mut wait, prepares, dead_letters, queues, queue_id, created } = admitted;
+    let request = &call.request;
+    let properties = request.properties.as_deref().unwrap_or("").as_bytes();
     let store_host = broker.store_host(&call.peer);
     let mut put = PutMessage {
         topic: &request.topic,

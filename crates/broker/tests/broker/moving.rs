@@ -92,7 +92,7 @@ fn a_group_without_members_is_reset_and_stays_so_over_a_kill() {
     assert_eq!(at(&offset(&mut client, "G", 0)), (0, Some("4")));
     let late = commit(&mut client, "G", 0, 9);
     assert_eq!((late.code, late.remark.as_deref()), (0, Some("Offset has been previously reset")));
-    let begun = client.pull(Pull { group: "G", offset: 4, ..Pull::of("T") });
+    let begun = client.pull(Pull { group: "G", offset: 4, commit: Some(4), ..Pull::of("T") });
     assert_eq!(bodies(&begun)[0], "0-4", "it begins where it shall go on: at once");
     commit(&mut client, "G", 0, 9);
     assert_eq!(at(&offset(&mut client, "G", 0)), (0, Some("9")));
@@ -124,6 +124,51 @@ fn a_consumer_that_waits_hears_of_a_reset_at_once() {
     let answer = consumer.pull(Pull { group: "G", offset: 11, commit: Some(11), ..Pull::of("T") });
     assert_eq!((answer.code, answer.ext.get("nextBeginOffset")), (21, Some("5")));
     assert_eq!(at(&offset(&mut admin, "G", 0)), (0, Some("5")));
+}
+
+#[test]
+fn a_reset_holds_until_a_member_goes_on_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    let (mut slow, mut stale, mut admin) = (running.client(), running.client(), running.client());
+    filled(&mut admin, "G");
+
+    // It has fetched all, and worked at two messages: its pull waits at the end, where the group is moved to.
+    let waits = Pull { group: "G", offset: 10, hold_millis: 9000, commit: Some(2), ..Pull::of("T") };
+    slow.send_pull(waits);
+    while offset(&mut admin, "G", 0).ext.get("offset") != Some("2") {
+        std::thread::yield_now();
+    }
+    // A member that lost the queue meanwhile still waits there, too.
+    stale.send_pull(waits);
+    reset(&mut admin, &[("timestamp", "-1")]);
+    for member in [&mut slow, &mut stale] {
+        let answer = member.answer();
+        assert_eq!((answer.code, answer.ext.get("nextBeginOffset")), (21, Some("10")), "{answer:?}");
+    }
+    commit(&mut slow, "G", 0, 3);
+    assert_eq!(at(&offset(&mut admin, "G", 0)), (0, Some("10")), "of what it holds, it commits nothing");
+    commit(&mut slow, "G", 0, 10);
+    let answer = stale.pull(Pull { group: "G", offset: 7, commit: Some(7), ..Pull::of("T") });
+    assert_eq!(answer.code, 21, "nobody has gone on yet");
+    slow.send_pull(Pull { commit: Some(10), ..waits });
+    admin.send_message("T", 0, "", b"new");
+    assert_eq!(bodies(&slow.answer()), ["new"]);
+    commit(&mut slow, "G", 0, 11);
+    assert_eq!(at(&offset(&mut admin, "G", 0)), (0, Some("11")));
+
+    // A client that moves at once and still says how far it was: it gets on, and what it says does not count.
+    reset(&mut admin, &[("timestamp", "-1"), ("queueId", "0"), ("offset", "3")]);
+    let old = Pull { group: "G", offset: 11, commit: Some(11), ..Pull::of("T") };
+    assert_eq!(slow.pull(old).code, 21);
+    assert_eq!(bodies(&slow.pull(Pull { offset: 3, ..old }))[0], "0-3");
+    assert_eq!(at(&offset(&mut admin, "G", 0)), (0, Some("3")));
+
+    // One that keeps its offsets itself is told once.
+    reset(&mut admin, &[("timestamp", "-1"), ("queueId", "0"), ("offset", "5")]);
+    let own = Pull { group: "G", offset: 8, ..Pull::of("T") };
+    assert_eq!(slow.pull(own).code, 21);
+    assert_eq!(bodies(&slow.pull(own))[0], "0-8");
 }
 
 #[test]

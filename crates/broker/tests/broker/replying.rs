@@ -93,6 +93,23 @@ fn an_asker_that_refuses_or_goes_away_meanwhile_is_named() {
 }
 
 #[test]
+fn a_reply_that_is_refused_has_not_arrived_and_one_that_arrived_is_not_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(Config { max_message_size: 100, ..config(dir.path()) });
+    let (mut asker, mut replier) = (running.client(), running.client());
+    producer(&mut asker, "asker@1");
+    let to = properties("MSG_TYPE=reply;REPLY_TO_CLIENT=asker@1;UNIQ_KEY=K;");
+    let refused = replier.ask(325, &send_fields(TOPIC, "99", &to), b"to no queue");
+    assert_eq!(refused.code, 29, "{refused:?}");
+    send_reply(&mut replier, "REPLY_TO_CLIENT=asker@1;", &[b'x'; 101]);
+    let push = asker.hear();
+    assert_eq!(push.body.len(), 101, "the first that arrives");
+    asker.reply(&push, 0);
+    let answer = replier.answer();
+    assert_eq!((answer.code, answer.ext.get("msgId")), (0, Some("0")), "it can't be kept: {answer:?}");
+}
+
+#[test]
 fn old_clients_reply_with_long_keys() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(config(dir.path()));
