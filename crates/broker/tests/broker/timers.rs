@@ -519,7 +519,8 @@ fn a_damaged_timer_log_is_made_again_from_the_messages_and_each_comes_once() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(quick(dir.path()));
     let mut client = running.client();
-    let soon = now() + 1500;
+    // Long enough for all of it to be sent, and laid in, before.
+    let soon = now() + 3000;
     for n in 0..10 {
         let text = format!("TIMER_DELIVER_MS={};UNIQ_KEY=k{n};", if n % 3 == 2 { soon + 1200 } else { soon });
         assert_eq!(client.send_message("T", 0, &properties(&text), format!("m{n}").as_bytes()).code, 0);
