@@ -147,7 +147,7 @@ impl Store {
         offset: crate::QueueOffset,
     ) -> io::Result<Option<CommitLogOffset>> {
         let Some(queue) = self.inner.queues.get(topic, queue_id) else { return Ok(None) };
-        Ok(queue.entries(offset.0, 1)?.first().map(CommitLogOffset::from))
+        Ok(queue.entries(offset.0.max(queue.bounds().0), 1)?.first().map(CommitLogOffset::from))
     }
 
     /// Forgets a topic: its queues are gone, and its records, which stay in the log until their files are deleted, are

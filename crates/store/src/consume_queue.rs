@@ -186,7 +186,7 @@ impl Queue {
     /// Up to `count` entries from `from` on, as they stand in the queue's files: where the record lies, its size in bytes, and
     /// the hash of its tags. Fewer if there are no more.
     pub fn entries_from(&self, from: QueueOffset, count: usize) -> io::Result<Vec<(CommitLogOffset, i32, i64)>> {
-        let entries = self.entries(from.0, count)?;
+        let entries = self.entries(from.0.max(self.bounds().0), count)?;
         Ok(entries.iter().map(|entry| (CommitLogOffset(entry.at), entry.size, entry.tags_code)).collect())
     }
 
@@ -222,12 +222,12 @@ impl Queue {
         (state.min, state.max)
     }
 
-    /// Up to `count` entries from queue offset `from` on. Fewer if there are no more.
+    /// Up to `count` entries from queue offset `from` on. Fewer if there are no more, and none if the queue begins behind
+    /// `from`: it may begin there since a moment ago, and the first entry must be that of `from`.
     pub(crate) fn entries(&self, from: i64, count: usize) -> io::Result<Vec<Entry>> {
         let state = self.state.lock();
-        let from = from.max(state.min);
         let end = from.saturating_add(count as i64).min(state.max);
-        if from >= end {
+        if from < state.min || from >= end {
             return Ok(Vec::new());
         }
         let in_files_end = state.written.clamp(from, end);

@@ -342,6 +342,11 @@ impl Inner {
             let step = if next == from { count_end.max(1) } else { SCAN_STEP };
             let entries = match queue.entries(next, step.min((scan_end - next) as usize)) {
                 Ok(entries) if !entries.is_empty() => entries,
+                // Old messages are being deleted meanwhile.
+                _ if queue.bounds().0 > next && wanted.is_empty() => {
+                    return got(GetStatus::MessageWasRemoving, queue.bounds().0);
+                }
+                _ if queue.bounds().0 > next => break,
                 Ok(_) => break,
                 Err(error) => {
                     stopped = Some(self.damage(queue, next, 0, format!("its queue entry cannot be read: {error}")));

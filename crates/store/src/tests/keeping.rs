@@ -57,6 +57,9 @@ fn a_topic_of_an_hour_stands_beside_one_of_thirty_days() {
     let too_small = get(&store, "short", 0, 0);
     assert_eq!((too_small.status, too_small.next), (GetStatus::OffsetTooSmall, QueueOffset(1)));
     assert_eq!(all(&store, "short", 0), ["m1"]);
+    let queue = store.inner.queues.get("short", 0).unwrap();
+    assert!(queue.entries(0, 2).unwrap().is_empty(), "who still asks for what went gets no other's entry");
+    assert_eq!(queue.entries(1, 2).unwrap().len(), 1);
     assert!(store.read(first.at).unwrap().is_none(), "nor is it found by its id");
     assert!(store.query("short", "m0", 9, 0, i64::MAX).records.is_empty(), "nor by its key");
     assert_eq!(store.query("short", "both", 9, 0, i64::MAX).records.len(), 1);
