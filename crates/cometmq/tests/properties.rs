@@ -179,6 +179,7 @@ fn confs() -> Vec<Vec<u8>> {
         &captured[..],
         &[
             b"a \\f.\\u2028".to_vec(),
+            b"storePathCommitLog=two behind \\  \n".to_vec(),
             whole.into_bytes(),
             b"a b:=\\u4e2d \\\n  c\n#x\nfileReservedTime = 48\nflushDiskType=SYNC_FLUSH\n".to_vec(),
         ],
