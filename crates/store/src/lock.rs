@@ -22,6 +22,10 @@ use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 /// So long it may take a child process to run its program, and close what it has inherited.
 const CHILD_STARTS: Duration = Duration::from_secs(2);
 
+/// So long the holder of a locked directory is looked for. The kernel lists all locks of the machine in pieces, so that
+/// one may be missed while others come and go.
+const NAMED_WITHIN: Duration = Duration::from_millis(200);
+
 /// Held while the store is open.
 #[derive(Debug)]
 pub(crate) struct Lock {
@@ -72,11 +76,16 @@ impl Lock {
         let directory = File::open(path).map_err(|error| LockError::Io(helped(error)))?;
         // A file system may be unable to lock a directory, as NFS is. The file `lock` is the guard then.
         let tried = Instant::now();
+        let mut by = None;
         while let Err(Errno::WOULDBLOCK) = flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            let by = directory_holder(&directory);
-            // A child that this process starts holds what was closed a moment ago, until it runs its program.
-            let own = i32::try_from(std::process::id()).ok();
-            if by != own || tried.elapsed() > CHILD_STARTS {
+            by = directory_holder(&directory).or(by);
+            let patience = match by {
+                // A child that this process starts holds what was closed a moment ago, until it runs its program.
+                Some(pid) if pid.cast_unsigned() == std::process::id() => CHILD_STARTS,
+                Some(_) => Duration::ZERO,
+                None => NAMED_WITHIN,
+            };
+            if tried.elapsed() >= patience {
                 return Err(LockError::Held { by });
             }
             thread::sleep(Duration::from_millis(5));
