@@ -15,6 +15,7 @@
 
 use crate::Broker;
 use crate::config::Config;
+use crate::records::as_put;
 use crate::table::{self, Table, TableFile};
 use parking_lot::Mutex;
 use protocol::message::{QueueOffset, edit_properties, property};
@@ -435,19 +436,7 @@ fn put_home(broker: &Broker, level: u32, record: &Record<'_>) -> Result<Option<s
         return Ok(None);
     }
     // Properties stay as they are, DELAY too: so Apache's brokers do it.
-    let put = PutMessage {
-        topic,
-        queue_id,
-        flag: record.flag,
-        sys_flag: record.sys_flag,
-        born_timestamp: record.born_timestamp,
-        born_host: record.born_host,
-        store_host: record.store_host,
-        reconsume_times: record.reconsume_times,
-        prepared_transaction_offset: record.prepared_transaction_offset,
-        body: record.body,
-        properties: record.properties,
-    };
+    let put = PutMessage { topic, queue_id, ..as_put(record) };
     match broker.store.put_message(&put) {
         Ok(stored) => Ok(Some(stored)),
         Err(error @ (PutError::NotWriteable { .. } | PutError::Busy { .. } | PutError::Closed)) => Err(error),

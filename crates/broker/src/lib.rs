@@ -278,6 +278,11 @@ impl Broker {
         self.topics.set_ordered(topics, now_millis());
     }
 
+    /// Pulls that wait for messages now.
+    pub fn held_pulls(&self) -> usize {
+        self.held_pulls.load(Ordering::Relaxed)
+    }
+
     /// Under which address we are known to this client; message ids are made of it.
     pub(crate) fn store_host(&self, peer: &Peer) -> SocketAddr {
         let reached = peer.reached();

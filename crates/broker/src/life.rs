@@ -560,27 +560,6 @@ mod tests {
         broker.close().unwrap();
     }
 
-    /// `cargo test --release -p cometmq-broker --lib what_an_event_costs -- --ignored --nocapture`
-    #[test]
-    #[ignore = "measures, and asserts nothing"]
-    fn what_an_event_costs() {
-        let dir = tempfile::tempdir().unwrap();
-        let broker = Broker::open(Config { store_root: dir.path().into(), ..Config::default() }).unwrap();
-        let (mut noting, mut keeping) = (Duration::ZERO, Duration::ZERO);
-        const ROUNDS: u32 = 50;
-        for _ in 0..ROUNDS {
-            let events: Vec<Event> = (0..10_000).map(|n| delivered("T", (n * 2, n * 2 + 1), 1)).collect();
-            let began = std::time::Instant::now();
-            events.into_iter().for_each(|event| broker.note(event));
-            noting += began.elapsed();
-            let began = std::time::Instant::now();
-            broker.keep_events();
-            keeping += began.elapsed();
-        }
-        println!("to note an event: {:?}; to keep it: {:?}", noting / (ROUNDS * 10_000), keeping / (ROUNDS * 10_000));
-        broker.close().unwrap();
-    }
-
     #[test]
     fn events_that_are_too_many_are_counted_and_their_place_is_told() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
-//! The messages of a queue, one by one, as a start reads them.
+//! Stored messages: those of a queue one by one, as a start reads them; one of them, to be put again.
 
 use protocol::message::QueueOffset;
 use protocol::record::Record;
-use store::{GetStatus, Store};
+use store::{GetStatus, PutMessage, Store};
 
 /// So many messages, and so many bytes of them, are read at a time.
 const BATCH_COUNT: usize = 256;
@@ -31,5 +31,22 @@ pub(crate) fn for_each(
             }
         }
         next = got.next.max(QueueOffset(next.0 + 1));
+    }
+}
+
+/// A stored message, to be put again: as it is, where it is, unless the caller says otherwise.
+pub(crate) fn as_put<'a>(record: &Record<'a>) -> PutMessage<'a> {
+    PutMessage {
+        topic: record.topic,
+        queue_id: record.queue_id as u32,
+        flag: record.flag,
+        sys_flag: record.sys_flag,
+        born_timestamp: record.born_timestamp,
+        born_host: record.born_host,
+        store_host: record.store_host,
+        reconsume_times: record.reconsume_times,
+        prepared_transaction_offset: record.prepared_transaction_offset,
+        body: record.body,
+        properties: record.properties,
     }
 }

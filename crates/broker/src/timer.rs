@@ -16,6 +16,7 @@ mod operate;
 
 use crate::Broker;
 use crate::config::Config;
+use crate::records::as_put;
 use parking_lot::Mutex;
 use protocol::code::response;
 use protocol::message::{Properties, edit_properties, java_hash, property};
@@ -755,19 +756,7 @@ impl Broker {
         ];
         // All others stay as they are: so Apache's brokers do it.
         let properties = edit_properties(record.properties, &changes[..if rolled.is_some() { 3 } else { 2 }]);
-        let put = PutMessage {
-            topic,
-            queue_id,
-            flag: record.flag,
-            sys_flag: record.sys_flag,
-            born_timestamp: record.born_timestamp,
-            born_host: record.born_host,
-            store_host: record.store_host,
-            reconsume_times: record.reconsume_times,
-            prepared_transaction_offset: record.prepared_transaction_offset,
-            body: record.body,
-            properties: &properties,
-        };
+        let put = PutMessage { topic, queue_id, properties: &properties, ..as_put(record) };
         match self.store.put_message(&put) {
             Ok(_) => Ok(()),
             Err(error @ (PutError::NotWriteable { .. } | PutError::Busy { .. } | PutError::Closed)) => Err(error),

@@ -96,9 +96,17 @@ pub(super) async fn pull_message(
         Some(Reset::Moved(offset)) => return Ok(moved(&broker, request, queue_id, offset)),
         heard => heard.is_some(),
     };
+    let counts = commit.filter(|_| !heard);
+    let note = |pulled: QueueOffset| {
+        broker.note_pull(&request.consumer_group, &request.topic, request.queue_id, pulled.0, counts, by);
+    };
     let mut hold: Option<Hold> = None;
     while is_fenced(&broker, request) {
-        hold = hold.or_else(|| Hold::begin(&broker, request));
+        if hold.is_none() {
+            // What it has consumed counts at once, however long it waits.
+            note(from);
+            hold = Hold::begin(&broker, request);
+        }
         match &hold {
             Some(hold) if Instant::now() < hold.deadline => {
                 tokio::time::sleep_until(hold.deadline.min(Instant::now() + FENCE_LOOK)).await;
@@ -108,8 +116,7 @@ pub(super) async fn pull_message(
     }
     let mut got = get(from);
     let pulled = if matches!(got.status, GetStatus::Found) { got.next } else { from };
-    let counts = commit.filter(|_| !heard);
-    broker.note_pull(&request.consumer_group, &request.topic, request.queue_id, pulled.0, counts, by);
+    note(pulled);
     loop {
         match got.status {
             GetStatus::Found => break,

@@ -97,6 +97,11 @@ pub(super) fn admit<'a>(broker: &Broker, call: &'a Call<SendMessage>) -> Result<
             short(&request.topic)
         )));
     }
+    // A batch is looked at with its messages.
+    let (len, max) = (call.body.len(), broker.config.max_message_size);
+    if len > max && !request.batch {
+        return Err(not_stored(PutError::BodyTooLarge { topic: request.topic.clone(), len, max }));
+    }
     if call.peer.is_first(broker.life.mark(&request.producer_group)) {
         let (group, from) = (request.producer_group.clone(), call.peer.address());
         broker.note(Event::Sends { group, client: String::new(), from });
@@ -143,11 +148,6 @@ pub(super) fn put(broker: &Broker, call: &Call<SendMessage>, admitted: Admitted<
         reply.transaction_id = asked.unique_key.map(str::to_owned);
         end = stored.end;
     } else {
-        let max = broker.config.max_message_size;
-        if call.body.len() > max {
-            let (topic, len) = (request.topic.clone(), call.body.len());
-            return Err(not_stored(PutError::BodyTooLarge { topic, len, max }));
-        }
         let unique_key = match asked.unique_key {
             Some(key) => Cow::Borrowed(key),
             None => Cow::Owned(new_unique_key(store_host.ip(), request.born_timestamp)),

@@ -11,7 +11,7 @@
 use super::{Decision, Half, Progress, TRANSACTION_GROUP, Transactions};
 use crate::Broker;
 use crate::offsets::ConsumerOffsets;
-use crate::records::for_each;
+use crate::records::{as_put, for_each};
 use bytes::Bytes;
 use protocol::message::{
     Properties, QueueOffset, SysFlag, TransactionType, edit_properties, offset_message_id, property,
@@ -228,7 +228,8 @@ impl Broker {
         if transactions.get(offset).is_none() {
             return Ok(None);
         }
-        let stored = self.store.put_message(&PutMessage { topic: TRANSACTION_GIVEN_UP_TOPIC, ..as_put(half) })?;
+        let stored =
+            self.store.put_message(&PutMessage { topic: TRANSACTION_GIVEN_UP_TOPIC, queue_id: 0, ..as_put(half) })?;
         self.has_ended(&mut transactions, offset, half);
         Ok(Some(stored))
     }
@@ -240,7 +241,7 @@ impl Broker {
         if transactions.get(offset).is_none() {
             return Ok(None);
         }
-        self.put_half_into(&mut transactions, &PutMessage { properties, ..as_put(half) }).map(Some)
+        self.put_half_into(&mut transactions, &PutMessage { properties, queue_id: 0, ..as_put(half) }).map(Some)
     }
 
     /// Puts operation messages for all that ended since. Who can't be named now is named the next time.
@@ -335,7 +336,8 @@ impl Broker {
             record.properties,
             &[(property::TRANSACTION_CHECK_TIMES, Some("0")), (property::TRAN_PREPARED_QUEUE_OFFSET, None)],
         );
-        let half = PutMessage { topic: TRANSACTION_HALF_TOPIC, properties: &properties, ..as_put(&record) };
+        let half =
+            PutMessage { topic: TRANSACTION_HALF_TOPIC, properties: &properties, queue_id: 0, ..as_put(&record) };
         self.put_half(&half)?;
         // Should it fail, the store writes it when it can, and has told.
         let _ = self.write_out();
@@ -354,23 +356,6 @@ fn as_operators_see(record: &Record<'_>) -> OpenTransaction {
         transaction_id: text(property::UNIQ_KEY),
         born: record.born_timestamp,
         checks: Half::read(record).checks,
-    }
-}
-
-/// A stored message, to be put again in queue 0.
-fn as_put<'a>(record: &Record<'a>) -> PutMessage<'a> {
-    PutMessage {
-        topic: record.topic,
-        queue_id: 0,
-        flag: record.flag,
-        sys_flag: record.sys_flag,
-        born_timestamp: record.born_timestamp,
-        born_host: record.born_host,
-        store_host: record.store_host,
-        reconsume_times: record.reconsume_times,
-        prepared_transaction_offset: record.prepared_transaction_offset,
-        body: record.body,
-        properties: record.properties,
     }
 }
 
