@@ -16,6 +16,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -710,6 +711,8 @@ struct Doubtful {
     /// What it says.
     says: i64,
     entry: Entry,
+    /// Why it does not follow is known: there is damage before it, or what was there was deleted.
+    explained: bool,
 }
 
 /// The message with which a queue began that a killed broker of Apache's left. That broker takes no note of topics that are
@@ -743,15 +746,25 @@ impl Redo<'_> {
     /// Before a message is published whose offset is not the next one of its queue.
     fn out_of_order(&mut self, queue: &Queue, offset: i64, entry: Entry) -> Result<(), OpenError> {
         let failed = |error| OpenError::Io { path: self.queues.dir_of(queue.topic()), error };
-        let (_, next) = queue.bounds();
+        let (min, next) = queue.bounds();
         let before = queue.newest_place().map_err(failed)?;
         if before.is_some_and(|before| entry.at <= before) {
             return Ok(()); // it is there already
         }
+        let begin = self.deletions.begin_of(queue.topic()).max(before.map_or(0, |before| before + 1));
+        let damage = self.damages.get(self.damages.partition_point(|damage| *damage < begin)).copied();
         let doubtful =
             self.doubtful.remove(&queue.name()).filter(|it| before == Some(it.entry.at) || it.says < it.next);
-        let new = Doubtful { next, says: offset, entry };
+        // With no message left before it, those between were deleted with their files, unless this is the beginning of the log.
+        let follows = min < next || self.from == 0;
+        let new = Doubtful { next, says: offset, entry, explained: damage.is_some() || !follows };
         match doubtful {
+            // The one before leapt ahead, and here is the one that belongs there: the other is of another queue.
+            Some(stray) if stray.next == offset && !stray.explained => {
+                queue.cut_back(offset).map_err(failed)?;
+                self.not_of(queue, stray);
+                return Ok(());
+            }
             // The one before leapt ahead, and here is one of those that it leapt over, or stands for.
             Some(wrong) if wrong.next < offset && offset <= wrong.says => {
                 tracing::warn!("message {} of {queue:?} says it is message {}", wrong.next, wrong.says);
@@ -765,13 +778,44 @@ impl Redo<'_> {
             }
             _ => _ = self.doubtful.insert(queue.name(), new),
         }
-        let begin = self.deletions.begin_of(queue.topic()).max(before.map_or(0, |before| before + 1));
-        let damage = self.damages.get(self.damages.partition_point(|damage| *damage < begin));
-        // A queue that is new here may have begun with what is damaged, if this is the beginning of the log.
-        if let Some(damage) = damage.filter(|_| before.is_some() || self.from == 0) {
-            queue.bridge_damage(offset, *damage);
-        }
+        let place = match damage {
+            Some(damage) if before.is_some() || self.from == 0 => damage,
+            None if follows && offset > next => self.stray(queue, next..offset, begin..entry.at)?.unwrap_or(entry.at),
+            _ => return Ok(()),
+        };
+        queue.bridge_damage(offset, place);
         Ok(())
+    }
+
+    /// A record among those at `places` that says it is one of the messages that `queue` has not, but of another queue,
+    /// where it does not follow: no checksum covers topic and queue id. It is served nowhere.
+    fn stray(&mut self, queue: &Queue, missing: Range<i64>, places: Range<i64>) -> Result<Option<i64>, OpenError> {
+        let is_it = |it: &Doubtful| {
+            !it.explained && it.says > it.next && missing.contains(&it.says) && places.contains(&it.entry.at)
+        };
+        let of =
+            self.doubtful.iter().find(|(name, it)| **name != queue.name() && is_it(it)).map(|(name, _)| name.clone());
+        let Some((of, stray)) = of.and_then(|of| self.doubtful.remove(&of).map(|stray| (of, stray))) else {
+            return Ok(None);
+        };
+        if let Some(other) = self.queues.get(&of.0, of.1) {
+            let failed = |error| OpenError::Io { path: self.queues.dir_of(&of.0), error };
+            if other.newest_place().map_err(failed)? == Some(stray.entry.at) {
+                other.cut_back(stray.next).map_err(failed)?;
+            }
+            self.not_of(&other, stray);
+        }
+        Ok(Some(stray.entry.at))
+    }
+
+    /// A record says that it is of a queue, and is not.
+    fn not_of(&mut self, queue: &Queue, stray: Doubtful) {
+        let at = stray.entry.at;
+        tracing::warn!(
+            "the record at {at} of the commit log says it is message {} of {queue:?}, which it is not",
+            stray.says
+        );
+        self.damages.insert(self.damages.partition_point(|damage| *damage < at), at);
     }
 
     fn dispatch(&mut self, record: &Record<'_>) -> Result<(), OpenError> {
@@ -803,6 +847,7 @@ impl Redo<'_> {
                 record.topic,
                 record.queue_id
             );
+            self.damages.push(at);
             return Ok(());
         };
         let queue = self.queues.get_or_create(record.topic, queue_id);
