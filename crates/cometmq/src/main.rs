@@ -25,7 +25,7 @@ mod subscribe;
 mod telemetry;
 mod text;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use environment::Environment;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serve::StartError;
@@ -65,12 +65,27 @@ enum Process {
     /// Look at a broker's directory and put it right, CometMQ's or Apache's, running or not
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Write what completes commands in a shell: source <(cometmq completion bash)
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What stands on the command line. Where it can't be, it is said, and the process ends.
+fn command_line(environment: &Environment) -> Command {
+    let mut command = Command::command();
+    if environment.language == text::Language::Chinese {
+        command = command.mut_subcommand("admin", admin::chinese::help);
+    }
+    let matches = command.clone().get_matches_from(options::with_process(std::env::args_os()));
+    Command::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
 }
 
 fn main() -> ExitCode {
     let started = Instant::now();
     let environment = Environment::read();
-    let command = Command::parse_from(options::with_process(std::env::args_os()));
+    let command = command_line(&environment);
     telemetry::start(environment.log_level);
     match command.process {
         Process::Dev(options) => run(&environment, async |shutdown| {
@@ -88,6 +103,10 @@ fn main() -> ExitCode {
         Process::Sub(args) => block_on(&environment, subscribe::run(args, &environment)),
         Process::Admin(args) => block_on(&environment, admin::run(args, &environment)),
         Process::Store(command) => store::run(command, &environment),
+        Process::Completion { shell } => {
+            clap_complete::generate(shell, &mut Command::command(), "cometmq", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
         Process::Bench(args) => block_on(&environment, LocalSet::new().run_until(bench::run(args, &environment))),
     }
 }
