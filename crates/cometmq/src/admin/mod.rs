@@ -12,6 +12,7 @@ mod timer;
 mod topic;
 mod transaction;
 
+use crate::connect::ConnectArgs;
 use crate::environment::Environment;
 use crate::text::{self, Language};
 use ::admin::{Admin, Error};
@@ -24,6 +25,8 @@ use std::process::ExitCode;
 pub struct AdminArgs {
     #[command(subcommand)]
     command: AdminCommand,
+    #[command(flatten)]
+    pub connect: ConnectArgs,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -82,7 +85,7 @@ struct Namesrv {
 
 impl Namesrv {
     fn admin(&self, environment: &Environment) -> Admin {
-        Admin::new(&environment.namesrv(&self.namesrv))
+        Admin::by(environment.remoting(), &environment.namesrv(&self.namesrv))
     }
 }
 
