@@ -12,12 +12,14 @@ mod life;
 mod lock;
 mod offset;
 mod order;
+mod park;
 mod pull_message;
 mod query;
 mod reply;
 mod reset;
 mod send_back;
 pub(crate) mod send_message;
+mod share;
 mod stats;
 mod timer;
 mod topic;
@@ -103,6 +105,9 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(deletion::delete_group)
         .on(order::list)
         .on(order::remove)
+        .on(park::park)
+        .on(park::list)
+        .on(park::release)
         .on(filter_program::put)
         .on(filter_program::remove)
         .on(filter_program::list)

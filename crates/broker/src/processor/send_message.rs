@@ -5,7 +5,7 @@
 //! 3. add what a broker adds to properties     (one copy)
 //! 4. put it; wait for the disk if that is promised; answer
 
-use super::{no_such_group, not_stored, short};
+use super::{no_such_group, not_stored, park, short};
 use crate::Broker;
 use crate::config::FlushDiskType;
 use crate::dedup::{self, First};
@@ -35,8 +35,24 @@ pub(super) fn send_message(
     call: Call<SendMessage>,
 ) -> impl Future<Output = Result<Answer<SendMessageReply>, Reject>> {
     // What waits below holds on to neither the request nor its body.
-    let taken = take(&broker, &call);
-    async move { acknowledge(&broker, taken?).await }
+    let taken = match park::given_up(&broker, &call) {
+        None => take(&broker, &call).map_err(NotTaken::Refused),
+        Some(poison) => Err(NotTaken::Parked(poison)),
+    };
+    async move {
+        match taken {
+            Ok(taken) => acknowledge(&broker, taken).await,
+            Err(NotTaken::Refused(reject)) => Err(reject),
+            Err(NotTaken::Parked(poison)) => Err(poison.park(&broker).await),
+        }
+    }
+}
+
+/// A message that does not come into the log.
+enum NotTaken {
+    Refused(Reject),
+    /// A consumer in order gives it up, and its group parks such messages.
+    Parked(Box<park::Poison>),
 }
 
 /// Answers when what is promised holds.
@@ -400,7 +416,7 @@ fn dead_letters(broker: &Broker, call: &Call<SendMessage>) -> Result<Option<Stri
     let now = crate::now_millis();
     let config = broker.groups.get_or_create(group, now).ok_or_else(|| no_such_group(group))?;
     let max = retry::attempts_max(&config, call.version, request.max_reconsume_times);
-    if request.reconsume_times.unwrap_or(0) <= max && !broker.locks.lock().any_held(group, Instant::now()) {
+    if request.reconsume_times.unwrap_or(0) <= max && !broker.consumes_in_order(group) {
         return Ok(None);
     }
     let topic = dead_letter_topic(group);
