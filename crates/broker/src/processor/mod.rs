@@ -156,8 +156,10 @@ pub(crate) const FOR_CLIENTS: [i32; 30] = [
     request::GET_EARLIEST_MSG_STORETIME,
 ];
 
-/// What no rate holds up: a client over its limit stays a member of its groups, keeps its queues, and notes how far it has come.
-pub(crate) const VITAL: [i32; 7] = [
+/// What no rate holds up: a client over its limit stays a member of its groups, keeps its queues, and notes how far it has come;
+/// and an operator can raise the limit.
+pub(crate) const VITAL: [i32; 8] = [
+    request::UPDATE_BROKER_CONFIG,
     request::HEART_BEAT,
     request::UNREGISTER_CLIENT,
     request::CHECK_CLIENT_CONFIG,
@@ -190,7 +192,7 @@ fn no_such_topic(topic: &str) -> Reject {
 fn no_such_group(group: &str) -> Reject {
     let remark = format!(
         "subscription group [{}] does not exist, and this broker does not create it (autoCreateSubscriptionGroup=false, \
-         or the name is illegal, or there are too many): create it first",
+         or the name is illegal, or there are as many as groupsMax says): create it first",
         short(group)
     );
     Reject::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark)

@@ -12,7 +12,7 @@ use crate::dedup::{self, First};
 use crate::life::event::Event;
 use crate::retry;
 use crate::timer::{self, Wait};
-use crate::topics::{CreateError, Queues};
+use crate::topics::{CreateError, MESSAGE_SIZE_MAX, Queues};
 use protocol::code::response;
 use protocol::message::{Properties, SysFlag, edit_properties, offset_message_id, property, push_property};
 use protocol::record::{BatchEntries, PROPERTIES_LENGTH_MAX};
@@ -129,6 +129,9 @@ pub(super) fn admit<'a>(broker: &Broker, call: &'a Call<SendMessage>) -> Result<
     }
     let dead_letters = dead_letters(broker, call)?;
     let (queues, created) = queues(broker, request)?;
+    if let Some(max) = queues.body_max.filter(|max| call.body.len() > *max && !request.batch) {
+        return Err(too_large_for_topic(&request.topic, call.body.len(), max));
+    }
     let queue_id = queue_id(broker, call, queues)?;
     Ok(Admitted { asked, wait, prepares, dead_letters, queues, queue_id, created })
 }
@@ -161,7 +164,7 @@ pub(super) fn put(broker: &Broker, call: &Call<SendMessage>, admitted: Admitted<
     };
     let end;
     if request.batch {
-        check_batch(broker, request, &asked, &call.body)?;
+        check_batch(broker, request, &asked, &call.body, queues.body_max)?;
         let stored = broker.store.put_batch(&put).map_err(not_stored)?;
         let ids: Vec<String> = stored.at.iter().map(|at| offset_message_id(store_host, *at)).collect();
         reply.msg_id = ids.join(",");
@@ -384,7 +387,7 @@ fn queues(broker: &Broker, request: &SendMessage) -> Result<(Queues, Option<i64>
     };
     match created {
         Ok(queues) => Ok((queues, Some(*broker.topics.changed().borrow()))),
-        Err(error @ (CreateError::AutoCreateOff(_) | CreateError::Template { .. } | CreateError::TooMany(_))) => {
+        Err(error @ (CreateError::AutoCreateOff(_) | CreateError::Template { .. } | CreateError::TooMany { .. })) => {
             Err(Reject::new(response::TOPIC_NOT_EXIST, error.to_string()))
         }
     }
@@ -425,7 +428,22 @@ fn dead_letters(broker: &Broker, call: &Call<SendMessage>) -> Result<Option<Stri
     Ok(Some(topic))
 }
 
-fn check_batch(broker: &Broker, request: &SendMessage, asked: &Asked<'_>, body: &[u8]) -> Result<(), Reject> {
+fn too_large_for_topic(topic: &str, size: usize, max: usize) -> Reject {
+    let remark = format!(
+        "the message is illegal: its body has {size} bytes, and topic[{}] takes {max} at most ({MESSAGE_SIZE_MAX}, an attribute \
+         of the topic)",
+        short(topic)
+    );
+    Reject::new(response::MESSAGE_ILLEGAL, remark)
+}
+
+fn check_batch(
+    broker: &Broker,
+    request: &SendMessage,
+    asked: &Asked<'_>,
+    body: &[u8],
+    body_max: Option<usize>,
+) -> Result<(), Reject> {
     let illegal = |remark: String| Err(Reject::new(response::MESSAGE_ILLEGAL, remark));
     let topic = short(&request.topic);
     if request.topic.starts_with(RETRY_PREFIX) || request.topic.starts_with(DLQ_PREFIX) {
@@ -447,6 +465,9 @@ fn check_batch(broker: &Broker, request: &SendMessage, asked: &Asked<'_>, body: 
     for entry in BatchEntries::new(body) {
         // What can't be read is refused by the store, which says where.
         let Ok(entry) = entry else { break };
+        if let Some(max) = body_max.filter(|max| entry.body.len() > *max) {
+            return Err(too_large_for_topic(&request.topic, entry.body.len(), max));
+        }
         let entry = Asked::read(entry.properties)?;
         if entry.transaction {
             return illegal(format!(

@@ -11,6 +11,7 @@ mod failing_disk;
 mod filtering;
 mod groups;
 mod life;
+mod limits;
 mod moving;
 mod operators;
 mod ordering;
