@@ -1,7 +1,9 @@
 //! What the environment says. Nothing else reads it.
 
 use crate::text::Language;
+use remoting::tls::ClientTls;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 
 /// The variables that count.
@@ -15,6 +17,8 @@ pub struct Environment {
     pub namesrv_addr: Option<String>,
     /// `COMETMQ_LOG`: off, error, warn, info, debug or trace.
     pub log_level: LevelFilter,
+    /// How clients encrypt, if the command line says that they do (`connect`).
+    pub tls: Option<Arc<ClientTls>>,
 }
 
 impl Environment {
@@ -32,6 +36,7 @@ impl Environment {
             home: set("HOME").map(PathBuf::from),
             namesrv_addr: set("NAMESRV_ADDR"),
             log_level: set("COMETMQ_LOG").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO),
+            tls: None,
         }
     }
 }

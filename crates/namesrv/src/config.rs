@@ -1,6 +1,7 @@
 //! What an operator can set: `namesrv.conf`, with Apache's keys.
 
 use protocol::properties;
+use remoting::{ClientLimits, EntranceSettings};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub struct NamesrvConfig {
     /// A connection on which for so long no whole request arrives and nothing of a reply leaves is closed.
     /// Key: `serverChannelMaxIdleTimeSeconds`, seconds. Default: 120.
     pub channel_max_idle: Duration,
+    /// TLS, proxies, limits of clients, the port for operators: what the manual of [`EntranceSettings`] says.
+    pub entrance: EntranceSettings,
     /// The file that they come from, where changes are kept. No key.
     pub file: Option<PathBuf>,
 }
@@ -45,6 +48,7 @@ impl Default for NamesrvConfig {
             order_messages: false,
             order_topics_to_broker: true,
             channel_max_idle: Duration::from_secs(120),
+            entrance: EntranceSettings::default(),
             file: None,
         }
     }
@@ -165,7 +169,7 @@ impl NamesrvConfig {
                 }
                 _ => (false, "1 to 86400 seconds"),
             },
-            _ => return None,
+            _ => return self.entrance.set(key, value),
         };
         Some(if set { Ok(()) } else { Err(allowed) })
     }
@@ -185,7 +189,10 @@ impl NamesrvConfig {
                 }
                 Some(Ok(())) => {}
             }
-            let fixed = |config: &NamesrvConfig| (config.bind_address, config.listen_port, config.channel_max_idle);
+            let fixed = |config: &NamesrvConfig| {
+                let entrance = EntranceSettings { limits: ClientLimits::default(), ..config.entrance.clone() };
+                (config.bind_address, config.listen_port, config.channel_max_idle, entrance)
+            };
             if fixed(&changed) != fixed(self) {
                 return Err(UpdateError::AtRestart(key.clone()));
             }
@@ -208,7 +215,7 @@ impl NamesrvConfig {
 
     /// Every key and its value as text.
     pub fn values(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut values = vec![
             ("bindAddress", self.bind_address.to_string()),
             ("listenPort", self.listen_port.to_string()),
             ("scanNotActiveBrokerInterval", self.scan_interval.as_millis().to_string()),
@@ -216,7 +223,9 @@ impl NamesrvConfig {
             ("orderMessageEnable", self.order_messages.to_string()),
             ("returnOrderTopicConfigToBroker", self.order_topics_to_broker.to_string()),
             ("serverChannelMaxIdleTimeSeconds", self.channel_max_idle.as_secs().to_string()),
-        ]
+        ];
+        values.extend(self.entrance.values());
+        values
     }
 }
 

@@ -26,6 +26,7 @@ mod timer;
 mod topic;
 mod transaction;
 
+use crate::connect::ConnectArgs;
 use crate::environment::Environment;
 use crate::text::{self, Language};
 use ::admin::{Admin, Error, ErrorKind};
@@ -39,6 +40,8 @@ use std::time::Duration;
 pub struct AdminArgs {
     #[command(subcommand)]
     command: AdminCommand,
+    #[command(flatten)]
+    pub connect: ConnectArgs,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -147,7 +150,7 @@ struct Namesrv {
 
 impl Namesrv {
     fn admin(&self, environment: &Environment) -> Admin {
-        Admin::new(&environment.namesrv(&self.namesrv))
+        Admin::by(environment.remoting(), &environment.namesrv(&self.namesrv))
     }
 }
 
