@@ -376,6 +376,13 @@ impl Connection {
         match self.shared.table.entrance.admit(self.incoming[0]).map_err(io::Error::other)? {
             Admitted::Plain => Ok(()),
             Admitted::Tls(session) => {
+                // A handshake costs more than most requests do, and counts as one.
+                let limiter = &self.shared.table.entrance.limiter;
+                if limiter.has_rates()
+                    && let Err(refusal) = limiter.admit(self.visit.account(), 0)
+                {
+                    return Err(io::Error::other(refusal));
+                }
                 let arrived = self.incoming.split();
                 self.shared.tls.borrow_mut().insert(session).open(&arrived, &mut self.incoming)
             }
