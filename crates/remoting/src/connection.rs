@@ -489,6 +489,7 @@ impl Connection {
             if limiter.has_rates() {
                 limiter.charge(self.visit.account(), response.body.len());
             }
+            self.shared.table.charge_user(&self.peer, response.body.len());
             if response.behind_write {
                 self.shared.acknowledging.borrow_mut().push(response, opaque);
                 self.shared.acknowledged.borrow_mut().push(opaque);
