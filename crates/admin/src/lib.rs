@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+pub mod auth;
 pub mod cluster;
 pub mod consumer;
 pub mod filter;
@@ -25,6 +26,7 @@ pub mod transaction;
 use bytes::Bytes;
 use client::routes::Routes;
 use protocol::request::Request;
+use remoting::Credentials;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
@@ -82,8 +84,18 @@ pub struct Admin {
 impl Admin {
     /// Asks these name servers, `host:port`, several of them separated by `;`, and the brokers that they know.
     pub fn new(namesrv: &str) -> Admin {
-        let remoting = remoting::Client::default();
+        Admin::signing(namesrv, None)
+    }
+
+    /// As [`Admin::new`]; every request is signed, if there are credentials.
+    pub fn signing(namesrv: &str, credentials: Option<Credentials>) -> Admin {
+        let remoting = remoting::Client::default().signing(credentials);
         Admin { routes: Routes::new(remoting.clone(), namesrv), remoting }
+    }
+
+    /// The name servers.
+    pub fn name_servers(&self) -> &[String] {
+        self.routes.name_servers()
     }
 
     /// Asks the server at `address`.

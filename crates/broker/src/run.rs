@@ -45,6 +45,7 @@ impl Broker {
         tasks.spawn(look_at_clock(self.clone()));
         tasks.spawn(look_at_stats(self.clone()));
         tasks.spawn(keep_events(self.clone()));
+        self.access.iter().for_each(|access| _ = tasks.spawn(access.clone().run()));
         shutdown.await;
         tasks.shutdown().await;
     }

@@ -136,6 +136,7 @@ impl ConsumerBuilder {
                 notify.notify_one();
             }
         });
+        let remoting = remoting.signing(self.shared.remoting.credentials().cloned());
         let (outbox, deliveries) = mpsc::channel(WAITING_MAX);
         let member = Arc::new(Member {
             client_id: client_id(&self.shared),

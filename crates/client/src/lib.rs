@@ -35,6 +35,7 @@ pub use consumer::{Consumer, ConsumerBuilder, MessageModel, StartFrom};
 pub use error::Error;
 pub use message::{Delivery, Message, MessageQueue, ReceivedMessage};
 pub use producer::{Producer, SendStatus, Sent};
+pub use remoting::Credentials;
 
 use routes::Routes;
 use std::net::{IpAddr, Ipv4Addr};
@@ -63,7 +64,13 @@ struct Shared {
 impl Client {
     /// Reaches for the first of `namesrv` that answers: `host:port`, several of them separated by `;`.
     pub async fn connect(namesrv: &str) -> Result<Client, Error> {
-        let remoting = remoting::Client::default();
+        Client::connect_as(namesrv, None).await
+    }
+
+    /// As [`Client::connect`]; every request is signed, if there are credentials.
+    #[doc(alias = "AclClientRPCHook")]
+    pub async fn connect_as(namesrv: &str, credentials: Option<Credentials>) -> Result<Client, Error> {
+        let remoting = remoting::Client::default().signing(credentials);
         let routes = Routes::new(remoting.clone(), namesrv);
         routes.find_name_server().await?;
         let ip = local_ip(namesrv);

@@ -20,6 +20,7 @@ mod output;
 mod publish;
 mod serve;
 mod shutdown;
+mod signing;
 mod store;
 mod subscribe;
 mod telemetry;
@@ -44,6 +45,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Command {
     #[command(subcommand)]
     process: Process,
+    #[command(flatten)]
+    signing: signing::Signing,
 }
 
 #[derive(Subcommand)]
@@ -69,8 +72,17 @@ enum Process {
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    let environment = Environment::read();
+    let mut environment = Environment::read();
     let command = Command::parse_from(options::with_process(std::env::args_os()));
+    if command.process.asks_servers() {
+        match command.signing.credentials(&environment) {
+            Ok(credentials) => environment.credentials = credentials,
+            Err(why) => {
+                eprintln!("cometmq: {why}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
     telemetry::start(environment.log_level);
     match command.process {
         Process::Dev(options) => run(&environment, async |shutdown| {
@@ -89,6 +101,13 @@ fn main() -> ExitCode {
         Process::Admin(args) => block_on(&environment, admin::run(args, &environment)),
         Process::Store(command) => store::run(command, &environment),
         Process::Bench(args) => block_on(&environment, LocalSet::new().run_until(bench::run(args, &environment))),
+    }
+}
+
+impl Process {
+    /// Is it a tool that asks servers, and may have to say as whom?
+    fn asks_servers(&self) -> bool {
+        matches!(self, Process::Pub(_) | Process::Sub(_) | Process::Bench(_) | Process::Admin(_))
     }
 }
 

@@ -226,7 +226,16 @@ mod tests {
     fn environment() -> Environment {
         let namesrv_addr = Some("from-environment".into());
         let home = Some("/home/u".into());
-        Environment { language: Language::English, home, namesrv_addr, log_level: LevelFilter::OFF }
+        Environment {
+            language: Language::English,
+            home,
+            namesrv_addr,
+            access_key: None,
+            secret_key: None,
+            rocketmq_home: None,
+            credentials: None,
+            log_level: LevelFilter::OFF,
+        }
     }
 
     #[test]

@@ -42,7 +42,8 @@ pub fn property(text: &str) -> Result<(String, String), String> {
 
 /// Prints a line for each message: its id, its queue, its offset there. Fails when one was not stored.
 pub async fn run(args: PublishArgs, environment: &Environment) -> ExitCode {
-    let producer = match Client::connect(&environment.namesrv(&args.namesrv)).await {
+    let producer = match Client::connect_as(&environment.namesrv(&args.namesrv), environment.credentials.clone()).await
+    {
         Ok(client) => client.producer(&args.topic).group(args.group.as_str()),
         Err(error) => {
             eprintln!("cometmq: {}", text::client_error(&error, environment.language));

@@ -37,8 +37,8 @@ pub enum StartError {
     BrokerConfig(broker::config::ConfigError),
     /// `namesrv.conf` can't be used.
     NamesrvConfig(::namesrv::config::ConfigError),
-    /// The name server's own settings can't be read.
-    KvConfig(store::table::LoadError),
+    /// The name server's own settings, or its users, can't be read.
+    Namesrv(::namesrv::OpenError),
     /// A list of name servers can't be used.
     NamesrvAddr {
         /// The flag or variable.
@@ -96,7 +96,7 @@ pub async fn namesrv(
     }
     let server = data_threads(config.channel_max_idle)?;
     let listener = listen::on(config.bind_address, config.listen_port, "--port")?;
-    let namesrv = Namesrv::open(config).map_err(StartError::KvConfig)?;
+    let namesrv = Namesrv::open(config).map_err(StartError::Namesrv)?;
     let address = server.listen(listener, namesrv.router()).map_err(StartError::Threads)?;
     Banner { ready_after: started.elapsed(), namesrv: Some(banner::reachable(address)), broker: None }
         .print(environment.language);
@@ -192,6 +192,11 @@ impl RunningBroker {
         };
         let registration = Registration::new(broker.clone(), &host);
         Ok(RunningBroker { broker, registration, advertised, vip_port })
+    }
+
+    /// Who may do what.
+    pub fn access(&self) -> Option<Arc<access::Access>> {
+        self.broker.access.clone()
     }
 
     /// What the banner says of it.

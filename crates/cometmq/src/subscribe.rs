@@ -47,7 +47,7 @@ enum From {
 
 /// Prints a line for each message: when it was stored, its tag, its keys, its body.
 pub async fn run(args: SubscribeArgs, environment: &Environment) -> ExitCode {
-    let client = match Client::connect(&environment.namesrv(&args.namesrv)).await {
+    let client = match Client::connect_as(&environment.namesrv(&args.namesrv), environment.credentials.clone()).await {
         Ok(client) => client,
         Err(error) => return failed(&error, environment),
     };

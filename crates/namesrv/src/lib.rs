@@ -8,10 +8,12 @@
 
 pub mod admin;
 pub mod config;
+mod gate;
 pub mod kv;
 pub mod processor;
 pub mod routes;
 
+use access::Access;
 use config::NamesrvConfig;
 use kv::KvConfigs;
 use parking_lot::RwLock;
@@ -23,26 +25,54 @@ use std::sync::Arc;
 use std::time::Instant;
 use store::table::LoadError;
 
+/// Why a name server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The settings that operators keep on it can't be read.
+    #[error(transparent)]
+    Table(#[from] LoadError),
+    /// Who may do what can't be read.
+    #[error(transparent)]
+    Access(#[from] access::OpenError),
+}
+
 /// A name server.
 pub struct Namesrv {
     config: RwLock<NamesrvConfig>,
     routes: RwLock<Routes>,
     kv: KvConfigs,
+    /// Who may do what; `None`: everybody may everything.
+    access: Option<Arc<Access>>,
     /// Brokers of this process to which nobody gave an address: every client is told the one by which it came here.
     as_reached: RwLock<Vec<String>>,
 }
 
 impl Namesrv {
-    /// A name server that knows nobody yet. Fails when the file of settings is there and can't be read.
-    pub fn open(config: NamesrvConfig) -> Result<Arc<Namesrv>, LoadError> {
+    /// A name server that knows nobody yet. Fails when a file of settings or of users is there and can't be read.
+    pub fn open(config: NamesrvConfig) -> Result<Arc<Namesrv>, OpenError> {
         let kv = KvConfigs::open(config.kv_config_path.clone())?;
+        let access = Access::open(&config.access, None, gate::files(&config))?;
+        Ok(Namesrv::with(config, kv, access))
+    }
+
+    /// A name server in a broker's process: whom the broker lets in, it lets in.
+    pub fn open_beside(config: NamesrvConfig, access: Option<Arc<Access>>) -> Result<Arc<Namesrv>, OpenError> {
+        let kv = KvConfigs::open(config.kv_config_path.clone())?;
+        Ok(Namesrv::with(config, kv, access))
+    }
+
+    fn with(config: NamesrvConfig, kv: KvConfigs, access: Option<Arc<Access>>) -> Arc<Namesrv> {
         let config = RwLock::new(config);
-        Ok(Arc::new(Namesrv { config, routes: RwLock::default(), kv, as_reached: RwLock::default() }))
+        Arc::new(Namesrv { config, routes: RwLock::default(), kv, access, as_reached: RwLock::default() })
     }
 
     /// What it answers.
     pub fn router(self: &Arc<Namesrv>) -> Router<Namesrv> {
-        Router::new(self.clone())
+        let router = match self.access {
+            Some(_) => Router::new(self.clone()).guarded(Namesrv::admit),
+            None => Router::new(self.clone()),
+        };
+        access::answers::answers(router)
             .on(processor::register_broker)
             .on(processor::unregister_broker)
             .on(processor::query_data_version)
@@ -77,7 +107,13 @@ impl Namesrv {
                 }
             }
         };
-        tokio::select! { () = scan => {}, () = shutdown => {} }
+        let accounts = async {
+            match &self.access {
+                Some(access) => access.clone().run().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! { () = scan => {}, () = accounts => {}, () = shutdown => {} }
     }
 
     /// In answers, the broker that registers as `broker_addr`, and runs in this process, gets the address by which the

@@ -11,9 +11,11 @@ pub mod peer;
 pub mod reply;
 pub mod router;
 pub mod server;
+pub mod signature;
 
 pub use client::Client;
 pub use peer::{AskError, Peer};
 pub use reply::{Answer, Body, Reject};
 pub use router::{Call, Router};
 pub use server::{Limits, Server};
+pub use signature::Credentials;

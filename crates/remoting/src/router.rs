@@ -31,6 +31,7 @@ pub struct Call<R> {
 
 pub(crate) type Handling = Pin<Box<dyn Future<Output = Response>>>;
 type Handler = Box<dyn Fn(Peer, Command) -> Handling + Send + Sync>;
+type Gate = Box<dyn Fn(&Peer, &Command) -> Result<(), Reject> + Send + Sync>;
 type BeforeReplies = Box<dyn Fn() -> Result<(), Reject> + Send + Sync>;
 type OnUnreadable = Box<dyn Fn(&Arc<File>, u64, &io::Error) + Send + Sync>;
 type OnClose = Box<dyn Fn(&Peer) + Send + Sync>;
@@ -48,6 +49,7 @@ pub struct Router<S> {
 #[derive(Default)]
 pub(crate) struct Table {
     handlers: foldhash::HashMap<i32, Handler>,
+    gate: Option<Gate>,
     pub(crate) before_replies: Option<BeforeReplies>,
     pub(crate) on_unreadable: Option<OnUnreadable>,
     pub(crate) on_close: Option<OnClose>,
@@ -83,6 +85,23 @@ impl<S: Send + Sync + 'static> Router<S> {
             );
         }
         self
+    }
+
+    /// Asks `gate` about each request before it is handled: one that it refuses is answered with the refusal.
+    pub fn guarded(
+        mut self,
+        gate: impl Fn(&S, &Peer, &Command) -> Result<(), Reject> + Send + Sync + 'static,
+    ) -> Router<S> {
+        let state = self.state.clone();
+        self.table.gate = Some(Box::new(move |peer, command| gate(&state, peer, command)));
+        self
+    }
+
+    /// The codes that are answered, in order.
+    pub fn codes(&self) -> Vec<i32> {
+        let mut codes: Vec<i32> = self.table.handlers.keys().copied().collect();
+        codes.sort_unstable();
+        codes
     }
 
     /// Leaves these codes unanswered for (3).
@@ -127,7 +146,10 @@ impl<S: Send + Sync + 'static> Router<S> {
 impl Table {
     pub(crate) fn handle(&self, peer: &Peer, command: Command) -> Handling {
         match self.handlers.get(&command.code) {
-            Some(handler) => handler(peer.clone(), command),
+            Some(handler) => match self.gate.as_ref().map_or(Ok(()), |gate| gate(peer, &command)) {
+                Ok(()) => handler(peer.clone(), command),
+                Err(refused) => Box::pin(ready(refused.into())),
+            },
             None => {
                 let name = request::name(command.code).map(|name| format!(" ({name})")).unwrap_or_default();
                 let remark = format!(

@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 done, 1 refused or not reached, 2 the command line is wrong.
 
+mod auth;
 mod cluster;
 mod consumer;
 mod filter;
@@ -34,6 +35,8 @@ enum AdminCommand {
     Topic(topic::TopicCommand),
     #[command(flatten)]
     Consumer(consumer::ConsumerCommand),
+    #[command(flatten)]
+    Auth(auth::AuthCommand),
     /// Programs that say which messages of a topic a group gets (WebAssembly)
     #[command(subcommand)]
     Filter(filter::FilterCommand),
@@ -57,6 +60,7 @@ pub async fn run(args: AdminArgs, environment: &Environment) -> ExitCode {
         AdminCommand::Cluster(command) => cluster::run(command, environment).await,
         AdminCommand::Topic(command) => topic::run(command, environment).await,
         AdminCommand::Consumer(command) => consumer::run(command, environment).await,
+        AdminCommand::Auth(command) => auth::run(command, environment).await,
         AdminCommand::Filter(command) => filter::run(command, environment).await,
         AdminCommand::Order(command) => order::run(command, environment).await,
         AdminCommand::Message(command) => message::run(command, environment).await,
@@ -82,7 +86,7 @@ struct Namesrv {
 
 impl Namesrv {
     fn admin(&self, environment: &Environment) -> Admin {
-        Admin::new(&environment.namesrv(&self.namesrv))
+        Admin::signing(&environment.namesrv(&self.namesrv), environment.credentials.clone())
     }
 }
 
