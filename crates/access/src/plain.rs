@@ -278,7 +278,7 @@ pub fn edit(path: &Path, text: &str, change: &Edit<'_>, now: i64) -> Result<Stri
         }
     }
     let mut version = Mapping::new();
-    version.insert("counter".into(), (before.version.counter + 1).into());
+    version.insert("counter".into(), before.version.counter.saturating_add(1).into());
     version.insert("timestamp".into(), now.into());
     yaml.insert("dataVersion".into(), Value::Sequence(vec![Value::Mapping(version)]));
     let text = yaml_serde::to_string(&yaml).map_err(|error| bad(format!("can't be written: {error}")))?;
