@@ -6,9 +6,14 @@
 //! Which keys Apache knows stands in `config/apache.properties`. A key that is known there and not here is honest work
 //! for later: it is listed at start. A few of those must not be passed over in silence; `REFUSED` has them.
 
+pub mod manual;
+
+use crate::groups::GROUPS_MAX;
+use crate::topics::TOPICS_MAX;
 use protocol::nearest::nearest;
 use protocol::properties;
 use remoting::Credentials;
+use remoting::EntranceSettings;
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -65,6 +70,8 @@ pub struct Config {
     /// A connection on which for so long, in seconds, no whole request arrives and nothing of a reply leaves is closed.
     /// Key: `serverChannelMaxIdleTimeSeconds`. Default: 120.
     pub channel_max_idle: Duration,
+    /// TLS, proxies, limits of clients, the port for operators: what the manual of [`EntranceSettings`] says.
+    pub entrance: EntranceSettings,
 
     /// Sending to a topic that is not there creates it.
     /// Key: `autoCreateTopicEnable`. Default: true.
@@ -175,6 +182,12 @@ pub struct Config {
     /// of memory. Apache's broker has no such key.
     /// Key: `dedupIdsMax`. Default: 1000000.
     pub dedup_ids_max: usize,
+    /// So many topics there may be, retry and dead letter topics among them. Apache's broker has no such key.
+    /// Key: `topicsMax`. Default: 200000.
+    pub topics_max: usize,
+    /// So many consumer groups there may be. Apache's broker has no such key.
+    /// Key: `groupsMax`. Default: 200000.
+    pub groups_max: usize,
 
     /// What the delay levels 1, 2, 3, … of a message mean: numbers with a unit `s`, `m`, `h` or `d`, parted by blanks.
     /// Key: `messageDelayLevel`. Default: `1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h`.
@@ -282,6 +295,7 @@ impl Default for Config {
             permission: 6,
             channel_expired_timeout: Duration::from_secs(120),
             channel_max_idle: Duration::from_secs(120),
+            entrance: EntranceSettings::default(),
             auto_create_topic: true,
             default_topic_queue_nums: 8,
             auto_create_subscription_group: true,
@@ -315,6 +329,8 @@ impl Default for Config {
             scrub_rate: 8 << 20,
             message_life_max_bytes: 256 << 20,
             dedup_ids_max: 1_000_000,
+            topics_max: TOPICS_MAX,
+            groups_max: GROUPS_MAX,
             delay_levels: DelayLevels::default(),
             timer_wheel: true,
             timer_precision: Duration::from_secs(1),
@@ -477,6 +493,8 @@ impl Config {
             ("scrubBytesPerSecond", Size(&mut self.scrub_rate, 0..=u32::MAX as u64, 1)),
             ("messageLifeMaxBytes", Size(&mut self.message_life_max_bytes, 0..=i64::MAX as u64, 1)),
             ("dedupIdsMax", Size(&mut self.dedup_ids_max, 1..=1_000_000_000, 1)),
+            ("topicsMax", Size(&mut self.topics_max, 1..=TOPICS_MAX as u64, 1)),
+            ("groupsMax", Size(&mut self.groups_max, 1..=GROUPS_MAX as u64, 1)),
             ("messageDelayLevel", Delays(&mut self.delay_levels)),
             ("timerWheelEnable", Flag(&mut self.timer_wheel)),
             ("timerPrecisionMs", Tick(&mut self.timer_precision)),
@@ -513,9 +531,15 @@ impl Config {
         ]
     }
 
+    /// In what the numbers of each key count.
+    fn units(mut self) -> Vec<(&'static str, Option<&'static str>)> {
+        self.items().into_iter().map(|(key, item)| (key, item.unit(key))).collect()
+    }
+
     /// Every key that is honoured and its value as text, in the order of the manual.
     pub fn values(&self) -> Vec<(&'static str, String)> {
-        self.clone().items().into_iter().map(|(key, item)| (key, item.show())).collect()
+        let entrance = self.entrance.values();
+        self.clone().items().into_iter().map(|(key, item)| (key, item.show())).chain(entrance).collect()
     }
 
     /// The value of a key that is honoured, as text.
@@ -558,6 +582,10 @@ impl Config {
             if let Some((_, mut item)) = self.items().into_iter().find(|(honoured, _)| *honoured == key) {
                 let shown = if matches!(item, Item::User(_)) { HIDDEN } else { &value };
                 item.set(&value).map_err(|allowed| bad(shown, allowed))?;
+                continue;
+            }
+            if let Some(set) = self.entrance.set(&key, &value) {
+                set.map_err(|allowed| bad(&value, allowed.into()))?;
                 continue;
             }
             if let Some(refused) = REFUSED.iter().find(|refused| refused.key == key && (refused.when)(&value)) {
@@ -694,7 +722,9 @@ pub(crate) fn is_apaches(key: &str) -> bool {
 }
 
 /// The settings that take effect at once when UPDATE_BROKER_CONFIG changes them.
-pub const AT_ONCE: [&str; 29] = [
+pub const AT_ONCE: [&str; 31] = [
+    "topicsMax",
+    "groupsMax",
     "registerBrokerTimeoutMills",
     "registerNameServerPeriod",
     "brokerPermission",
@@ -871,6 +901,18 @@ impl Item<'_> {
             }
         }
         Ok(())
+    }
+
+    /// In what its number counts.
+    fn unit(&self, key: &str) -> Option<&'static str> {
+        match self {
+            Item::Millis(..) | Item::Period(..) | Item::Tick(_) => Some("ms"),
+            Item::Seconds(..) => Some("s"),
+            Item::Hours(_) => Some("h"),
+            Item::Ratio(..) | Item::Percent(..) => Some("%"),
+            Item::Size(..) if ["Size", "Bytes", "Space"].iter().any(|word| key.contains(word)) => Some("bytes"),
+            _ => None,
+        }
     }
 
     /// The field's value as a file would have it.

@@ -6,7 +6,7 @@
 //!
 //! Locks: `consumers`, `producers`, `locks` and those inside the tables are never held two at a time. `transactions` is held
 //! while messages are put, and comes before all others that this needs; so are a window of `dedup`, for messages with an id, and
-//! what `send_backs` holds, for those that consumers send back.
+//! what `send_backs` holds, for those that consumers send back. `parking` is held while the offsets of a group are reset with it.
 
 pub mod adopt;
 mod cleaning;
@@ -22,6 +22,7 @@ pub mod groups;
 pub mod life;
 pub mod locks;
 pub mod offsets;
+pub mod parking;
 mod processor;
 pub mod producers;
 pub mod program;
@@ -31,6 +32,7 @@ pub mod retry;
 mod run;
 mod send_backs;
 pub mod settings;
+pub mod shares;
 pub mod stats;
 mod table;
 pub mod timer;
@@ -52,14 +54,18 @@ use groups::Groups;
 use life::Life;
 use locks::QueueLocks;
 use offsets::ConsumerOffsets;
+use parking::Parking;
 use parking_lot::{Mutex, RwLock};
 use producers::Producers;
 use program::FilterPrograms;
 use protocol::code::response;
+use protocol::subscription::ORDER_SHARE_BY_KEY;
 use protocol::topic::{DLQ_PREFIX, RETRY_PREFIX, SCHEDULE_TOPIC, TopicConfig};
-use remoting::{Peer, Reject, Router};
+use remoting::tls::TlsError;
+use remoting::{Entrance, Peer, Reject, Router};
 use send_backs::SendBacks;
 use settings::Settings;
+use shares::Shares;
 use stats::Stats;
 use std::collections::BTreeSet;
 use std::io;
@@ -91,6 +97,10 @@ pub struct Broker {
     pub groups: Groups,
     /// New queues that groups do not get yet.
     pub fences: OrderFences,
+    /// Queues that members consume together.
+    pub shares: Shares,
+    /// Keys that groups pass over for now.
+    pub parking: Parking,
     /// How far groups have come.
     pub offsets: ConsumerOffsets,
     /// Who sends.
@@ -131,6 +141,8 @@ pub struct Broker {
     pub access: Option<Arc<Access>>,
     /// What is counted.
     pub stats: Stats,
+    /// What connections pass first, on all ports.
+    pub entrance: Arc<Entrance>,
     /// When it was started; in milliseconds since 1970, too.
     started: (Instant, i64),
     /// Where the commit log ended then.
@@ -154,6 +166,9 @@ pub enum OpenError {
     /// What another broker keeps there can't be looked at.
     #[error(transparent)]
     Inspect(#[from] InspectError),
+    /// TLS can't be as it is set.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// Another broker keeps something there that would not be served as it should be.
     #[error("{}", .0.iter().map(Finding::to_string).collect::<Vec<_>>().join("\n"))]
     Refused(Vec<Finding>),
@@ -163,6 +178,7 @@ impl Broker {
     /// Opens the store and the tables in `config.store_root`, which is made if it is not there.
     pub fn open(config: Config) -> Result<Arc<Broker>, OpenError> {
         let now = now_millis();
+        let entrance = Arc::new(Entrance::open(&config.entrance)?);
         let attention = take_over(&config)?;
         // The store is first: it makes sure that nobody else works in this directory.
         let store = Store::open(store_config(&config))?;
@@ -177,10 +193,17 @@ impl Broker {
         offsets.tell_if_gone(&groups.names());
         let programs = FilterPrograms::open(&config)
             .map_err(|error| store::OpenError::Io { path: config.store_root.join("config").join("filters"), error })?;
+        let shares_by_key = |group: &str| groups.get(group).is_some_and(|group| group.is_on(ORDER_SHARE_BY_KEY));
+        let shares = Shares::open(&config, shares_by_key, Instant::now())?;
+        if groups.names().iter().any(|group| shares_by_key(group)) {
+            shares.set_used();
+        }
         let broker = Broker {
             topics,
             groups,
+            shares,
             fences: OrderFences::open(&config, Instant::now())?,
+            parking: Parking::open(&config)?,
             offsets,
             ends_unsaid: AtomicBool::new(!transactions.unsaid().is_empty()),
             transactions: Mutex::new(transactions),
@@ -204,12 +227,14 @@ impl Broker {
             no_room_told: Mutex::default(),
             stats: Stats::default(),
             started: (Instant::now(), now),
+            entrance,
             log_end_at_start: store.commit_log_bounds().1.0,
             store,
             config: Settings::new(config),
         };
         let topics = broker.topics.all().0;
         topics.iter().for_each(|topic| broker.apply(topic));
+        broker.begin_releases_anew();
         broker.fences.clamp(|topic, queue| broker.store.max_offset(topic, queue as u32).0);
         broker.dedup.read(&broker.store, &topics, broker.config.clock.now_millis());
         // What expired while it was down is not served for a moment.
@@ -222,10 +247,17 @@ impl Broker {
 
     /// What it answers on its main port.
     pub fn router(self: &Arc<Self>) -> Router<Broker> {
-        match self.access {
-            Some(_) => processor::router(self.clone()).guarded(Broker::admit),
-            None => processor::router(self.clone()),
+        let all = self.admin_router();
+        match self.config.entrance.admin_port {
+            0 => all,
+            port => all.only(&processor::FOR_CLIENTS, remoting::entrance::not_here(port)),
         }
+    }
+
+    /// What it answers on `adminListenPort`: everything.
+    pub fn admin_router(self: &Arc<Self>) -> Router<Broker> {
+        let router = processor::router(self.clone()).behind(self.entrance.clone()).vital(&processor::VITAL);
+        if self.access.is_some() { router.guarded(Broker::admit) } else { router }
     }
 
     /// What it answers on its VIP port, two below: all but pulls.
@@ -352,13 +384,14 @@ impl Broker {
         }
     }
 
-    fn tables(&self) -> [(&'static str, &dyn table::Table); 5] {
+    fn tables(&self) -> [(&'static str, &dyn table::Table); 6] {
         [
             ("topics.json", &self.topics),
             ("subscriptionGroup.json", &self.groups),
             ("consumerOffset.json", &self.offsets),
             ("delayOffset.json", &self.delay),
             ("orderFences.json", &self.fences),
+            ("orderShares.json", &self.shares),
         ]
     }
 }

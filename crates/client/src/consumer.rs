@@ -135,8 +135,9 @@ impl ConsumerBuilder {
             if command.code == request::NOTIFY_CONSUMER_IDS_CHANGED {
                 notify.notify_one();
             }
-        });
-        let remoting = remoting.signing(self.shared.remoting.credentials().cloned());
+        })
+        .with_tls(self.shared.remoting.tls())
+        .signing(self.shared.remoting.credentials().cloned());
         let (outbox, deliveries) = mpsc::channel(WAITING_MAX);
         let member = Arc::new(Member {
             client_id: client_id(&self.shared),

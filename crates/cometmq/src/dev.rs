@@ -4,12 +4,13 @@ use crate::banner::{self, Banner};
 use crate::environment::Environment;
 use crate::listen;
 use crate::options::DevSettings;
-use crate::serve::{Advertised, RunningBroker, StartError, Unset, data_threads};
+use crate::serve::{Advertised, RunningBroker, StartError, Unset, bind_address, data_threads};
 use crate::shutdown::Shutdown;
 use crate::text;
 use namesrv::Namesrv;
 use namesrv::config::NamesrvConfig;
 use remoting::Credentials;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 /// `cometmq dev`.
@@ -22,14 +23,22 @@ pub async fn serve(
     let DevSettings { namesrv_port, broker: mut settings } = settings;
     let server = data_threads(settings.config.channel_max_idle)?;
     let kv_config_path = settings.config.store_root.join("config/kvConfig.json");
-    let config = NamesrvConfig { kv_config_path: Some(kv_config_path), ..NamesrvConfig::default() };
+    let bind_address = bind_address(&settings.config.bind_address)?;
+    let entrance = settings.config.entrance.clone();
+    let config =
+        NamesrvConfig { bind_address, entrance, kv_config_path: Some(kv_config_path), ..NamesrvConfig::default() };
     let listener = listen::on(config.bind_address, namesrv_port, "--namesrv-port")?;
     let namesrv_address = listener.local_addr().map_err(StartError::Threads)?;
 
     if !settings.config.namesrv_addr.is_empty() {
         eprintln!("{}", text::own_namesrv(&settings.config.namesrv_addr, environment.language));
     }
-    settings.config.namesrv_addr = vec![format!("127.0.0.1:{}", namesrv_address.port())];
+    let own = if bind_address.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { bind_address };
+    settings.config.namesrv_addr = vec![SocketAddr::new(own, namesrv_address.port()).to_string()];
+    if let Some(advertised) = settings.config.ip1.as_ref().filter(|host| bind_address.is_loopback() && !is_local(host))
+    {
+        eprintln!("{}", text::advertised_but_local(advertised, bind_address, environment.language));
+    }
     settings.config.access.own = Some(own_user());
     let broker = RunningBroker::start(settings, environment.language, &server, Unset::AsReached)?;
     let namesrv = Namesrv::open_beside(config, broker.access()).map_err(StartError::Namesrv)?;
@@ -64,4 +73,9 @@ fn own_user() -> Credentials {
     let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let name = if usable { "cometmq-dev" } else { "" };
     Credentials::new(name, &secret)
+}
+
+/// Is it an address that only this machine reaches?
+fn is_local(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }

@@ -2,7 +2,9 @@
 
 use crate::text::Language;
 use remoting::Credentials;
+use remoting::tls::ClientTls;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 
 /// The variables that count.
@@ -24,6 +26,8 @@ pub struct Environment {
     pub credentials: Option<Credentials>,
     /// `COMETMQ_LOG`: off, error, warn, info, debug or trace.
     pub log_level: LevelFilter,
+    /// How clients encrypt, if the command line says that they do (`connect`).
+    pub tls: Option<Arc<ClientTls>>,
 }
 
 impl Environment {
@@ -45,6 +49,7 @@ impl Environment {
             rocketmq_home: set("ROCKETMQ_HOME").map(PathBuf::from),
             credentials: None,
             log_level: set("COMETMQ_LOG").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO),
+            tls: None,
         }
     }
 }

@@ -5,13 +5,15 @@
 //! 3. [`publish`], [`subscribe`] and [`mod@bench`] are clients of a running cluster, CometMQ's or Apache's
 //! 4. [`mod@store`] looks at a directory of messages and puts it right, without a broker
 //! 5. [`mod@admin`] asks and changes what runs
-//! 6. [`banner`] says where it is, in the reader's language ([`text`])
+//! 6. [`mod@tls`] makes certificates; [`connect`] is how clients use them
+//! 7. [`banner`] says where it is, in the reader's language ([`text`])
 //!
 //! Under the names `mqnamesrv` and `mqbroker` (links) it takes the flags of Apache's scripts.
 
 mod admin;
 mod banner;
 mod bench;
+mod connect;
 mod dev;
 mod environment;
 mod listen;
@@ -25,8 +27,10 @@ mod store;
 mod subscribe;
 mod telemetry;
 mod text;
+mod tls;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use connect::ConnectArgs;
 use environment::Environment;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serve::StartError;
@@ -68,12 +72,30 @@ enum Process {
     /// Look at a broker's directory and put it right, CometMQ's or Apache's, running or not
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Make the certificates and settings that TLS needs
+    #[command(subcommand)]
+    Tls(tls::TlsCommand),
+    /// Write what completes commands in a shell: source <(cometmq completion bash)
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What stands on the command line. Where it can't be, it is said, and the process ends.
+fn command_line(environment: &Environment) -> Command {
+    let mut command = Command::command();
+    if environment.language == text::Language::Chinese {
+        command = command.mut_subcommand("admin", admin::chinese::help);
+    }
+    let matches = command.clone().get_matches_from(options::with_process(std::env::args_os()));
+    Command::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
 }
 
 fn main() -> ExitCode {
     let started = Instant::now();
     let mut environment = Environment::read();
-    let command = Command::parse_from(options::with_process(std::env::args_os()));
+    let command = command_line(&environment);
     if command.process.asks_servers() {
         match command.signing.credentials(&environment) {
             Ok(credentials) => environment.credentials = credentials,
@@ -96,11 +118,18 @@ fn main() -> ExitCode {
         Process::Broker(options) => run(&environment, async |shutdown| {
             serve::broker(options.read(&environment)?, &environment, started, shutdown).await
         }),
-        Process::Pub(args) => block_on(&environment, publish::run(args, &environment)),
-        Process::Sub(args) => block_on(&environment, subscribe::run(args, &environment)),
-        Process::Admin(args) => block_on(&environment, admin::run(args, &environment)),
+        Process::Pub(args) => as_client(&environment, &args.connect.clone(), async |by| publish::run(args, by).await),
+        Process::Sub(args) => as_client(&environment, &args.connect.clone(), async |by| subscribe::run(args, by).await),
+        Process::Admin(args) => as_client(&environment, &args.connect.clone(), async |by| admin::run(args, by).await),
         Process::Store(command) => store::run(command, &environment),
-        Process::Bench(args) => block_on(&environment, LocalSet::new().run_until(bench::run(args, &environment))),
+        Process::Tls(command) => tls::run(command, &environment),
+        Process::Bench(args) => as_client(&environment, &args.connect.clone(), async |by| {
+            LocalSet::new().run_until(bench::run(args, by)).await
+        }),
+        Process::Completion { shell } => {
+            clap_complete::generate(shell, &mut Command::command(), "cometmq", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
     }
 }
 
@@ -138,10 +167,18 @@ fn raise_open_files() {
     }
 }
 
-/// Runs a client of a cluster, on this thread.
-fn block_on(environment: &Environment, client: impl Future<Output = ExitCode>) -> ExitCode {
+/// Runs a client of a cluster that connects as its flags say, on this thread.
+fn as_client(
+    environment: &Environment,
+    connect: &ConnectArgs,
+    client: impl AsyncFnOnce(&Environment) -> ExitCode,
+) -> ExitCode {
+    let connecting = match environment.connecting(connect) {
+        Ok(connecting) => connecting,
+        Err(error) => return failed(environment, &StartError::Tls(error)),
+    };
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(client),
+        Ok(runtime) => runtime.block_on(client(&connecting)),
         Err(error) => failed(environment, &StartError::Threads(error)),
     }
 }

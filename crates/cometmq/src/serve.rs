@@ -12,6 +12,7 @@ use crate::text::{self, Language};
 use ::namesrv::Namesrv;
 use broker::registration::{self, Chosen, Registration};
 use broker::{Broker, OpenError};
+use remoting::tls::TlsError;
 use remoting::{Limits, Server};
 use std::io;
 use std::net::IpAddr;
@@ -37,7 +38,7 @@ pub enum StartError {
     BrokerConfig(broker::config::ConfigError),
     /// `namesrv.conf` can't be used.
     NamesrvConfig(::namesrv::config::ConfigError),
-    /// The name server's own settings, or its users, can't be read.
+    /// The name server's own settings can't be used, or its users not be read.
     Namesrv(::namesrv::OpenError),
     /// A list of name servers can't be used.
     NamesrvAddr {
@@ -50,6 +51,10 @@ pub enum StartError {
     Advertise(String),
     /// `bindAddress` is no address.
     BindAddress(String),
+    /// `dev` has no port for operators.
+    AdminPortOfDev,
+    /// A client can't speak TLS as it is set.
+    Tls(TlsError),
     /// The broker's data can't be opened.
     Open(OpenError),
     /// The broker's data could not be brought to disk.
@@ -96,7 +101,13 @@ pub async fn namesrv(
     }
     let server = data_threads(config.channel_max_idle)?;
     let listener = listen::on(config.bind_address, config.listen_port, "--port")?;
+    warn_if_open(config.bind_address, environment.language);
+    let (admin_bind, admin_port) = (config.entrance.admin_bind, config.entrance.admin_port);
     let namesrv = Namesrv::open(config).map_err(StartError::Namesrv)?;
+    if admin_port > 0 {
+        let listener = listen::on(admin_bind, admin_port, "adminListenPort")?;
+        server.listen(listener, namesrv.admin_router()).map_err(StartError::Threads)?;
+    }
     let address = server.listen(listener, namesrv.router()).map_err(StartError::Threads)?;
     Banner { ready_after: started.elapsed(), namesrv: Some(banner::reachable(address)), broker: None }
         .print(environment.language);
@@ -117,6 +128,19 @@ pub async fn broker(
     Banner { ready_after: started.elapsed(), namesrv: None, broker: Some(broker.facts()) }.print(environment.language);
     broker.warn_unless_reachable(environment.language);
     broker.run(shutdown, server).await
+}
+
+/// Says in plain words that nobody's rights are checked, where others than this machine's users reach the port.
+fn warn_if_open(bind: IpAddr, language: Language) {
+    let outside = if bind.is_unspecified() { registration::choose_host(&[]).ip } else { bind };
+    if !outside.is_loopback() {
+        eprintln!("{}", text::open_to_all(outside, language));
+    }
+}
+
+/// What `bindAddress` says.
+pub fn bind_address(text: &str) -> Result<IpAddr, StartError> {
+    text.parse().map_err(|_| StartError::BindAddress(text.to_owned()))
 }
 
 /// Waits for the data threads without holding up what else runs here.
@@ -143,6 +167,8 @@ pub enum Advertised {
     Chosen(Chosen),
     /// Each client is told the one by which it came.
     AsReached,
+    /// Only this machine's own clients get here.
+    ThisMachine,
 }
 
 /// A broker whose ports accept.
@@ -168,11 +194,12 @@ impl RunningBroker {
                 eprintln!("{line}");
             }
         }
-        let bind = config.bind_address.parse().map_err(|_| StartError::BindAddress(config.bind_address.clone()))?;
+        let bind = bind_address(&config.bind_address)?;
         let listen::Pair { main, port, vip } = listen::on_pair(bind, config.listen_port, port_flag)?;
         config.listen_port = port;
         let (host, advertised) = match (&config.ip1, unset) {
             (Some(host), _) => (host.clone(), Advertised::Set),
+            (None, Unset::AsReached) if bind.is_loopback() => (bind.to_string(), Advertised::ThisMachine),
             (None, Unset::AsReached) => (registration::choose_host(&[]).ip.to_string(), Advertised::AsReached),
             (None, Unset::Choose) => {
                 let host = registration::choose_host(&config.namesrv_addr);
@@ -181,7 +208,25 @@ impl RunningBroker {
                 (ip, Advertised::Chosen(host.chosen))
             }
         };
+        let (admin_bind, admin_port) = (config.entrance.admin_bind, config.entrance.admin_port);
+        let admin = match admin_port {
+            0 => None,
+            port => Some(listen::on(admin_bind, port, "adminListenPort")?),
+        };
+        let tls = match unset {
+            Unset::Choose => config.entrance.client_tls().map_err(StartError::Tls)?,
+            Unset::AsReached => None,
+        };
+        warn_if_open(bind, language);
         let broker = Broker::open(config).map_err(StartError::Open)?;
+        let tls = match unset {
+            Unset::Choose => tls,
+            // The name server is this process, and may take TLS only.
+            Unset::AsReached => broker.config.entrance.tls_to_self(&broker.entrance).map_err(StartError::Tls)?,
+        };
+        if let Some(admin) = admin {
+            server.listen(admin, broker.admin_router()).map_err(StartError::Threads)?;
+        }
         server.listen(main, broker.router()).map_err(StartError::Threads)?;
         let vip_port = match vip {
             Ok(vip) => Some(server.listen(vip, broker.vip_router()).map_err(StartError::Threads)?.port()),
@@ -190,7 +235,8 @@ impl RunningBroker {
                 None
             }
         };
-        let registration = Registration::new(broker.clone(), &host);
+        let namesrv = remoting::Client::default().with_tls(tls);
+        let registration = Registration::by(namesrv, broker.clone(), &host);
         Ok(RunningBroker { broker, registration, advertised, vip_port })
     }
 

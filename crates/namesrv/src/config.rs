@@ -2,6 +2,7 @@
 
 use protocol::properties;
 use remoting::Credentials;
+use remoting::{ClientLimits, EntranceSettings};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub struct NamesrvConfig {
     pub channel_max_idle: Duration,
     /// Who may do what, with the keys of a broker; Apache's name servers have none of them.
     pub access: access::Config,
+    /// TLS, proxies, limits of clients, the port for operators: what the manual of [`EntranceSettings`] says.
+    pub entrance: EntranceSettings,
     /// The file that they come from, where changes are kept. No key.
     pub file: Option<PathBuf>,
 }
@@ -49,6 +52,7 @@ impl Default for NamesrvConfig {
             order_topics_to_broker: true,
             channel_max_idle: Duration::from_secs(120),
             access: access::Config::default(),
+            entrance: EntranceSettings::default(),
             file: None,
         }
     }
@@ -172,7 +176,7 @@ impl NamesrvConfig {
                 }
                 _ => (false, "1 to 86400 seconds"),
             },
-            _ => return self.set_access(key, value),
+            _ => return self.entrance.set(key, value).or_else(|| self.set_access(key, value)),
         };
         Some(if set { Ok(()) } else { Err(allowed) })
     }
@@ -226,7 +230,8 @@ impl NamesrvConfig {
                 Some(Ok(())) => {}
             }
             let fixed = |config: &NamesrvConfig| {
-                (config.bind_address, config.listen_port, config.channel_max_idle, config.access.clone())
+                let entrance = EntranceSettings { limits: ClientLimits::default(), ..config.entrance.clone() };
+                (config.bind_address, config.listen_port, config.channel_max_idle, entrance, config.access.clone())
             };
             if fixed(&changed) != fixed(self) {
                 return Err(UpdateError::AtRestart(key.clone()));
@@ -250,7 +255,7 @@ impl NamesrvConfig {
 
     /// Every key and its value as text.
     pub fn values(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut values = vec![
             ("bindAddress", self.bind_address.to_string()),
             ("listenPort", self.listen_port.to_string()),
             ("scanNotActiveBrokerInterval", self.scan_interval.as_millis().to_string()),
@@ -267,7 +272,9 @@ impl NamesrvConfig {
             ("initAuthenticationUser", hidden(&self.access.init_user)),
             ("innerClientAuthenticationCredentials", hidden(&self.access.inner_credentials)),
             ("migrateAuthFromV1Enabled", self.access.migrate.to_string()),
-        ]
+        ];
+        values.extend(self.entrance.values());
+        values
     }
 }
 

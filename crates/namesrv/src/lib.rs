@@ -17,24 +17,15 @@ use access::Access;
 use config::NamesrvConfig;
 use kv::KvConfigs;
 use parking_lot::RwLock;
+use protocol::code::request;
 use protocol::route::BrokerData;
-use remoting::{Peer, Router};
+use remoting::tls::TlsError;
+use remoting::{Entrance, Peer, Router};
 use routes::Routes;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use store::table::LoadError;
-
-/// Why a name server does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The settings that operators keep on it can't be read.
-    #[error(transparent)]
-    Table(#[from] LoadError),
-    /// Who may do what can't be read.
-    #[error(transparent)]
-    Access(#[from] access::OpenError),
-}
 
 /// A name server.
 pub struct Namesrv {
@@ -43,36 +34,79 @@ pub struct Namesrv {
     kv: KvConfigs,
     /// Who may do what; `None`: everybody may everything.
     access: Option<Arc<Access>>,
+    /// What connections pass first, on all ports.
+    entrance: Arc<Entrance>,
     /// Brokers of this process to which nobody gave an address: every client is told the one by which it came here.
     as_reached: RwLock<Vec<String>>,
 }
+
+/// Why a name server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// What operators keep here is there and can't be read.
+    #[error(transparent)]
+    Kv(#[from] LoadError),
+    /// TLS can't be as it is set.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// Who may do what can't be read.
+    #[error(transparent)]
+    Access(#[from] access::OpenError),
+}
+
+/// What clients and brokers ask for; all else is for operators. Where these have a port of their own, the other answers these
+/// only: a code that is new is an operator's until it stands here.
+const FOR_CLIENTS: [i32; 6] = [
+    request::REGISTER_BROKER,
+    request::UNREGISTER_BROKER,
+    request::QUERY_DATA_VERSION,
+    request::GET_ROUTEINFO_BY_TOPIC,
+    request::GET_KV_CONFIG,
+    request::GET_KVLIST_BY_NAMESPACE,
+];
+
+/// What no rate holds up: a broker over its limit is not forgotten, and an operator can raise the limit.
+const VITAL: [i32; 4] =
+    [request::REGISTER_BROKER, request::UNREGISTER_BROKER, request::QUERY_DATA_VERSION, request::UPDATE_NAMESRV_CONFIG];
 
 impl Namesrv {
     /// A name server that knows nobody yet. Fails when a file of settings or of users is there and can't be read.
     pub fn open(config: NamesrvConfig) -> Result<Arc<Namesrv>, OpenError> {
         let kv = KvConfigs::open(config.kv_config_path.clone())?;
         let access = Access::open(&config.access, None, gate::files(&config))?;
-        Ok(Namesrv::with(config, kv, access))
+        Namesrv::with(config, kv, access)
     }
 
     /// A name server in a broker's process: whom the broker lets in, it lets in.
     pub fn open_beside(config: NamesrvConfig, access: Option<Arc<Access>>) -> Result<Arc<Namesrv>, OpenError> {
         let kv = KvConfigs::open(config.kv_config_path.clone())?;
-        Ok(Namesrv::with(config, kv, access))
+        Namesrv::with(config, kv, access)
     }
 
-    fn with(config: NamesrvConfig, kv: KvConfigs, access: Option<Arc<Access>>) -> Arc<Namesrv> {
+    fn with(config: NamesrvConfig, kv: KvConfigs, access: Option<Arc<Access>>) -> Result<Arc<Namesrv>, OpenError> {
+        let entrance = Arc::new(Entrance::open(&config.entrance)?);
         let config = RwLock::new(config);
-        Arc::new(Namesrv { config, routes: RwLock::default(), kv, access, as_reached: RwLock::default() })
+        Ok(Arc::new(Namesrv { config, routes: RwLock::default(), kv, access, entrance, as_reached: RwLock::default() }))
     }
 
-    /// What it answers.
+    /// What it answers on its main port.
     pub fn router(self: &Arc<Namesrv>) -> Router<Namesrv> {
+        let all = self.admin_router();
+        match self.config.read().entrance.admin_port {
+            0 => all,
+            port => all.only(&FOR_CLIENTS, remoting::entrance::not_here(port)),
+        }
+    }
+
+    /// What it answers on `adminListenPort`: everything.
+    pub fn admin_router(self: &Arc<Namesrv>) -> Router<Namesrv> {
         let router = match self.access {
             Some(_) => Router::new(self.clone()).guarded(Namesrv::admit),
             None => Router::new(self.clone()),
         };
         access::answers::answers(router)
+            .behind(self.entrance.clone())
+            .vital(&VITAL)
             .on(processor::register_broker)
             .on(processor::unregister_broker)
             .on(processor::query_data_version)
@@ -96,7 +130,7 @@ impl Namesrv {
             .on_close(Namesrv::disconnected)
     }
 
-    /// Forgets silent brokers, until `shutdown` resolves.
+    /// Forgets silent brokers, takes over what changes in the files of TLS, until `shutdown` resolves.
     pub async fn run(self: Arc<Namesrv>, shutdown: impl Future<Output = ()>) {
         let scan = async {
             loop {
@@ -113,7 +147,7 @@ impl Namesrv {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! { () = scan => {}, () = accounts => {}, () = shutdown => {} }
+        tokio::select! { () = scan => {}, () = accounts => {}, () = self.entrance.watch() => {}, () = shutdown => {} }
     }
 
     /// In answers, the broker that registers as `broker_addr`, and runs in this process, gets the address by which the

@@ -14,8 +14,10 @@
 
 use crate::budget::Budget;
 use crate::connection::{self, Shared};
+use crate::proxy::NoHeader;
 use crate::reply::Reject;
 use crate::router::{Router, Table};
+use crate::tls::NotAdmitted;
 use parking_lot::Mutex;
 use protocol::command::{BadFrame, FRAME_SIZE_MAX};
 use rustix::process::{Resource, getrlimit};
@@ -67,13 +69,21 @@ pub struct Limits {
     pub in_progress: usize,
     /// A connection on which so many requests wait, held pulls above all, is not read from until one is answered.
     pub waiting: usize,
+    /// So long a connection may take for a handshake of TLS, and a proxy to say for whom it connects. It is looked at twelve
+    /// times in `idle`.
+    pub handshake: Duration,
 }
 
 impl Default for Limits {
     /// 120 s, as Apache's servers; 256 MiB; 65,535 requests, as Java's clients have no more under way
-    /// (`com.rocketmq.remoting.clientAsyncSemaphoreValue`).
+    /// (`com.rocketmq.remoting.clientAsyncSemaphoreValue`); 10 s for handshakes, as Netty has it.
     fn default() -> Limits {
-        Limits { idle: Duration::from_secs(120), in_progress: 256 * 1024 * 1024, waiting: 65_535 }
+        Limits {
+            idle: Duration::from_secs(120),
+            in_progress: 256 * 1024 * 1024,
+            waiting: 65_535,
+            handshake: Duration::from_secs(10),
+        }
     }
 }
 
@@ -176,10 +186,19 @@ impl Deal {
         }
     }
 
-    /// A connection has ended with `error`: a frame that is none is worth a line in the log.
+    /// A connection has ended with `error`: a frame that is none is worth a line in the log, and so is TLS that fails.
     fn ended(&self, peer: Option<SocketAddr>, error: &io::Error) {
-        let nonsense = error.get_ref().is_some_and(|source| source.is::<BadFrame>());
+        let is = |source: &(dyn std::error::Error + Send + Sync + 'static)| {
+            (
+                source.is::<BadFrame>(),
+                source.is::<NotAdmitted>() || source.is::<rustls::Error>() || source.is::<NoHeader>(),
+            )
+        };
+        let (nonsense, stranger) = error.get_ref().map_or((false, false), is);
         match peer {
+            Some(peer) if stranger && self.tell(peer.ip()) => tracing::warn!(
+                %peer, %error, "connection closed; more of that from this address is not logged for an hour"
+            ),
             Some(peer) if nonsense && self.tell(peer.ip()) => tracing::warn!(
                 %peer, %error, "connection closed: this is not RocketMQ's protocol; more of that from this address is not \
                 logged for an hour"
@@ -280,6 +299,8 @@ pub(crate) struct Sender {
     pub(crate) budget: Budget,
     /// [`Limits::waiting`].
     pub(crate) waiting_max: usize,
+    /// [`Limits::handshake`].
+    pub(crate) handshake_max: Duration,
 }
 
 impl Sender {
@@ -291,6 +312,7 @@ impl Sender {
             connections: RefCell::default(),
             budget: Budget::new(limits.in_progress),
             waiting_max: limits.waiting,
+            handshake_max: limits.handshake,
         }
     }
 
@@ -352,7 +374,7 @@ impl Sender {
                     request nor reads its replies"
                 );
             }
-            if slow || quiet > SWEEPS {
+            if slow || quiet > SWEEPS || connection.dawdles(self.handshake_max) {
                 connection.close();
             }
             true

@@ -22,7 +22,8 @@ fn what_is_printed_is_read_back() {
 /// The manual says every default; this keeps it, Apache's table and `Default` from drifting apart.
 #[test]
 fn defaults_are_those_of_apache_and_of_the_manual() {
-    let manual = include_str!("../config.rs");
+    let manual = [include_str!("../config.rs"), include_str!("../../../remoting/src/entrance.rs")].concat();
+    let entrance = EntranceSettings::default().values();
     for (key, value) in Config::default().values() {
         let mut apache = apache_keys().find(|(known, _)| *known == key).map(|(_, default)| default);
         let other_than_apaches = match key {
@@ -36,8 +37,14 @@ fn defaults_are_those_of_apache_and_of_the_manual() {
         }
         let is_ours = matches!(
             key,
-            "diskFreeSpaceMin" | "scrubBytesPerSecond" | "messageLifeMaxBytes" | "dedupIdsMax" | "plainAclFile"
-        );
+            "diskFreeSpaceMin"
+                | "scrubBytesPerSecond"
+                | "messageLifeMaxBytes"
+                | "dedupIdsMax"
+                | "topicsMax"
+                | "groupsMax"
+                | "plainAclFile"
+        ) || entrance.iter().any(|(ours, _)| *ours == key);
         assert_ne!(apache.is_some(), is_ours, "{key} is no key of Apache's");
         // `access::Config` is their manual, for brokers and name servers.
         if key.starts_with("acl") || key.starts_with("auth") || key.ends_with("AuthFromV1Enabled") {
@@ -48,7 +55,7 @@ fn defaults_are_those_of_apache_and_of_the_manual() {
             assert_eq!((apache.unwrap_or_default(), value.as_str()), ("", ""), "{key}");
             continue;
         }
-        let described = manual.split(&format!("Key: `{key}`. Default: ")).nth(1);
+        let described = manual.as_str().split(&format!("Key: `{key}`. Default: ")).nth(1);
         let described = described.unwrap_or_else(|| panic!("{key} has no manual")).trim_start_matches('`');
         if !matches!(
             key,

@@ -158,7 +158,7 @@ pub(super) async fn get_config(
         ("brokerRole", "ASYNC_MASTER".to_owned()),
         ("filterServerNums", "0".to_owned()),
         ("slaveReadEnable", "false".to_owned()),
-        ("useTLS", "false".to_owned()),
+        ("useTLS", broker.config.entrance.tls_enable.to_string()),
         // mqadmin takes it for the number of processors.
         ("clientCallbackExecutorThreads", threads),
     ];
@@ -202,6 +202,9 @@ impl Broker {
     /// Hands changed settings to who keeps them elsewhere.
     async fn take_settings(&self, changed: &[String]) {
         self.store.set_limits(self.config.max_message_size, self.config.file_reserved_time);
+        self.entrance.limiter.set(self.config.entrance.limits);
+        self.topics.set_max(self.config.topics_max);
+        self.groups.set_max(self.config.groups_max);
         self.groups.set_auto_create(self.config.auto_create_subscription_group);
         if changed.iter().any(|key| key == "brokerPermission") {
             // Name servers are told topics with what the broker permits.

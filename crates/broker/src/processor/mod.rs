@@ -12,12 +12,14 @@ mod life;
 mod lock;
 mod offset;
 mod order;
+mod park;
 mod pull_message;
 mod query;
 mod reply;
 mod reset;
 mod send_back;
 pub(crate) mod send_message;
+mod share;
 mod stats;
 mod timer;
 mod topic;
@@ -103,6 +105,9 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(deletion::delete_group)
         .on(order::list)
         .on(order::remove)
+        .on(park::park)
+        .on(park::list)
+        .on(park::release)
         .on(filter_program::put)
         .on(filter_program::remove)
         .on(filter_program::list)
@@ -115,6 +120,54 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
 
 /// What the VIP port leaves to the main port.
 pub(crate) const NOT_ON_VIP: [i32; 2] = [request::PULL_MESSAGE, request::LITE_PULL_MESSAGE];
+
+/// What clients ask for to send and to consume; all else is for operators. Where operators have a port of their own, the others
+/// answer these only: a code that is new is an operator's until it stands here.
+pub(crate) const FOR_CLIENTS: [i32; 30] = [
+    request::SEND_MESSAGE,
+    request::SEND_MESSAGE_V2,
+    request::SEND_BATCH_MESSAGE,
+    request::SEND_REPLY_MESSAGE,
+    request::SEND_REPLY_MESSAGE_V2,
+    request::CONSUMER_SEND_MSG_BACK,
+    request::END_TRANSACTION,
+    request::RECALL_MESSAGE,
+    request::PULL_MESSAGE,
+    request::LITE_PULL_MESSAGE,
+    request::POP_MESSAGE,
+    request::ACK_MESSAGE,
+    request::BATCH_ACK_MESSAGE,
+    request::CHANGE_MESSAGE_INVISIBLETIME,
+    request::NOTIFICATION,
+    request::POLLING_INFO,
+    request::PEEK_MESSAGE,
+    request::QUERY_ASSIGNMENT,
+    request::QUERY_CONSUMER_OFFSET,
+    request::UPDATE_CONSUMER_OFFSET,
+    request::SEARCH_OFFSET_BY_TIMESTAMP,
+    request::GET_MAX_OFFSET,
+    request::GET_MIN_OFFSET,
+    request::HEART_BEAT,
+    request::UNREGISTER_CLIENT,
+    request::CHECK_CLIENT_CONFIG,
+    request::GET_CONSUMER_LIST_BY_GROUP,
+    request::LOCK_BATCH_MQ,
+    request::UNLOCK_BATCH_MQ,
+    request::GET_EARLIEST_MSG_STORETIME,
+];
+
+/// What no rate holds up: a client over its limit stays a member of its groups, keeps its queues, and notes how far it has come;
+/// and an operator can raise the limit.
+pub(crate) const VITAL: [i32; 8] = [
+    request::UPDATE_BROKER_CONFIG,
+    request::HEART_BEAT,
+    request::UNREGISTER_CLIENT,
+    request::CHECK_CLIENT_CONFIG,
+    request::GET_CONSUMER_LIST_BY_GROUP,
+    request::LOCK_BATCH_MQ,
+    request::UNLOCK_BATCH_MQ,
+    request::UPDATE_CONSUMER_OFFSET,
+];
 
 /// A message that the store did not take.
 fn not_stored(error: PutError) -> Reject {
@@ -139,7 +192,7 @@ fn no_such_topic(topic: &str) -> Reject {
 fn no_such_group(group: &str) -> Reject {
     let remark = format!(
         "subscription group [{}] does not exist, and this broker does not create it (autoCreateSubscriptionGroup=false, \
-         or the name is illegal, or there are too many): create it first",
+         or the name is illegal, or there are as many as groupsMax says): create it first",
         short(group)
     );
     Reject::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark)

@@ -86,19 +86,7 @@ pub async fn run(command: MessageCommand, environment: &Environment) -> Result<(
         }
         MessageCommand::Trace { id, topic, begin, end, namesrv, output } => {
             let found = message::trace(&namesrv.admin(environment), &topic, &id, (begin, end)).await?;
-            output.show(&found, |found| {
-                let head = [
-                    pick("what", "类型"),
-                    pick("when", "时间"),
-                    pick("group", "组"),
-                    pick("topic", "主题"),
-                    pick("client", "客户端"),
-                    pick("took", "耗时"),
-                    pick("success", "成功"),
-                    pick("", "备注"),
-                ];
-                table(&head, &found.iter().map(|record| trace_row(record, language)).collect::<Vec<_>>())
-            });
+            output.show(&found, |found| trace_table(found, language));
         }
         MessageCommand::Duplicates { topic, group, broker, namesrv, output } => {
             let found = message::duplicates(&namesrv.admin(environment), &broker, topic, group).await?;
@@ -133,6 +121,22 @@ pub async fn run(command: MessageCommand, environment: &Environment) -> Result<(
         }
     }
     Ok(())
+}
+
+/// What clients wrote down.
+pub fn trace_table(found: &[TraceRecord], language: Language) -> String {
+    let pick = |english: &'static str, chinese: &'static str| language.pick(english, chinese);
+    let head = [
+        pick("what", "类型"),
+        pick("when", "时间"),
+        pick("group", "组"),
+        pick("topic", "主题"),
+        pick("client", "客户端"),
+        pick("took", "耗时"),
+        pick("success", "成功"),
+        pick("", "备注"),
+    ];
+    table(&head, &found.iter().map(|record| trace_row(record, language)).collect::<Vec<_>>())
 }
 
 /// What all of these brokers know. One that does not know the message is nothing to tell of, unless none does.
@@ -207,6 +211,8 @@ fn show_life(life: &MessageLife, language: Language) -> String {
     for it in life.groups.iter().filter(|it| !it.done) {
         let (group, queue) = (&it.group, format!("{}/{}", it.topic, it.queue_id));
         text += &match language {
+            Language::English if it.parked => format!("  {group} passes it over, as its key is parked\n"),
+            Language::Chinese if it.parked => format!("  {group} 暂时跳过该消息：其 key 已搁置\n"),
             Language::English => format!("  {group} has not acknowledged it: it is at {} of {queue}\n", it.committed),
             Language::Chinese => format!("  {group} 尚未确认该消息：{queue} 的消费位点为 {}\n", it.committed),
         };
@@ -249,6 +255,9 @@ fn happening(what: Happening, language: Language) -> &'static str {
         Happening::SentBack => ("sent back", "退回"),
         Happening::Acknowledged => ("acknowledged", "已确认"),
         Happening::SetBack => ("offset set back", "位点回退"),
+        Happening::Skipped => ("skipped", "位点跳过"),
+        Happening::Parked => ("parked", "已搁置"),
+        Happening::Released => ("released", "已放行"),
         Happening::Dead => ("dead", "死信"),
         Happening::NotKept => ("events not kept", "事件未保存"),
     };
