@@ -591,6 +591,12 @@ impl Config {
             if let Some(refused) = REFUSED.iter().find(|refused| refused.key == key && (refused.when)(&value)) {
                 return Err(bad(&value, refused.instead.into()));
             }
+            if let Some((_, class)) = PROVIDERS.iter().find(|(known, _)| *known == key) {
+                match value.is_empty() || value.rsplit('.').next() == Some(class) {
+                    true => continue,
+                    false => return Err(bad(&value, NO_PROVIDER.into())),
+                }
+            }
             match apache_keys().find(|(known, _)| *known == key) {
                 Some((_, default)) => {
                     let differs = default != value;
@@ -694,6 +700,17 @@ const REFUSED: &[Refused] = &[
 ];
 const NO_SLAVE: &str = "this version does not replicate; run it as a master of its own, with brokerRole=ASYNC_MASTER, brokerId=0, \
     enableControllerMode=false and enableDLegerCommitLog=false";
+
+/// Apache's classes that check users and rights, by the keys that name them: what they do is done here. Another class would decide
+/// otherwise.
+const PROVIDERS: [(&str, &str); 4] = [
+    ("authenticationProvider", "DefaultAuthenticationProvider"),
+    ("authenticationMetadataProvider", "LocalAuthenticationMetadataProvider"),
+    ("authorizationProvider", "DefaultAuthorizationProvider"),
+    ("authorizationMetadataProvider", "LocalAuthorizationMetadataProvider"),
+];
+const NO_PROVIDER: &str =
+    "classes of one's own can't decide here, only what Apache's Default… and Local… providers do; leave the key out";
 
 /// What is shown of a secret.
 const HIDDEN: &str = "******";

@@ -129,6 +129,9 @@ fn a_bad_value_stops_the_start_and_says_what_is_allowed() {
     check("brokerRole=SLAVE", "does not replicate");
     check("enableDLegerCommitLog=true", "does not replicate");
     check("authenticationWhitelist=all", "request codes");
+    check("authorizationProvider=com.example.MyProvider", "classes of one's own");
+    let apaches = "org.apache.rocketmq.auth.authorization.provider.DefaultAuthorizationProvider";
+    assert_eq!(read(&format!("authorizationProvider={apaches}")).unwrap().1, Notes::default());
 }
 
 #[test]
