@@ -38,7 +38,7 @@ pub enum StartError {
     BrokerConfig(broker::config::ConfigError),
     /// `namesrv.conf` can't be used.
     NamesrvConfig(::namesrv::config::ConfigError),
-    /// The name server's own settings can't be used.
+    /// The name server's own settings can't be used, or its users not be read.
     Namesrv(::namesrv::OpenError),
     /// A list of name servers can't be used.
     NamesrvAddr {
@@ -238,6 +238,11 @@ impl RunningBroker {
         let namesrv = remoting::Client::default().with_tls(tls);
         let registration = Registration::by(namesrv, broker.clone(), &host);
         Ok(RunningBroker { broker, registration, advertised, vip_port })
+    }
+
+    /// Who may do what.
+    pub fn access(&self) -> Option<Arc<access::Access>> {
+        self.broker.access.clone()
     }
 
     /// What the banner says of it.
