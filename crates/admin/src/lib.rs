@@ -13,9 +13,11 @@
 //! # }
 //! ```
 
+pub mod audit;
 pub mod cluster;
 pub mod consumer;
 pub mod filter;
+pub mod logging;
 pub mod message;
 pub mod order;
 pub mod timer;
@@ -101,6 +103,11 @@ impl Admin {
     pub async fn ask_name_server_for<T: DeserializeOwned>(&self, request: &impl Request) -> Result<T, Error> {
         let (address, _, body) = self.routes.ask_name_server(request, Bytes::new()).await?;
         read(&address, &body)
+    }
+
+    /// The name servers' addresses.
+    pub fn name_servers(&self) -> Vec<String> {
+        self.routes.name_servers().to_vec()
     }
 
     /// Tells every name server: they do not talk to each other.

@@ -6,6 +6,7 @@
 //! Which keys Apache knows stands in `config/apache.properties`. A key that is known there and not here is honest work
 //! for later: it is listed at start. A few of those must not be passed over in silence; `REFUSED` has them.
 
+use protocol::logging::{self, LogConfig};
 use protocol::nearest::nearest;
 use protocol::properties;
 use std::fmt::Write as _;
@@ -251,6 +252,10 @@ pub struct Config {
     /// How often it is brought to disk how far delayed messages are delivered; at least twice `flushIntervalCommitLog`.
     /// Key: `flushDelayOffsetInterval`. Default: 10000.
     pub flush_delay_offset_interval: Duration,
+    /// What the process tells of itself over HTTP: metrics, and whether it lives and is ready.
+    pub metrics: MetricsConfig,
+    /// Logs: `logLevel`, `logFormat`, `logFile`, `logFileMaxBytes`, `logFilesMax`. Apache's broker has no such keys.
+    pub log: LogConfig,
     /// The file that they come from, where changes are kept. No key.
     pub file: Option<PathBuf>,
     /// The way to the files. No key: for tests.
@@ -334,6 +339,8 @@ impl Default for Config {
             notify_consumer_ids_changed: true,
             flush_consumer_offset_interval: Duration::from_secs(5),
             flush_delay_offset_interval: Duration::from_secs(10),
+            metrics: MetricsConfig::default(),
+            log: LogConfig::default(),
             file: None,
             disk: Disk::default(),
             clock: Clock::default(),
@@ -367,6 +374,59 @@ pub enum FlushDiskType {
 pub struct DelayLevels {
     text: String,
     delays: Vec<Duration>,
+}
+
+/// What a broker tells of itself over HTTP, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// `PROM`: there is a port for `/metrics`, `/livez` and `/readyz`. `DISABLE`: there is none.
+    /// Key: `metricsExporterType`. Default: `DISABLE`.
+    pub on: bool,
+    /// The address to listen on for that. Empty: `bindAddress`. Apache's broker takes `brokerIP1` then.
+    /// Key: `metricsPromExporterHost`. Default: empty.
+    pub host: Option<String>,
+    /// The port for that. 0: any.
+    /// Key: `metricsPromExporterPort`. Default: 5557.
+    pub port: u16,
+    /// Labels that all metrics get, `name:value`, parted by `,`.
+    /// Key: `metricsLabel`. Default: empty.
+    pub label: String,
+    /// A metric has so many series at most; how many are left out is told.
+    /// Key: `metricsOtelCardinalityLimit`. Default: 50000.
+    pub series_max: usize,
+    /// Topics, groups, permission. Key: `enableStatsMetrics`. Default: true.
+    pub stats: bool,
+    /// Messages that come and go. Key: `enableRequestMetrics`. Default: true.
+    pub requests: bool,
+    /// Producers and consumers. Key: `enableConnectionMetrics`. Default: true.
+    pub connections: bool,
+    /// How far groups are behind, and dead letters. Key: `enableLagAndDlqMetrics`. Default: true.
+    pub lag: bool,
+    /// Transactions. Key: `enableTransactionMetrics`. Default: true.
+    pub transactions: bool,
+    /// How long answers take. Key: `enableRemotingMetrics`. Default: true.
+    pub remoting: bool,
+    /// The log, the disk, the timer wheel. Key: `enableMessageStoreMetrics`. Default: true.
+    pub store: bool,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> MetricsConfig {
+        MetricsConfig {
+            on: false,
+            host: None,
+            port: 5557,
+            label: String::new(),
+            series_max: 50_000,
+            stats: true,
+            requests: true,
+            connections: true,
+            lag: true,
+            transactions: true,
+            remoting: true,
+            store: true,
+        }
+    }
 }
 
 impl DelayLevels {
@@ -495,6 +555,23 @@ impl Config {
             ("notifyConsumerIdsChangedEnable", Flag(&mut self.notify_consumer_ids_changed)),
             ("flushConsumerOffsetInterval", Millis(&mut self.flush_consumer_offset_interval, MILLIS)),
             ("flushDelayOffsetInterval", Millis(&mut self.flush_delay_offset_interval, MILLIS)),
+            ("logLevel", LogLevel(&mut self.log.level)),
+            ("logFormat", LogFormat(&mut self.log.json)),
+            ("logFile", OneDirectory(&mut self.log.file)),
+            ("logFileMaxBytes", Size(&mut self.log.file_bytes_max, 65_536..=i64::MAX as u64, 1)),
+            ("logFilesMax", Size(&mut self.log.files_max, 1..=10_000, 1)),
+            ("metricsExporterType", Exporter(&mut self.metrics.on)),
+            ("metricsPromExporterHost", Host(&mut self.metrics.host)),
+            ("metricsPromExporterPort", Port(&mut self.metrics.port)),
+            ("metricsLabel", Labels(&mut self.metrics.label)),
+            ("metricsOtelCardinalityLimit", Size(&mut self.metrics.series_max, SIZE, 1)),
+            ("enableStatsMetrics", Flag(&mut self.metrics.stats)),
+            ("enableRequestMetrics", Flag(&mut self.metrics.requests)),
+            ("enableConnectionMetrics", Flag(&mut self.metrics.connections)),
+            ("enableLagAndDlqMetrics", Flag(&mut self.metrics.lag)),
+            ("enableTransactionMetrics", Flag(&mut self.metrics.transactions)),
+            ("enableRemotingMetrics", Flag(&mut self.metrics.remoting)),
+            ("enableMessageStoreMetrics", Flag(&mut self.metrics.store)),
         ]
     }
 
@@ -680,7 +757,7 @@ pub(crate) fn is_apaches(key: &str) -> bool {
 }
 
 /// The settings that take effect at once when UPDATE_BROKER_CONFIG changes them.
-pub const AT_ONCE: [&str; 29] = [
+pub const AT_ONCE: [&str; 32] = [
     "registerBrokerTimeoutMills",
     "registerNameServerPeriod",
     "brokerPermission",
@@ -710,6 +787,9 @@ pub const AT_ONCE: [&str; 29] = [
     "litePullMessageEnable",
     "notifyConsumerIdsChangedEnable",
     "flushConsumerOffsetInterval",
+    "logLevel",
+    "metricsLabel",
+    "metricsOtelCardinalityLimit",
 ];
 
 /// `host:port` of each of `text`'s addresses, which are parted by `;`. Without a port it is 9876.
@@ -765,6 +845,10 @@ enum Item<'a> {
     OneDirectory(&'a mut Option<PathBuf>),
     Flush(&'a mut FlushDiskType),
     Delays(&'a mut DelayLevels),
+    Exporter(&'a mut bool),
+    LogLevel(&'a mut String),
+    LogFormat(&'a mut bool),
+    Labels(&'a mut String),
 }
 
 impl Item<'_> {
@@ -837,6 +921,22 @@ impl Item<'_> {
                 "ASYNC_FLUSH" => **field = FlushDiskType::Async,
                 _ => return Err("SYNC_FLUSH or ASYNC_FLUSH".into()),
             },
+            Item::Exporter(field) => match value.to_ascii_uppercase().as_str() {
+                "DISABLE" | "0" => **field = false,
+                "PROM" | "2" => **field = true,
+                _ => {
+                    return Err(
+                        "DISABLE or PROM: this version is scraped by Prometheus, and pushes metrics nowhere".into()
+                    );
+                }
+            },
+            Item::LogLevel(field) if logging::is_level(value) => **field = value.into(),
+            Item::LogLevel(_) => return Err(logging::LEVEL_ALLOWED.into()),
+            Item::LogFormat(field) => **field = logging::read_format(value).ok_or(logging::FORMAT_ALLOWED)?,
+            Item::Labels(field) => match crate::metrics::read_labels(value) {
+                Some(_) => **field = value.into(),
+                None => return Err("name:value, several parted by `,`; names are made of letters, digits and _".into()),
+            },
             Item::Delays(field) => {
                 **field =
                     DelayLevels::read(value).ok_or("numbers with a unit s, m, h or d, parted by blanks: 1s 5s 2h")?;
@@ -873,6 +973,9 @@ impl Item<'_> {
             Item::Flush(FlushDiskType::Sync) => "SYNC_FLUSH".into(),
             Item::Flush(FlushDiskType::Async) => "ASYNC_FLUSH".into(),
             Item::Delays(levels) => levels.text.clone(),
+            Item::Exporter(on) => if **on { "PROM" } else { "DISABLE" }.into(),
+            Item::Labels(text) | Item::LogLevel(text) => text.to_string(),
+            Item::LogFormat(json) => logging::format_name(**json).into(),
         }
     }
 }

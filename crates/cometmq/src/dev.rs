@@ -4,7 +4,7 @@ use crate::banner::{self, Banner};
 use crate::environment::Environment;
 use crate::listen;
 use crate::options::DevSettings;
-use crate::serve::{Advertised, RunningBroker, StartError, Unset, data_threads};
+use crate::serve::{Advertised, RunningBroker, StartError, Unset, data_threads, start_logs, watch_broker};
 use crate::shutdown::Shutdown;
 use crate::text;
 use namesrv::Namesrv;
@@ -19,11 +19,14 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
     let DevSettings { namesrv_port, broker: mut settings } = settings;
-    let server = data_threads(settings.config.channel_max_idle)?;
+    let config = &settings.config;
+    start_logs(&config.log)?;
+    let server = data_threads(config.channel_max_idle, config.metrics.on && config.metrics.remoting)?;
     let kv_config_path = settings.config.store_root.join("config/kvConfig.json");
     let config = NamesrvConfig { kv_config_path: Some(kv_config_path), ..NamesrvConfig::default() };
     let listener = listen::on(config.bind_address, namesrv_port, "--namesrv-port")?;
     let namesrv = Namesrv::open(config).map_err(StartError::KvConfig)?;
+    let watch = watch_broker(&settings.config, &server, Some(namesrv.clone()))?;
     let namesrv_address = server.listen(listener, namesrv.router()).map_err(StartError::Threads)?;
 
     if !settings.config.namesrv_addr.is_empty() {
@@ -31,6 +34,7 @@ pub async fn serve(
     }
     settings.config.namesrv_addr = vec![format!("127.0.0.1:{}", namesrv_address.port())];
     let broker = RunningBroker::start(settings, environment.language, &server, Unset::AsReached)?;
+    let metrics = broker.watched(watch, &shutdown);
     let facts = broker.facts();
     if facts.advertised == Advertised::AsReached {
         namesrv.advertise_as_reached(facts.address.clone());
@@ -44,7 +48,7 @@ pub async fn serve(
         // An error means that the broker has stopped before it was registered: then it is not ready.
         if registered.wait_for(|count| *count > 0).await.is_ok() {
             let namesrv = Some(banner::reachable(namesrv_address));
-            Banner { ready_after: started.elapsed(), namesrv, broker: Some(facts) }.print(language);
+            Banner { ready_after: started.elapsed(), namesrv, broker: Some(facts), metrics }.print(language);
         }
     };
     tokio::spawn(announce);

@@ -1,8 +1,8 @@
 //! What the environment says. Nothing else reads it.
 
 use crate::text::Language;
+use protocol::logging::is_level;
 use std::path::PathBuf;
-use tracing::level_filters::LevelFilter;
 
 /// The variables that count.
 #[derive(Debug, Clone)]
@@ -13,8 +13,8 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// `NAMESRV_ADDR`: for brokers and clients to which nobody named a name server.
     pub namesrv_addr: Option<String>,
-    /// `COMETMQ_LOG`: off, error, warn, info, debug or trace.
-    pub log_level: LevelFilter,
+    /// `COMETMQ_LOG`: what is logged, as the setting `logLevel` has it.
+    pub log_level: String,
 }
 
 impl Environment {
@@ -31,7 +31,7 @@ impl Environment {
             language: Language::of_locale(locale.as_deref().unwrap_or_default()),
             home: set("HOME").map(PathBuf::from),
             namesrv_addr: set("NAMESRV_ADDR"),
-            log_level: set("COMETMQ_LOG").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO),
+            log_level: set("COMETMQ_LOG").filter(|level| is_level(level)).unwrap_or_else(|| "info".to_owned()),
         }
     }
 }

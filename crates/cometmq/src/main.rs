@@ -14,9 +14,11 @@ mod banner;
 mod bench;
 mod dev;
 mod environment;
+mod http;
 mod listen;
 mod options;
 mod output;
+mod process;
 mod publish;
 mod serve;
 mod shutdown;
@@ -24,6 +26,7 @@ mod store;
 mod subscribe;
 mod telemetry;
 mod text;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use environment::Environment;
@@ -71,8 +74,8 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let environment = Environment::read();
     let command = Command::parse_from(options::with_process(std::env::args_os()));
-    telemetry::start(environment.log_level);
-    match command.process {
+    telemetry::start(&environment.log_level);
+    let ended = match command.process {
         Process::Dev(options) => run(&environment, async |shutdown| {
             dev::serve(options.read(&environment)?, &environment, started, shutdown).await
         }),
@@ -89,7 +92,9 @@ fn main() -> ExitCode {
         Process::Admin(args) => block_on(&environment, admin::run(args, &environment)),
         Process::Store(command) => store::run(command, &environment),
         Process::Bench(args) => block_on(&environment, LocalSet::new().run_until(bench::run(args, &environment))),
-    }
+    };
+    telemetry::end();
+    ended
 }
 
 /// Runs a process until it is told to stop, on this thread; data has threads of its own.

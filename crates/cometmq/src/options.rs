@@ -7,6 +7,7 @@ use crate::serve::StartError;
 use broker::config::{Config, Notes, is_host, namesrv_addresses};
 use clap::Args;
 use namesrv::config::NamesrvConfig;
+use protocol::logging::LogConfig;
 use protocol::properties;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -156,6 +157,7 @@ impl BrokerSettings {
     /// The file over the environment over the defaults; without a place for data, it is `data` in the home directory.
     fn read(file: Option<PathBuf>, environment: &Environment, data: &str) -> Result<BrokerSettings, StartError> {
         let mut config = Config::default();
+        config.log.level.clone_from(&environment.log_level);
         if let Some(home) = &environment.home {
             config.store_root = home.join(data);
         }
@@ -198,10 +200,12 @@ pub struct NamesrvSettings {
 impl Namesrv {
     /// Flags, file and environment together.
     pub fn read(self, environment: &Environment) -> Result<NamesrvSettings, StartError> {
+        let log = LogConfig { level: environment.log_level.clone(), ..LogConfig::default() };
+        let defaults = NamesrvConfig { log, ..NamesrvConfig::default() };
         let (mut config, file) = match self.config {
-            None => (NamesrvConfig::default(), None),
+            None => (defaults, None),
             Some(path) => {
-                let (config, ignored) = NamesrvConfig::read(&path)?;
+                let (config, ignored) = defaults.read_over(&path)?;
                 (config, Some((path, ignored)))
             }
         };
@@ -221,12 +225,11 @@ impl Namesrv {
 mod tests {
     use super::*;
     use crate::text::Language;
-    use tracing::level_filters::LevelFilter;
 
     fn environment() -> Environment {
         let namesrv_addr = Some("from-environment".into());
         let home = Some("/home/u".into());
-        Environment { language: Language::English, home, namesrv_addr, log_level: LevelFilter::OFF }
+        Environment { language: Language::English, home, namesrv_addr, log_level: "off".into() }
     }
 
     #[test]

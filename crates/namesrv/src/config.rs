@@ -1,5 +1,6 @@
 //! What an operator can set: `namesrv.conf`, with Apache's keys.
 
+use protocol::logging::{self, LogConfig};
 use protocol::properties;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,9 @@ use store::disk::Disk;
 
 /// Where a name server listens unless told otherwise.
 pub const PORT: u16 = 9876;
+
+/// Where it tells of itself over HTTP unless told otherwise: next to a broker on the same machine.
+pub const METRICS_PORT: u16 = 5558;
 
 /// A name server's settings. What is not said to change at once takes effect at restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +35,15 @@ pub struct NamesrvConfig {
     /// A connection on which for so long no whole request arrives and nothing of a reply leaves is closed.
     /// Key: `serverChannelMaxIdleTimeSeconds`, seconds. Default: 120.
     pub channel_max_idle: Duration,
+    /// There is a port for `/metrics`, `/livez` and `/readyz`, as on a broker.
+    /// Key: `metricsExporterType`, `PROM` or `DISABLE`. Default: `DISABLE`.
+    pub metrics: bool,
+    /// The address to listen on for that. None: `bindAddress`. Key: `metricsPromExporterHost`. Default: none.
+    pub metrics_host: Option<IpAddr>,
+    /// The port for that. 0: any. Key: `metricsPromExporterPort`. Default: 5558.
+    pub metrics_port: u16,
+    /// Logs. `logLevel` changes at once. Keys: `logLevel`, `logFormat`, `logFile`, `logFileMaxBytes`, `logFilesMax`.
+    pub log: LogConfig,
     /// The file that they come from, where changes are kept. No key.
     pub file: Option<PathBuf>,
 }
@@ -45,6 +58,10 @@ impl Default for NamesrvConfig {
             order_messages: false,
             order_topics_to_broker: true,
             channel_max_idle: Duration::from_secs(120),
+            metrics: false,
+            metrics_host: None,
+            metrics_port: METRICS_PORT,
+            log: LogConfig::default(),
             file: None,
         }
     }
@@ -90,7 +107,7 @@ pub enum UpdateError {
     BlackListed(String),
     /// It changes nothing here.
     #[error(
-        "setting {0} changes nothing on this name server; it has bindAddress, listenPort and scanNotActiveBrokerInterval"
+        "setting {0} changes nothing on this name server; GET_NAMESRV_CONFIG (mqadmin getNamesrvConfig) lists those that it has"
     )]
     Unknown(String),
     /// It can change only while the name server is down.
@@ -125,8 +142,13 @@ impl NamesrvConfig {
     /// Reads a `namesrv.conf` over the defaults. Returns with it what changes nothing here, as `key=value`: a name
     /// server needs few settings, and most of Apache's are sizes of its thread pools.
     pub fn read(path: &Path) -> Result<(NamesrvConfig, Vec<String>), ConfigError> {
+        NamesrvConfig::default().read_over(path)
+    }
+
+    /// The same, over these settings.
+    pub fn read_over(self, path: &Path) -> Result<(NamesrvConfig, Vec<String>), ConfigError> {
         let text = std::fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
-        let (mut config, mut ignored) = (NamesrvConfig::default(), Vec::new());
+        let (mut config, mut ignored) = (self, Vec::new());
         config.file = Some(path.into());
         for properties::Property { line, key, value } in properties::read(&String::from_utf8_lossy(&text)) {
             match config.set(&key, &value) {
@@ -165,9 +187,59 @@ impl NamesrvConfig {
                 }
                 _ => (false, "1 to 86400 seconds"),
             },
+            "metricsExporterType" => match value.to_ascii_uppercase().as_str() {
+                "DISABLE" | "0" => {
+                    self.metrics = false;
+                    (true, "")
+                }
+                "PROM" | "2" => {
+                    self.metrics = true;
+                    (true, "")
+                }
+                _ => (false, "DISABLE or PROM"),
+            },
+            "metricsPromExporterHost" if value.is_empty() => {
+                self.metrics_host = None;
+                (true, "")
+            }
+            "metricsPromExporterHost" => {
+                (value.parse().map(|ip| self.metrics_host = Some(ip)).is_ok(), "an IP address, or nothing")
+            }
+            "metricsPromExporterPort" => (value.parse().map(|port| self.metrics_port = port).is_ok(), "0 to 65535"),
+            "logLevel" if logging::is_level(value) => {
+                self.log.level = value.to_owned();
+                (true, "")
+            }
+            "logLevel" => (false, logging::LEVEL_ALLOWED),
+            "logFormat" => {
+                (logging::read_format(value).map(|json| self.log.json = json).is_some(), logging::FORMAT_ALLOWED)
+            }
+            "logFile" => {
+                self.log.file = Some(PathBuf::from(value)).filter(|path| !path.as_os_str().is_empty());
+                (true, "")
+            }
+            "logFileMaxBytes" => match value.parse() {
+                Ok(bytes @ 65_536..) => {
+                    self.log.file_bytes_max = bytes;
+                    (true, "")
+                }
+                _ => (false, "65536 bytes or more"),
+            },
+            "logFilesMax" => match value.parse() {
+                Ok(files @ 1..=10_000) => {
+                    self.log.files_max = files;
+                    (true, "")
+                }
+                _ => (false, "1 to 10000 files"),
+            },
             _ => return None,
         };
         Some(if set { Ok(()) } else { Err(allowed) })
+    }
+
+    /// Where it says who changed what: `audit.log` beside `kvConfigPath`. `None`: nowhere.
+    pub fn audit_log(&self) -> Option<PathBuf> {
+        self.kv_config_path.as_ref().map(|path| path.with_file_name("audit.log"))
     }
 
     /// Changes settings, here and in `namesrv.conf`: all or none. Blocks.
@@ -185,7 +257,11 @@ impl NamesrvConfig {
                 }
                 Some(Ok(())) => {}
             }
-            let fixed = |config: &NamesrvConfig| (config.bind_address, config.listen_port, config.channel_max_idle);
+            let fixed = |config: &NamesrvConfig| {
+                let metrics = (config.metrics, config.metrics_host, config.metrics_port);
+                let log = LogConfig { level: String::new(), ..config.log.clone() };
+                (config.bind_address, config.listen_port, config.channel_max_idle, metrics, log)
+            };
             if fixed(&changed) != fixed(self) {
                 return Err(UpdateError::AtRestart(key.clone()));
             }
@@ -216,6 +292,14 @@ impl NamesrvConfig {
             ("orderMessageEnable", self.order_messages.to_string()),
             ("returnOrderTopicConfigToBroker", self.order_topics_to_broker.to_string()),
             ("serverChannelMaxIdleTimeSeconds", self.channel_max_idle.as_secs().to_string()),
+            ("metricsExporterType", if self.metrics { "PROM" } else { "DISABLE" }.to_owned()),
+            ("metricsPromExporterHost", self.metrics_host.map(|ip| ip.to_string()).unwrap_or_default()),
+            ("metricsPromExporterPort", self.metrics_port.to_string()),
+            ("logLevel", self.log.level.clone()),
+            ("logFormat", logging::format_name(self.log.json).to_owned()),
+            ("logFile", self.log.file.iter().map(|path| path.display().to_string()).collect()),
+            ("logFileMaxBytes", self.log.file_bytes_max.to_string()),
+            ("logFilesMax", self.log.files_max.to_string()),
         ]
     }
 }

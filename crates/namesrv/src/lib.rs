@@ -7,8 +7,10 @@
 //! to operators.
 
 pub mod admin;
+pub mod audit;
 pub mod config;
 pub mod kv;
+mod metrics;
 pub mod processor;
 pub mod routes;
 
@@ -19,8 +21,11 @@ use protocol::route::BrokerData;
 use remoting::{Peer, Router};
 use routes::Routes;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+use store::audit::AuditLog;
+use store::clock::Clock;
+use store::disk::Disk;
 use store::table::LoadError;
 
 /// A name server.
@@ -30,14 +35,19 @@ pub struct Namesrv {
     kv: KvConfigs,
     /// Brokers of this process to which nobody gave an address: every client is told the one by which it came here.
     as_reached: RwLock<Vec<String>>,
+    /// Who writes logs, and is told what to.
+    logs: OnceLock<fn(&str)>,
+    /// Who changed what.
+    audit: AuditLog,
 }
 
 impl Namesrv {
     /// A name server that knows nobody yet. Fails when the file of settings is there and can't be read.
     pub fn open(config: NamesrvConfig) -> Result<Arc<Namesrv>, LoadError> {
         let kv = KvConfigs::open(config.kv_config_path.clone())?;
-        let config = RwLock::new(config);
-        Ok(Arc::new(Namesrv { config, routes: RwLock::default(), kv, as_reached: RwLock::default() }))
+        let audit = AuditLog::new(Disk::default(), config.audit_log().as_deref(), Clock::default());
+        let (config, routes, as_reached) = (RwLock::new(config), RwLock::default(), RwLock::default());
+        Ok(Arc::new(Namesrv { config, routes, kv, as_reached, logs: OnceLock::new(), audit }))
     }
 
     /// What it answers.
@@ -63,6 +73,8 @@ impl Namesrv {
             .on(admin::add_write_perm)
             .on(admin::get_config)
             .on(admin::update_config)
+            .on(audit::query)
+            .audited(audit::look)
             .on_close(Namesrv::disconnected)
     }
 
@@ -78,6 +90,11 @@ impl Namesrv {
             }
         };
         tokio::select! { () = scan => {}, () = shutdown => {} }
+    }
+
+    /// Has `logs` called whenever `logLevel` changes.
+    pub fn on_log_level(&self, logs: fn(&str)) {
+        let _ = self.logs.set(logs);
     }
 
     /// In answers, the broker that registers as `broker_addr`, and runs in this process, gets the address by which the

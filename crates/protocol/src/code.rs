@@ -189,6 +189,7 @@ pub mod request {
         MESSAGE_LIFE = 90_030,
         QUERY_GROUP_CONFLICTS = 90_040,
         GET_DUPLICATES = 90_050,
+        QUERY_AUDIT = 90_065,
     }
 }
 

@@ -6,6 +6,7 @@
 mod budget;
 pub mod client;
 mod connection;
+pub mod measure;
 mod outgoing;
 pub mod peer;
 pub mod reply;

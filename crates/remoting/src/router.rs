@@ -33,6 +33,9 @@ pub(crate) type Handling = Pin<Box<dyn Future<Output = Response>>>;
 type Handler = Box<dyn Fn(Peer, Command) -> Handling + Send + Sync>;
 type BeforeReplies = Box<dyn Fn() -> Result<(), Reject> + Send + Sync>;
 type OnUnreadable = Box<dyn Fn(&Arc<File>, u64, &io::Error) + Send + Sync>;
+/// What is told of a request when it has been answered: code and text; `None` when nobody waits for that any more.
+pub type Audited = Box<dyn FnOnce(Option<(i32, Option<&str>)>)>;
+type Audit = Box<dyn Fn(&Peer, &Command) -> Option<Audited> + Send + Sync>;
 type OnClose = Box<dyn Fn(&Peer) + Send + Sync>;
 
 /// What a server answers. A code that is not in the table is answered with "not supported" (3).
@@ -51,6 +54,7 @@ pub(crate) struct Table {
     pub(crate) before_replies: Option<BeforeReplies>,
     pub(crate) on_unreadable: Option<OnUnreadable>,
     pub(crate) on_close: Option<OnClose>,
+    audit: Option<Audit>,
 }
 
 impl<S: Send + Sync + 'static> Router<S> {
@@ -112,6 +116,24 @@ impl<S: Send + Sync + 'static> Router<S> {
         self
     }
 
+    /// Has `audit` look at each request before its handler does. It answers with what is to be told how that ended, also when
+    /// the connection is gone by then; or with nothing, and the request is none of its business.
+    pub fn audited(
+        mut self,
+        audit: impl Fn(&Arc<S>, &Peer, &Command) -> Option<Audited> + Send + Sync + 'static,
+    ) -> Router<S> {
+        let state = self.state.clone();
+        self.table.audit = Some(Box::new(move |peer, command| audit(&state, peer, command)));
+        self
+    }
+
+    /// The codes that it answers, in order.
+    pub fn codes(&self) -> Vec<i32> {
+        let mut codes: Vec<i32> = self.table.handlers.keys().copied().collect();
+        codes.sort_unstable();
+        codes
+    }
+
     /// Runs `action` when a connection is gone.
     pub fn on_close(mut self, action: impl Fn(&S, &Peer) + Send + Sync + 'static) -> Router<S> {
         let state = self.state.clone();
@@ -127,7 +149,17 @@ impl<S: Send + Sync + 'static> Router<S> {
 impl Table {
     pub(crate) fn handle(&self, peer: &Peer, command: Command) -> Handling {
         match self.handlers.get(&command.code) {
-            Some(handler) => handler(peer.clone(), command),
+            Some(handler) => match self.audit.as_ref().and_then(|audit| audit(peer, &command)) {
+                None => handler(peer.clone(), command),
+                Some(audited) => {
+                    let (mut ending, handling) = (Ending(Some(audited)), handler(peer.clone(), command));
+                    Box::pin(async move {
+                        let response = handling.await;
+                        ending.tell(Some((response.head.code, response.head.remark.as_deref())));
+                        response
+                    })
+                }
+            },
             None => {
                 let name = request::name(command.code).map(|name| format!(" ({name})")).unwrap_or_default();
                 let remark = format!(
@@ -137,5 +169,22 @@ impl Table {
                 Box::pin(ready(Reject::not_supported(remark).into()))
             }
         }
+    }
+}
+
+/// A request that is audited, until it has ended: one that is dropped has ended, too.
+struct Ending(Option<Audited>);
+
+impl Ending {
+    fn tell(&mut self, answer: Option<(i32, Option<&str>)>) {
+        if let Some(audited) = self.0.take() {
+            audited(answer);
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.tell(None);
     }
 }

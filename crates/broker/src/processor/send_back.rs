@@ -92,6 +92,9 @@ pub(super) async fn send_back(broker: Arc<Broker>, call: Call<SendBack>) -> Resu
     broker.note(Event::SentBack { group, at: at.0, to: stored.at.0, attempt, dead, by });
     let first = record.properties().get(property::RETRY_TOPIC).unwrap_or(record.topic);
     broker.stats.sent_back(&request.group, first);
+    if dead {
+        broker.metrics.dead(&request.group, first);
+    }
     // The consumer goes on and forgets the message, so it has to be as safe as it was.
     await_disk(&broker, stored.end, Empty {}).await
 }

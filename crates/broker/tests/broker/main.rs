@@ -1,5 +1,6 @@
 //! A broker on loopback, asked with frames as clients write them.
 
+mod auditing;
 mod captures;
 mod client;
 mod clock;
@@ -11,6 +12,7 @@ mod failing_disk;
 mod filtering;
 mod groups;
 mod life;
+mod measuring;
 mod moving;
 mod operators;
 mod ordering;

@@ -7,6 +7,7 @@ mod cluster;
 mod consumer;
 mod filter;
 mod message;
+mod operate;
 mod order;
 mod timer;
 mod topic;
@@ -49,6 +50,8 @@ enum AdminCommand {
     /// Messages that wait for their time
     #[command(subcommand)]
     Timer(timer::TimerCommand),
+    #[command(flatten)]
+    Operate(operate::OperateCommand),
 }
 
 /// Runs it.
@@ -62,6 +65,7 @@ pub async fn run(args: AdminArgs, environment: &Environment) -> ExitCode {
         AdminCommand::Message(command) => message::run(command, environment).await,
         AdminCommand::Transaction(command) => transaction::run(command, environment).await,
         AdminCommand::Timer(command) => timer::run(command, environment).await,
+        AdminCommand::Operate(command) => operate::run(command, environment).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
