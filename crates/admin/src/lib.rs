@@ -84,7 +84,11 @@ pub struct Admin {
 impl Admin {
     /// Asks these name servers, `host:port`, several of them separated by `;`, and the brokers that they know.
     pub fn new(namesrv: &str) -> Admin {
-        let remoting = remoting::Client::default();
+        Admin::by(remoting::Client::default(), namesrv)
+    }
+
+    /// The same, where `remoting` says how to connect: encrypted, say.
+    pub fn by(remoting: remoting::Client, namesrv: &str) -> Admin {
         Admin { routes: Routes::new(remoting.clone(), namesrv), remoting }
     }
 

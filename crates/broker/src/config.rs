@@ -9,6 +9,7 @@
 use protocol::logging::{self, LogConfig};
 use protocol::nearest::nearest;
 use protocol::properties;
+use remoting::EntranceSettings;
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -65,6 +66,8 @@ pub struct Config {
     /// A connection on which for so long, in seconds, no whole request arrives and nothing of a reply leaves is closed.
     /// Key: `serverChannelMaxIdleTimeSeconds`. Default: 120.
     pub channel_max_idle: Duration,
+    /// TLS, proxies, limits of clients, the port for operators: what the manual of [`EntranceSettings`] says.
+    pub entrance: EntranceSettings,
 
     /// Sending to a topic that is not there creates it.
     /// Key: `autoCreateTopicEnable`. Default: true.
@@ -282,6 +285,7 @@ impl Default for Config {
             permission: 6,
             channel_expired_timeout: Duration::from_secs(120),
             channel_max_idle: Duration::from_secs(120),
+            entrance: EntranceSettings::default(),
             auto_create_topic: true,
             default_topic_queue_nums: 8,
             auto_create_subscription_group: true,
@@ -577,7 +581,8 @@ impl Config {
 
     /// Every key that is honoured and its value as text, in the order of the manual.
     pub fn values(&self) -> Vec<(&'static str, String)> {
-        self.clone().items().into_iter().map(|(key, item)| (key, item.show())).collect()
+        let entrance = self.entrance.values();
+        self.clone().items().into_iter().map(|(key, item)| (key, item.show())).chain(entrance).collect()
     }
 
     /// The value of a key that is honoured, as text.
@@ -619,6 +624,10 @@ impl Config {
             };
             if let Some((_, mut item)) = self.items().into_iter().find(|(honoured, _)| *honoured == key) {
                 item.set(&value).map_err(bad)?;
+                continue;
+            }
+            if let Some(set) = self.entrance.set(&key, &value) {
+                set.map_err(|allowed| bad(allowed.into()))?;
                 continue;
             }
             if let Some(refused) = REFUSED.iter().find(|refused| refused.key == key && (refused.when)(&value)) {

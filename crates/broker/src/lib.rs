@@ -60,7 +60,8 @@ use program::FilterPrograms;
 use protocol::code::response;
 use protocol::topic::{DLQ_PREFIX, RETRY_PREFIX, SCHEDULE_TOPIC, TopicConfig};
 use put_times::PutTimes;
-use remoting::{Peer, Reject, Router};
+use remoting::tls::TlsError;
+use remoting::{Entrance, Peer, Reject, Router};
 use send_backs::SendBacks;
 use settings::Settings;
 use stats::Stats;
@@ -139,6 +140,8 @@ pub struct Broker {
     pub put_times: PutTimes,
     /// Who changed what.
     pub audit: AuditLog,
+    /// What connections pass first, on all ports.
+    pub entrance: Arc<Entrance>,
     /// When it was started; in milliseconds since 1970, too.
     started: (Instant, i64),
     /// Where the commit log ended then.
@@ -159,6 +162,9 @@ pub enum OpenError {
     /// What another broker keeps there can't be looked at.
     #[error(transparent)]
     Inspect(#[from] InspectError),
+    /// TLS can't be as it is set.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// Another broker keeps something there that would not be served as it should be.
     #[error("{}", .0.iter().map(Finding::to_string).collect::<Vec<_>>().join("\n"))]
     Refused(Vec<Finding>),
@@ -168,6 +174,7 @@ impl Broker {
     /// Opens the store and the tables in `config.store_root`, which is made if it is not there.
     pub fn open(config: Config) -> Result<Arc<Broker>, OpenError> {
         let now = now_millis();
+        let entrance = Arc::new(Entrance::open(&config.entrance)?);
         let attention = take_over(&config)?;
         // The store is first: it makes sure that nobody else works in this directory.
         let store = Store::open(store_config(&config))?;
@@ -211,6 +218,7 @@ impl Broker {
             put_times: PutTimes::default(),
             audit: AuditLog::new(config.disk.clone(), Some(&config.store_root.join("audit.log")), config.clock.clone()),
             started: (Instant::now(), now),
+            entrance,
             log_end_at_start: store.commit_log_bounds().1.0,
             store,
             config: Settings::new(config),
@@ -229,7 +237,16 @@ impl Broker {
 
     /// What it answers on its main port.
     pub fn router(self: &Arc<Self>) -> Router<Broker> {
-        processor::router(self.clone())
+        let all = self.admin_router();
+        match self.config.entrance.admin_port {
+            0 => all,
+            port => all.only(&processor::FOR_CLIENTS, remoting::entrance::not_here(port)),
+        }
+    }
+
+    /// What it answers on `adminListenPort`: everything.
+    pub fn admin_router(self: &Arc<Self>) -> Router<Broker> {
+        processor::router(self.clone()).behind(self.entrance.clone()).vital(&processor::VITAL)
     }
 
     /// What it answers on its VIP port, two below: all but pulls.

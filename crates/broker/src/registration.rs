@@ -116,12 +116,17 @@ pub struct Registration {
 impl Registration {
     /// The registration of a broker that clients reach as `host` (an address or a name) at its `config.listen_port`.
     pub fn new(broker: Arc<Broker>, host: &str) -> Arc<Registration> {
+        Registration::by(Client::default(), broker, host)
+    }
+
+    /// The same, where `client` is how name servers are reached.
+    pub fn by(client: Client, broker: Arc<Broker>, host: &str) -> Arc<Registration> {
         let (port, namesrv_addr) = (broker.config.listen_port, &broker.config.namesrv_addr);
         Arc::new(Registration {
             broker_addr: host_and_port(host, port),
             // Slaves would come here. A port that is taken already is told as it is: nobody comes.
             ha_server_addr: host_and_port(host, port.saturating_add(1)),
-            client: Client::default(),
+            client,
             known: Mutex::new(namesrv_addr.iter().map(|address| (address.clone(), None)).collect()),
             count: watch::Sender::new(0),
             was_known: AtomicBool::new(false),

@@ -45,6 +45,8 @@ impl Broker {
         tasks.spawn(look_at_clock(self.clone()));
         tasks.spawn(look_at_stats(self.clone()));
         tasks.spawn(keep_events(self.clone()));
+        let entrance = self.entrance.clone();
+        tasks.spawn(async move { entrance.watch().await });
         shutdown.await;
         tasks.shutdown().await;
     }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use protocol::nearest::nearest;
 use protocol::properties::{self, Property};
 use protocol::topic::DataVersion;
+use remoting::EntranceSettings;
 use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -175,7 +176,8 @@ fn change(config: &mut Config, key: &str, value: &str) -> Result<(), UpdateError
             }
         });
     }
-    if !crate::config::AT_ONCE.contains(&key) && config.value(key) != old {
+    if !(crate::config::AT_ONCE.contains(&key) || EntranceSettings::AT_ONCE.contains(&key)) && config.value(key) != old
+    {
         return Err(UpdateError::AtRestart(key.into()));
     }
     Ok(())

@@ -135,7 +135,8 @@ impl ConsumerBuilder {
             if command.code == request::NOTIFY_CONSUMER_IDS_CHANGED {
                 notify.notify_one();
             }
-        });
+        })
+        .with_tls(self.shared.remoting.tls());
         let (outbox, deliveries) = mpsc::channel(WAITING_MAX);
         let member = Arc::new(Member {
             client_id: client_id(&self.shared),

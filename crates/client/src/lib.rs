@@ -63,7 +63,11 @@ struct Shared {
 impl Client {
     /// Reaches for the first of `namesrv` that answers: `host:port`, several of them separated by `;`.
     pub async fn connect(namesrv: &str) -> Result<Client, Error> {
-        let remoting = remoting::Client::default();
+        Client::connect_by(remoting::Client::default(), namesrv).await
+    }
+
+    /// The same, where `remoting` says how to connect: encrypted, say.
+    pub async fn connect_by(remoting: remoting::Client, namesrv: &str) -> Result<Client, Error> {
         let routes = Routes::new(remoting.clone(), namesrv);
         routes.find_name_server().await?;
         let ip = local_ip(namesrv);

@@ -10,6 +10,7 @@ mod load;
 mod report;
 mod usage;
 
+use crate::connect::ConnectArgs;
 use crate::environment::Environment;
 use crate::text;
 use client::routes::Route;
@@ -66,6 +67,8 @@ pub struct BenchArgs {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    pub connect: ConnectArgs,
 }
 
 /// What a run does.
@@ -99,7 +102,7 @@ enum Failed {
 /// Measures and prints. Fails when a request was refused or a message was lost. Wants a `LocalSet`, on a thread
 /// where nothing else runs.
 pub async fn run(args: BenchArgs, environment: &Environment) -> ExitCode {
-    match measure(&args, &environment.namesrv(&args.namesrv)).await {
+    match measure(&args, environment).await {
         Ok(report) => {
             print!("{}", if args.json { report.json() } else { report.text(environment.language) });
             if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -115,7 +118,7 @@ pub async fn run(args: BenchArgs, environment: &Environment) -> ExitCode {
     }
 }
 
-async fn measure(args: &BenchArgs, namesrv: &str) -> Result<Report, Failed> {
+async fn measure(args: &BenchArgs, environment: &Environment) -> Result<Report, Failed> {
     let positive = |seconds: f64| seconds.is_finite() && seconds >= 0.0;
     if !positive(args.seconds) || !positive(args.warm_up) || args.seconds == 0.0 {
         return Err(Failed::Arguments("--seconds must be more than 0, and --warm-up not less"));
@@ -132,11 +135,12 @@ async fn measure(args: &BenchArgs, namesrv: &str) -> Result<Report, Failed> {
     if args.sql.is_some() && args.workload != Workload::Pull {
         return Err(Failed::Arguments("--sql is for pull"));
     }
-    let client = Client::connect(namesrv).await?;
+    let remoting = environment.remoting();
+    let client = Client::connect_by(remoting.clone(), &environment.namesrv(&args.namesrv)).await?;
     match args.workload {
-        Workload::Send => load::send(args, &client).await,
-        Workload::Pull => load::pull(args, &client).await,
-        Workload::Latency => latency::run(args, &client).await,
+        Workload::Send => load::send(args, &client, &remoting).await,
+        Workload::Pull => load::pull(args, &client, &remoting).await,
+        Workload::Latency => latency::run(args, &client, &remoting).await,
     }
 }
 

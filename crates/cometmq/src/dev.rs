@@ -4,11 +4,14 @@ use crate::banner::{self, Banner};
 use crate::environment::Environment;
 use crate::listen;
 use crate::options::DevSettings;
-use crate::serve::{Advertised, RunningBroker, StartError, Unset, data_threads, start_logs, watch_broker};
+use crate::serve::{
+    Advertised, RunningBroker, StartError, Unset, bind_address, data_threads, start_logs, watch_broker,
+};
 use crate::shutdown::Shutdown;
 use crate::text;
 use namesrv::Namesrv;
 use namesrv::config::NamesrvConfig;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 /// `cometmq dev`.
@@ -23,16 +26,24 @@ pub async fn serve(
     start_logs(&config.log)?;
     let server = data_threads(config.channel_max_idle, config.metrics.on && config.metrics.remoting)?;
     let kv_config_path = settings.config.store_root.join("config/kvConfig.json");
-    let config = NamesrvConfig { kv_config_path: Some(kv_config_path), ..NamesrvConfig::default() };
+    let bind_address = bind_address(&settings.config.bind_address)?;
+    let entrance = settings.config.entrance.clone();
+    let config =
+        NamesrvConfig { bind_address, entrance, kv_config_path: Some(kv_config_path), ..NamesrvConfig::default() };
     let listener = listen::on(config.bind_address, namesrv_port, "--namesrv-port")?;
-    let namesrv = Namesrv::open(config).map_err(StartError::KvConfig)?;
+    let namesrv = Namesrv::open(config).map_err(StartError::Namesrv)?;
     let watch = watch_broker(&settings.config, &server, Some(namesrv.clone()))?;
     let namesrv_address = server.listen(listener, namesrv.router()).map_err(StartError::Threads)?;
 
     if !settings.config.namesrv_addr.is_empty() {
         eprintln!("{}", text::own_namesrv(&settings.config.namesrv_addr, environment.language));
     }
-    settings.config.namesrv_addr = vec![format!("127.0.0.1:{}", namesrv_address.port())];
+    let own = if bind_address.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { bind_address };
+    settings.config.namesrv_addr = vec![SocketAddr::new(own, namesrv_address.port()).to_string()];
+    if let Some(advertised) = settings.config.ip1.as_ref().filter(|host| bind_address.is_loopback() && !is_local(host))
+    {
+        eprintln!("{}", text::advertised_but_local(advertised, bind_address, environment.language));
+    }
     let broker = RunningBroker::start(settings, environment.language, &server, Unset::AsReached)?;
     let metrics = broker.watched(watch, &shutdown);
     let facts = broker.facts();
@@ -54,4 +65,9 @@ pub async fn serve(
     tokio::spawn(announce);
     tokio::spawn(namesrv.run(shutdown.clone().requested()));
     broker.run(shutdown, server).await
+}
+
+/// Is it an address that only this machine reaches?
+fn is_local(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }

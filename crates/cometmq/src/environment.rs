@@ -2,7 +2,9 @@
 
 use crate::text::Language;
 use protocol::logging::is_level;
+use remoting::tls::ClientTls;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The variables that count.
 #[derive(Debug, Clone)]
@@ -15,6 +17,8 @@ pub struct Environment {
     pub namesrv_addr: Option<String>,
     /// `COMETMQ_LOG`: what is logged, as the setting `logLevel` has it.
     pub log_level: String,
+    /// How clients encrypt, if the command line says that they do (`connect`).
+    pub tls: Option<Arc<ClientTls>>,
 }
 
 impl Environment {
@@ -32,6 +36,7 @@ impl Environment {
             home: set("HOME").map(PathBuf::from),
             namesrv_addr: set("NAMESRV_ADDR"),
             log_level: set("COMETMQ_LOG").filter(|level| is_level(level)).unwrap_or_else(|| "info".to_owned()),
+            tls: None,
         }
     }
 }

@@ -5,13 +5,15 @@
 //! 3. [`publish`], [`subscribe`] and [`mod@bench`] are clients of a running cluster, CometMQ's or Apache's
 //! 4. [`mod@store`] looks at a directory of messages and puts it right, without a broker
 //! 5. [`mod@admin`] asks and changes what runs
-//! 6. [`banner`] says where it is, in the reader's language ([`text`])
+//! 6. [`mod@tls`] makes certificates; [`connect`] is how clients use them
+//! 7. [`banner`] says where it is, in the reader's language ([`text`])
 //!
 //! Under the names `mqnamesrv` and `mqbroker` (links) it takes the flags of Apache's scripts.
 
 mod admin;
 mod banner;
 mod bench;
+mod connect;
 mod dev;
 mod environment;
 mod http;
@@ -26,9 +28,11 @@ mod store;
 mod subscribe;
 mod telemetry;
 mod text;
+mod tls;
 mod watch;
 
 use clap::{Parser, Subcommand};
+use connect::ConnectArgs;
 use environment::Environment;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serve::StartError;
@@ -68,6 +72,9 @@ enum Process {
     /// Look at a broker's directory and put it right, CometMQ's or Apache's, running or not
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Make the certificates and settings that TLS needs
+    #[command(subcommand)]
+    Tls(tls::TlsCommand),
 }
 
 fn main() -> ExitCode {
@@ -87,11 +94,14 @@ fn main() -> ExitCode {
         Process::Broker(options) => run(&environment, async |shutdown| {
             serve::broker(options.read(&environment)?, &environment, started, shutdown).await
         }),
-        Process::Pub(args) => block_on(&environment, publish::run(args, &environment)),
-        Process::Sub(args) => block_on(&environment, subscribe::run(args, &environment)),
-        Process::Admin(args) => block_on(&environment, admin::run(args, &environment)),
+        Process::Pub(args) => as_client(&environment, &args.connect.clone(), async |by| publish::run(args, by).await),
+        Process::Sub(args) => as_client(&environment, &args.connect.clone(), async |by| subscribe::run(args, by).await),
+        Process::Admin(args) => as_client(&environment, &args.connect.clone(), async |by| admin::run(args, by).await),
         Process::Store(command) => store::run(command, &environment),
-        Process::Bench(args) => block_on(&environment, LocalSet::new().run_until(bench::run(args, &environment))),
+        Process::Tls(command) => tls::run(command, &environment),
+        Process::Bench(args) => as_client(&environment, &args.connect.clone(), async |by| {
+            LocalSet::new().run_until(bench::run(args, by)).await
+        }),
     };
     telemetry::end();
     ended
@@ -124,10 +134,18 @@ fn raise_open_files() {
     }
 }
 
-/// Runs a client of a cluster, on this thread.
-fn block_on(environment: &Environment, client: impl Future<Output = ExitCode>) -> ExitCode {
+/// Runs a client of a cluster that connects as its flags say, on this thread.
+fn as_client(
+    environment: &Environment,
+    connect: &ConnectArgs,
+    client: impl AsyncFnOnce(&Environment) -> ExitCode,
+) -> ExitCode {
+    let connecting = match environment.connecting(connect) {
+        Ok(connecting) => connecting,
+        Err(error) => return failed(environment, &StartError::Tls(error)),
+    };
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(client),
+        Ok(runtime) => runtime.block_on(client(&connecting)),
         Err(error) => failed(environment, &StartError::Threads(error)),
     }
 }

@@ -10,6 +10,7 @@ use namesrv::config::NamesrvConfig;
 use protocol::logging::LogConfig;
 use protocol::properties;
 use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 /// The settings that `-m` prints, as Apache's `mqbroker -m`.
@@ -57,6 +58,10 @@ pub struct Dev {
     /// The broker's port; the VIP port is two below; 0: any free pair [default: 10911]
     #[arg(long, value_name = "N")]
     broker_port: Option<u16>,
+    /// The address to listen on; 0.0.0.0: all of this machine's, for clients on others too [default: bindAddress in the file,
+    /// 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<IpAddr>,
     /// The address or name that clients are told to reach the broker by [default: the one by which each came]
     #[arg(long, value_name = "HOST")]
     advertise: Option<String>,
@@ -91,12 +96,17 @@ impl Dev {
         if let Some(host) = self.advertise.as_ref().filter(|host| !is_host(host)) {
             return Err(StartError::Advertise(host.clone()));
         }
-        let mut broker = BrokerSettings::read(self.config, environment, ".cometmq")?;
+        let defaults = Config { bind_address: Ipv4Addr::LOCALHOST.to_string(), ..Config::default() };
+        let mut broker = BrokerSettings::read_over(defaults, self.config, environment, ".cometmq")?;
         let config = &mut broker.config;
+        config.bind_address = self.listen.map_or(std::mem::take(&mut config.bind_address), |ip| ip.to_string());
         config.store_root = self.data.unwrap_or(std::mem::take(&mut config.store_root));
         config.listen_port = self.broker_port.unwrap_or(config.listen_port);
         config.ip1 = self.advertise.or(config.ip1.take());
         broker.port_flag = "--broker-port";
+        if config.entrance.admin_port > 0 {
+            return Err(StartError::AdminPortOfDev);
+        }
         Ok(DevSettings { namesrv_port: self.namesrv_port, broker })
     }
 }
@@ -156,7 +166,16 @@ impl Broker {
 impl BrokerSettings {
     /// The file over the environment over the defaults; without a place for data, it is `data` in the home directory.
     fn read(file: Option<PathBuf>, environment: &Environment, data: &str) -> Result<BrokerSettings, StartError> {
-        let mut config = Config::default();
+        BrokerSettings::read_over(Config::default(), file, environment, data)
+    }
+
+    /// The same over other defaults.
+    fn read_over(
+        mut config: Config,
+        file: Option<PathBuf>,
+        environment: &Environment,
+        data: &str,
+    ) -> Result<BrokerSettings, StartError> {
         config.log.level.clone_from(&environment.log_level);
         if let Some(home) = &environment.home {
             config.store_root = home.join(data);
@@ -229,7 +248,7 @@ mod tests {
     fn environment() -> Environment {
         let namesrv_addr = Some("from-environment".into());
         let home = Some("/home/u".into());
-        Environment { language: Language::English, home, namesrv_addr, log_level: "off".into() }
+        Environment { language: Language::English, home, namesrv_addr, log_level: "off".into(), tls: None }
     }
 
     #[test]
@@ -260,7 +279,7 @@ mod tests {
     fn data_is_in_the_home_directory_unless_somebody_says_otherwise() {
         let dev = |data: Option<&str>| {
             let data = data.map(PathBuf::from);
-            let dev = Dev { data, namesrv_port: 0, broker_port: None, advertise: None, config: None };
+            let dev = Dev { data, namesrv_port: 0, broker_port: None, listen: None, advertise: None, config: None };
             dev.read(&environment()).unwrap().broker.config.store_root
         };
         assert_eq!(dev(None), Path::new("/home/u/.cometmq"));

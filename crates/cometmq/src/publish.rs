@@ -1,5 +1,6 @@
 //! `cometmq pub`: sends what stands on the command line.
 
+use crate::connect::ConnectArgs;
 use crate::environment::Environment;
 use crate::text;
 use client::{Client, Message, SendStatus};
@@ -32,6 +33,8 @@ pub struct PublishArgs {
     /// The producer group to send as.
     #[arg(short, long, default_value = "DEFAULT_PRODUCER")]
     group: String,
+    #[command(flatten)]
+    pub connect: ConnectArgs,
 }
 
 /// A property as command lines have it, `name=value`.
@@ -42,7 +45,7 @@ pub fn property(text: &str) -> Result<(String, String), String> {
 
 /// Prints a line for each message: its id, its queue, its offset there. Fails when one was not stored.
 pub async fn run(args: PublishArgs, environment: &Environment) -> ExitCode {
-    let producer = match Client::connect(&environment.namesrv(&args.namesrv)).await {
+    let producer = match Client::connect_by(environment.remoting(), &environment.namesrv(&args.namesrv)).await {
         Ok(client) => client.producer(&args.topic).group(args.group.as_str()),
         Err(error) => {
             eprintln!("cometmq: {}", text::client_error(&error, environment.language));

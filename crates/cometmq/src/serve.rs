@@ -16,6 +16,7 @@ use broker::config::Config;
 use broker::registration::{self, Chosen, Registration};
 use broker::{Broker, OpenError};
 use protocol::logging::LogConfig;
+use remoting::tls::TlsError;
 use remoting::{Limits, Server};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -42,8 +43,8 @@ pub enum StartError {
     BrokerConfig(broker::config::ConfigError),
     /// `namesrv.conf` can't be used.
     NamesrvConfig(::namesrv::config::ConfigError),
-    /// The name server's own settings can't be read.
-    KvConfig(store::table::LoadError),
+    /// The name server's own settings can't be used.
+    Namesrv(::namesrv::OpenError),
     /// A list of name servers can't be used.
     NamesrvAddr {
         /// The flag or variable.
@@ -59,6 +60,10 @@ pub enum StartError {
     LogFile(PathBuf, io::Error),
     /// `bindAddress` is no address.
     BindAddress(String),
+    /// `dev` has no port for operators.
+    AdminPortOfDev,
+    /// A client can't speak TLS as it is set.
+    Tls(TlsError),
     /// The broker's data can't be opened.
     Open(OpenError),
     /// The broker's data could not be brought to disk.
@@ -107,12 +112,18 @@ pub async fn namesrv(
     start_logs(&config.log)?;
     let server = data_threads(config.channel_max_idle, config.metrics)?;
     let listener = listen::on(config.bind_address, config.listen_port, "--port")?;
+    warn_if_open(config.bind_address, environment.language);
+    let (admin_bind, admin_port) = (config.entrance.admin_bind, config.entrance.admin_port);
+    let namesrv = Namesrv::open(config.clone()).map_err(StartError::Namesrv)?;
+    namesrv.on_log_level(telemetry::set_level);
     let host = config.metrics_host.map(|host| host.to_string());
     let place =
         config.metrics.then_some(Place { host: host.as_deref(), port: config.metrics_port, bind: config.bind_address });
-    let namesrv = Namesrv::open(config.clone()).map_err(StartError::KvConfig)?;
-    namesrv.on_log_level(telemetry::set_level);
     let watch = place.map(|place| Watch::start(place, &server, Some(namesrv.clone()), false)).transpose()?;
+    if admin_port > 0 {
+        let listener = listen::on(admin_bind, admin_port, "adminListenPort")?;
+        server.listen(listener, namesrv.admin_router()).map_err(StartError::Threads)?;
+    }
     let address = server.listen(listener, namesrv.router()).map_err(StartError::Threads)?;
     let (ready_after, namesrv_addresses) = (started.elapsed(), Some(banner::reachable(address)));
     let metrics = watch.as_ref().map(|(_, address)| *address);
@@ -156,9 +167,22 @@ pub fn watch_broker(
     if !config.metrics.on {
         return Ok(None);
     }
-    let bind = config.bind_address.parse().map_err(|_| StartError::BindAddress(config.bind_address.clone()))?;
+    let bind = bind_address(&config.bind_address)?;
     let place = Place { host: config.metrics.host.as_deref(), port: config.metrics.port, bind };
     Watch::start(place, server, namesrv, true).map(Some)
+}
+
+/// Says in plain words that nobody's rights are checked, where others than this machine's users reach the port.
+fn warn_if_open(bind: IpAddr, language: Language) {
+    let outside = if bind.is_unspecified() { registration::choose_host(&[]).ip } else { bind };
+    if !outside.is_loopback() {
+        eprintln!("{}", text::open_to_all(outside, language));
+    }
+}
+
+/// What `bindAddress` says.
+pub fn bind_address(text: &str) -> Result<IpAddr, StartError> {
+    text.parse().map_err(|_| StartError::BindAddress(text.to_owned()))
 }
 
 /// Waits for the data threads without holding up what else runs here.
@@ -210,7 +234,7 @@ impl RunningBroker {
                 eprintln!("{line}");
             }
         }
-        let bind = config.bind_address.parse().map_err(|_| StartError::BindAddress(config.bind_address.clone()))?;
+        let bind = bind_address(&config.bind_address)?;
         let listen::Pair { main, port, vip } = listen::on_pair(bind, config.listen_port, port_flag)?;
         config.listen_port = port;
         let (host, advertised) = match (&config.ip1, unset) {
@@ -223,8 +247,22 @@ impl RunningBroker {
                 (ip, Advertised::Chosen(host.chosen))
             }
         };
+        let (admin_bind, admin_port) = (config.entrance.admin_bind, config.entrance.admin_port);
+        let admin = match admin_port {
+            0 => None,
+            port => Some(listen::on(admin_bind, port, "adminListenPort")?),
+        };
+        let mut tls = config.entrance.client_tls().map_err(StartError::Tls)?;
+        warn_if_open(bind, language);
         let broker = Broker::open(config).map_err(StartError::Open)?;
         broker.config.on_log_level(telemetry::set_level);
+        if unset == Unset::AsReached {
+            // The name server is this process, and may take TLS only.
+            tls = broker.config.entrance.tls_to_self(&broker.entrance).map_err(StartError::Tls)?;
+        }
+        if let Some(admin) = admin {
+            server.listen(admin, broker.admin_router()).map_err(StartError::Threads)?;
+        }
         server.listen(main, broker.router()).map_err(StartError::Threads)?;
         let vip_port = match vip {
             Ok(vip) => Some(server.listen(vip, broker.vip_router()).map_err(StartError::Threads)?.port()),
@@ -233,7 +271,8 @@ impl RunningBroker {
                 None
             }
         };
-        let registration = Registration::new(broker.clone(), &host);
+        let namesrv = remoting::Client::default().with_tls(tls);
+        let registration = Registration::by(namesrv, broker.clone(), &host);
         Ok(RunningBroker { broker, registration, advertised, vip_port })
     }
 

@@ -1,5 +1,6 @@
 //! `cometmq sub`: shows messages as they come.
 
+use crate::connect::ConnectArgs;
 use crate::environment::Environment;
 use crate::text;
 use client::{Client, ConsumerBuilder, MessageModel, ReceivedMessage, StartFrom};
@@ -37,6 +38,8 @@ pub struct SubscribeArgs {
     /// End after so many messages.
     #[arg(short, long, value_name = "N")]
     count: Option<u64>,
+    #[command(flatten)]
+    pub connect: ConnectArgs,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -47,7 +50,7 @@ enum From {
 
 /// Prints a line for each message: when it was stored, its tag, its keys, its body.
 pub async fn run(args: SubscribeArgs, environment: &Environment) -> ExitCode {
-    let client = match Client::connect(&environment.namesrv(&args.namesrv)).await {
+    let client = match Client::connect_by(environment.remoting(), &environment.namesrv(&args.namesrv)).await {
         Ok(client) => client,
         Err(error) => return failed(&error, environment),
     };

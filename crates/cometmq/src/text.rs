@@ -6,7 +6,9 @@ use broker::OpenError;
 use broker::adopt::{Finding, What};
 use broker::config::Notes;
 use broker::registration::Chosen;
+use remoting::tls::TlsError;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -92,6 +94,35 @@ pub fn own_namesrv(others: &[String], language: Language) -> String {
     match language {
         English => format!("dev registers with its own name server only, and not with {others}"),
         Chinese => format!("dev 只向自己的名字服务器注册，不会向 {others} 注册"),
+    }
+}
+
+/// `dev` tells clients of other machines an address where it does not listen.
+pub fn advertised_but_local(advertised: &str, listens: IpAddr, language: Language) -> String {
+    match language {
+        English => format!(
+            "warning: clients are told {advertised}, and dev listens on {listens} only, which other machines don't reach: add \
+             --listen 0.0.0.0"
+        ),
+        Chinese => {
+            format!(
+                "警告：客户端会得到地址 {advertised}，但 dev 只监听 {listens}，其他机器连不上：请加上 --listen 0.0.0.0"
+            )
+        }
+    }
+}
+
+/// Anybody who reaches the port may do anything.
+pub fn open_to_all(address: IpAddr, language: Language) -> String {
+    match language {
+        English => format!(
+            "warning: whoever reaches this port ({address}) may read, send and delete everything: access control is off. Keep \
+             strangers off with a firewall, listen on a private address (bindAddress), or read docs/security.md"
+        ),
+        Chinese => format!(
+            "警告：任何能连上本端口（{address}）的人都可以读取、发送和删除所有内容：访问控制未开启。请用防火墙隔离、\
+             只监听内网地址（bindAddress），或参阅 docs/security.md"
+        ),
     }
 }
 
@@ -198,8 +229,28 @@ pub fn start_error(error: &StartError, language: Language) -> String {
         (StartError::BrokerConfig(error), Chinese) => format!("配置文件有误：{error}"),
         (StartError::NamesrvConfig(error), English) => error.to_string(),
         (StartError::NamesrvConfig(error), Chinese) => format!("配置文件有误：{error}"),
-        (StartError::KvConfig(error), English) => format!("the name server's settings (kvConfigPath): {error}"),
-        (StartError::KvConfig(error), Chinese) => format!("无法读取 NameServer 的 KV 配置（kvConfigPath）：{error}"),
+        (StartError::Namesrv(namesrv::OpenError::Kv(error)), English) => {
+            format!("the name server's settings (kvConfigPath): {error}")
+        }
+        (StartError::Namesrv(namesrv::OpenError::Kv(error)), Chinese) => {
+            format!("无法读取 NameServer 的 KV 配置（kvConfigPath）：{error}")
+        }
+        (
+            StartError::Namesrv(namesrv::OpenError::Tls(error))
+            | StartError::Open(OpenError::Tls(error))
+            | StartError::Tls(error),
+            _,
+        ) => tls_error(error, language),
+        (StartError::AdminPortOfDev, English) => {
+            "adminListenPort is for `cometmq broker` and `cometmq namesrv`: dev is both \
+            in one, and listens on this machine only unless told otherwise"
+                .into()
+        }
+        (StartError::AdminPortOfDev, Chinese) => {
+            "adminListenPort 用于 `cometmq broker` 和 `cometmq namesrv`：dev 把两者\
+            合在一个进程里，默认只监听本机"
+                .into()
+        }
         (StartError::NamesrvAddr { given, value }, English) => {
             format!("{given} is {value}, which are no addresses: host:port is, several parted by `;`")
         }
@@ -242,6 +293,14 @@ pub fn start_error(error: &StartError, language: Language) -> String {
         (StartError::Close(error), Chinese) => format!("无法把 Broker 的数据写入磁盘：{error}"),
         (StartError::Threads(error), English) => format!("the system gives no threads, sockets or signals: {error}"),
         (StartError::Threads(error), Chinese) => format!("系统无法提供线程、套接字或信号：{error}"),
+    }
+}
+
+/// Why TLS can't be as it is set.
+pub fn tls_error(error: &TlsError, language: Language) -> String {
+    match language {
+        English => format!("TLS can't be as it is set: {error}"),
+        Chinese => format!("TLS 配置有误：{error}"),
     }
 }
 

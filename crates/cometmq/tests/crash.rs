@@ -205,7 +205,11 @@ impl Site {
         let old = SystemTime::now() - Duration::from_secs(100 * 3600);
         let files = self.log_files();
         for file in &files[..files.len().saturating_sub(YOUNG_FILES)] {
-            std::fs::File::options().write(true).open(file).unwrap().set_modified(old).unwrap();
+            match std::fs::File::options().write(true).open(file) {
+                // Retention was let have it before, and has it now.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                opened => opened.unwrap().set_modified(old).unwrap(),
+            }
             self.world.ledger.lock().unwrap().forgive(base_of(file) + LOG_FILE_SIZE);
         }
     }

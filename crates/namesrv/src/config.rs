@@ -2,6 +2,7 @@
 
 use protocol::logging::{self, LogConfig};
 use protocol::properties;
+use remoting::{ClientLimits, EntranceSettings};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub struct NamesrvConfig {
     pub metrics_port: u16,
     /// Logs. `logLevel` changes at once. Keys: `logLevel`, `logFormat`, `logFile`, `logFileMaxBytes`, `logFilesMax`.
     pub log: LogConfig,
+    /// TLS, proxies, limits of clients, the port for operators: what the manual of [`EntranceSettings`] says.
+    pub entrance: EntranceSettings,
     /// The file that they come from, where changes are kept. No key.
     pub file: Option<PathBuf>,
 }
@@ -62,6 +65,7 @@ impl Default for NamesrvConfig {
             metrics_host: None,
             metrics_port: METRICS_PORT,
             log: LogConfig::default(),
+            entrance: EntranceSettings::default(),
             file: None,
         }
     }
@@ -232,7 +236,7 @@ impl NamesrvConfig {
                 }
                 _ => (false, "1 to 10000 files"),
             },
-            _ => return None,
+            _ => return self.entrance.set(key, value),
         };
         Some(if set { Ok(()) } else { Err(allowed) })
     }
@@ -258,9 +262,10 @@ impl NamesrvConfig {
                 Some(Ok(())) => {}
             }
             let fixed = |config: &NamesrvConfig| {
+                let entrance = EntranceSettings { limits: ClientLimits::default(), ..config.entrance.clone() };
                 let metrics = (config.metrics, config.metrics_host, config.metrics_port);
                 let log = LogConfig { level: String::new(), ..config.log.clone() };
-                (config.bind_address, config.listen_port, config.channel_max_idle, metrics, log)
+                (config.bind_address, config.listen_port, config.channel_max_idle, entrance, metrics, log)
             };
             if fixed(&changed) != fixed(self) {
                 return Err(UpdateError::AtRestart(key.clone()));
@@ -284,7 +289,7 @@ impl NamesrvConfig {
 
     /// Every key and its value as text.
     pub fn values(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut values = vec![
             ("bindAddress", self.bind_address.to_string()),
             ("listenPort", self.listen_port.to_string()),
             ("scanNotActiveBrokerInterval", self.scan_interval.as_millis().to_string()),
@@ -300,7 +305,9 @@ impl NamesrvConfig {
             ("logFile", self.log.file.iter().map(|path| path.display().to_string()).collect()),
             ("logFileMaxBytes", self.log.file_bytes_max.to_string()),
             ("logFilesMax", self.log.files_max.to_string()),
-        ]
+        ];
+        values.extend(self.entrance.values());
+        values
     }
 }
 

@@ -17,8 +17,10 @@ pub mod routes;
 use config::NamesrvConfig;
 use kv::KvConfigs;
 use parking_lot::RwLock;
+use protocol::code::request;
 use protocol::route::BrokerData;
-use remoting::{Peer, Router};
+use remoting::tls::TlsError;
+use remoting::{Entrance, Peer, Router};
 use routes::Routes;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -33,6 +35,8 @@ pub struct Namesrv {
     config: RwLock<NamesrvConfig>,
     routes: RwLock<Routes>,
     kv: KvConfigs,
+    /// What connections pass first, on all ports.
+    entrance: Arc<Entrance>,
     /// Brokers of this process to which nobody gave an address: every client is told the one by which it came here.
     as_reached: RwLock<Vec<String>>,
     /// Who writes logs, and is told what to.
@@ -41,18 +45,55 @@ pub struct Namesrv {
     audit: AuditLog,
 }
 
+/// Why a name server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// What operators keep here is there and can't be read.
+    #[error(transparent)]
+    Kv(#[from] LoadError),
+    /// TLS can't be as it is set.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+}
+
+/// What clients and brokers ask for; all else is for operators. Where these have a port of their own, the other answers these
+/// only: a code that is new is an operator's until it stands here.
+const FOR_CLIENTS: [i32; 6] = [
+    request::REGISTER_BROKER,
+    request::UNREGISTER_BROKER,
+    request::QUERY_DATA_VERSION,
+    request::GET_ROUTEINFO_BY_TOPIC,
+    request::GET_KV_CONFIG,
+    request::GET_KVLIST_BY_NAMESPACE,
+];
+
+/// What no rate holds up: a broker over its limit is not forgotten.
+const VITAL: [i32; 3] = [request::REGISTER_BROKER, request::UNREGISTER_BROKER, request::QUERY_DATA_VERSION];
+
 impl Namesrv {
-    /// A name server that knows nobody yet. Fails when the file of settings is there and can't be read.
-    pub fn open(config: NamesrvConfig) -> Result<Arc<Namesrv>, LoadError> {
+    /// A name server that knows nobody yet.
+    pub fn open(config: NamesrvConfig) -> Result<Arc<Namesrv>, OpenError> {
         let kv = KvConfigs::open(config.kv_config_path.clone())?;
         let audit = AuditLog::new(Disk::default(), config.audit_log().as_deref(), Clock::default());
+        let entrance = Arc::new(Entrance::open(&config.entrance)?);
         let (config, routes, as_reached) = (RwLock::new(config), RwLock::default(), RwLock::default());
-        Ok(Arc::new(Namesrv { config, routes, kv, as_reached, logs: OnceLock::new(), audit }))
+        Ok(Arc::new(Namesrv { config, routes, kv, entrance, as_reached, logs: OnceLock::new(), audit }))
     }
 
-    /// What it answers.
+    /// What it answers on its main port.
     pub fn router(self: &Arc<Namesrv>) -> Router<Namesrv> {
+        let all = self.admin_router();
+        match self.config.read().entrance.admin_port {
+            0 => all,
+            port => all.only(&FOR_CLIENTS, remoting::entrance::not_here(port)),
+        }
+    }
+
+    /// What it answers on `adminListenPort`: everything.
+    pub fn admin_router(self: &Arc<Namesrv>) -> Router<Namesrv> {
         Router::new(self.clone())
+            .behind(self.entrance.clone())
+            .vital(&VITAL)
             .on(processor::register_broker)
             .on(processor::unregister_broker)
             .on(processor::query_data_version)
@@ -78,7 +119,7 @@ impl Namesrv {
             .on_close(Namesrv::disconnected)
     }
 
-    /// Forgets silent brokers, until `shutdown` resolves.
+    /// Forgets silent brokers, takes over what changes in the files of TLS, until `shutdown` resolves.
     pub async fn run(self: Arc<Namesrv>, shutdown: impl Future<Output = ()>) {
         let scan = async {
             loop {
@@ -89,7 +130,7 @@ impl Namesrv {
                 }
             }
         };
-        tokio::select! { () = scan => {}, () = shutdown => {} }
+        tokio::select! { () = scan => {}, () = self.entrance.watch() => {}, () = shutdown => {} }
     }
 
     /// Has `logs` called whenever `logLevel` changes.

@@ -28,23 +28,13 @@ pub fn write<T: Serialize>(value: &T) -> Vec<u8> {
 
 /// Writes compact JSON with bare integer keys.
 pub fn write_bare_keys<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut writer = serde_json::Serializer::with_formatter(&mut out, BareKeys::default());
-    match value.serialize(&mut writer) {
-        Ok(()) => out,
-        Err(_) => Vec::new(),
-    }
+    JavaKeys::default().write(value)
 }
 
 /// Writes compact JSON in which the keys of maps by queue stand as objects, `{{"brokerName":…}:…}`: the only form in which
 /// Java reads such maps.
 pub fn write_object_keys<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut writer = serde_json::Serializer::with_formatter(&mut out, ObjectKeys::default());
-    match value.serialize(&mut writer) {
-        Ok(()) => out,
-        Err(_) => Vec::new(),
-    }
+    JavaKeys { objects: true, ..JavaKeys::default() }.write(value)
 }
 
 /// Maps by queue, `#[serde(with = "json::by_queue")]`: a key is the queue's JSON.
@@ -155,9 +145,10 @@ fn object_length(text: &[u8]) -> usize {
     text.len()
 }
 
-/// Takes a key out of its quotes when it is an object's JSON.
+/// Takes keys out of their quotes: integers, and objects' JSON if that is wanted.
 #[derive(Default)]
-struct ObjectKeys {
+struct JavaKeys {
+    objects: bool,
     in_key: bool,
     key: Key,
 }
@@ -165,16 +156,26 @@ struct ObjectKeys {
 /// What is known of the string that is being written.
 #[derive(Default, PartialEq)]
 enum Key {
-    /// It is no key, or no object: its opening quote is written.
+    /// It is no key, or one in quotes: its opening quote is written.
     #[default]
     Text,
     /// A key of which nothing is written yet.
     Unknown,
+    /// An integer: no quotes.
+    Integer,
     /// An object: it is written as it is.
     Object,
 }
 
-impl ObjectKeys {
+impl JavaKeys {
+    fn write<T: Serialize>(self, value: &T) -> Vec<u8> {
+        let mut out = Vec::new();
+        match value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, self)) {
+            Ok(()) => out,
+            Err(_) => Vec::new(),
+        }
+    }
+
     fn open<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
         if self.key == Key::Unknown {
             self.key = Key::Text;
@@ -182,9 +183,14 @@ impl ObjectKeys {
         }
         Ok(())
     }
+
+    fn integer<W: ?Sized + Write>(&mut self, out: &mut W, number: i64) -> io::Result<()> {
+        self.key = Key::Integer;
+        write!(out, "{number}")
+    }
 }
 
-impl Formatter for ObjectKeys {
+impl Formatter for JavaKeys {
     fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
         self.in_key = true;
         if first { Ok(()) } else { out.write_all(b",") }
@@ -197,82 +203,6 @@ impl Formatter for ObjectKeys {
 
     fn begin_string<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
         self.key = Key::Unknown;
-        if self.in_key { Ok(()) } else { self.open(out) }
-    }
-
-    fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
-        if self.key == Key::Unknown && fragment.starts_with('{') {
-            self.key = Key::Object;
-        }
-        self.open(out)?;
-        out.write_all(fragment.as_bytes())
-    }
-
-    fn write_char_escape<W: ?Sized + Write>(&mut self, out: &mut W, escape: CharEscape) -> io::Result<()> {
-        self.open(out)?;
-        match escape {
-            CharEscape::Quote if self.key == Key::Object => out.write_all(b"\""),
-            CharEscape::ReverseSolidus if self.key == Key::Object => out.write_all(b"\\"),
-            escape => CompactFormatter.write_char_escape(out, escape),
-        }
-    }
-
-    fn end_string<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
-        if self.key == Key::Object {
-            return Ok(());
-        }
-        self.open(out)?;
-        out.write_all(b"\"")
-    }
-}
-
-/// Leaves the quotes of a key away when an integer is written as one.
-#[derive(Default)]
-struct BareKeys {
-    text: Text,
-    in_key: bool,
-}
-
-/// What is known of the string that is being written.
-#[derive(Default, PartialEq)]
-enum Text {
-    /// Its opening quote is written.
-    #[default]
-    Quoted,
-    /// A key of which nothing is written yet.
-    Unknown,
-    /// An integer key: no quotes.
-    Bare,
-}
-
-impl BareKeys {
-    fn open<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
-        if self.text == Text::Unknown {
-            self.text = Text::Quoted;
-            out.write_all(b"\"")?;
-        }
-        Ok(())
-    }
-
-    fn integer<W: ?Sized + Write>(&mut self, out: &mut W, number: i64) -> io::Result<()> {
-        self.text = Text::Bare;
-        write!(out, "{number}")
-    }
-}
-
-impl Formatter for BareKeys {
-    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
-        self.in_key = true;
-        if first { Ok(()) } else { out.write_all(b",") }
-    }
-
-    fn end_object_key<W: ?Sized + Write>(&mut self, _: &mut W) -> io::Result<()> {
-        self.in_key = false;
-        Ok(())
-    }
-
-    fn begin_string<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
-        self.text = Text::Unknown;
         if self.in_key { Ok(()) } else { self.open(out) }
     }
 
@@ -289,17 +219,24 @@ impl Formatter for BareKeys {
     }
 
     fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        if self.objects && self.key == Key::Unknown && fragment.starts_with('{') {
+            self.key = Key::Object;
+        }
         self.open(out)?;
         out.write_all(fragment.as_bytes())
     }
 
     fn write_char_escape<W: ?Sized + Write>(&mut self, out: &mut W, escape: CharEscape) -> io::Result<()> {
         self.open(out)?;
-        CompactFormatter.write_char_escape(out, escape)
+        match escape {
+            CharEscape::Quote if self.key == Key::Object => out.write_all(b"\""),
+            CharEscape::ReverseSolidus if self.key == Key::Object => out.write_all(b"\\"),
+            escape => CompactFormatter.write_char_escape(out, escape),
+        }
     }
 
     fn end_string<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
-        if self.text == Text::Bare {
+        if matches!(self.key, Key::Integer | Key::Object) {
             return Ok(());
         }
         self.open(out)?;

@@ -3,6 +3,8 @@
 //! Requests of any task go through a channel to the connection's own task, which writes all that wait in one call and
 //! pairs answers with requests by `opaque`.
 
+use crate::stream::{Sink, Source, Stream};
+use crate::tls::ClientTls;
 use bytes::BytesMut;
 use parking_lot::Mutex;
 use protocol::code::{request, response};
@@ -14,7 +16,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long a connection may take to come up (Java's `connectTimeoutMillis`).
@@ -97,6 +98,7 @@ pub struct Client {
     connections: Arc<Mutex<HashMap<String, Slot>>>,
     opaque: Arc<AtomicI32>,
     on_request: OnRequest,
+    tls: Option<Arc<ClientTls>>,
 }
 
 type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
@@ -138,7 +140,18 @@ impl Client {
     /// A client with no connections yet; `on_request` gets what servers ask of it, with the server's address. Requests
     /// that want an answer are told that there is none.
     pub fn new(on_request: impl Fn(&str, Command) + Send + Sync + 'static) -> Client {
-        Client { connections: Arc::default(), opaque: Arc::default(), on_request: Arc::new(on_request) }
+        Client { connections: Arc::default(), opaque: Arc::default(), on_request: Arc::new(on_request), tls: None }
+    }
+
+    /// With this, connections that it opens are encrypted.
+    pub fn with_tls(mut self, tls: Option<Arc<ClientTls>>) -> Client {
+        self.tls = tls;
+        self
+    }
+
+    /// How it encrypts, if it does.
+    pub fn tls(&self) -> Option<Arc<ClientTls>> {
+        self.tls.clone()
     }
 
     /// Asks `address` (`host:port`, names are looked up) and waits for a success; any other code is
@@ -249,11 +262,10 @@ impl Client {
 
     async fn connect(&self, address: &str) -> Result<Connection, RequestError> {
         let failed = |source| RequestError::Connect { address: address.into(), source };
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
+        let stream = tokio::time::timeout(CONNECT_TIMEOUT, Stream::open(address, self.tls.as_deref()))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
         let (outbox, requests) = mpsc::channel(4096);
         let waiting = Arc::new(Waiting { answers: Mutex::default(), heard: Mutex::new(Instant::now()) });
         let answers = outbox.downgrade();
@@ -261,7 +273,9 @@ impl Client {
         let connection = Connection { outbox, waiting: waiting.clone(), gone };
         let (address, on_request) = (address.to_owned(), self.on_request.clone());
         tokio::spawn(async move {
-            if let Err(error) = exchange(stream, requests, answers, &waiting, &address, on_request).await {
+            let (source, sink) = stream.split();
+            let ended = exchange(source, sink, requests, answers, &waiting, &address, on_request).await;
+            if let Err(error) = ended {
                 tracing::debug!(%address, %error, "connection closed");
             }
             // Nothing enters the outbox any more; whoever still waits for an answer learns that none will come.
@@ -324,14 +338,14 @@ fn not_supported(request: &Command) -> Command {
 }
 
 async fn exchange(
-    stream: TcpStream,
+    mut source: Source,
+    mut sink: Sink,
     mut requests: mpsc::Receiver<Command>,
     answers: mpsc::WeakSender<Command>,
     waiting: &Waiting,
     address: &str,
     on_request: OnRequest,
 ) -> io::Result<()> {
-    let (mut source, mut sink) = stream.into_split();
     let write = async {
         let mut batch = Vec::new();
         while let Some(first) = requests.recv().await {
@@ -341,6 +355,7 @@ async fn exchange(
                 next = if batch.len() < WRITE_MAX { requests.try_recv().ok() } else { None };
             }
             sink.write_all(&batch).await?;
+            sink.flush().await?;
             batch.clear();
             if batch.capacity() > KEEP_MAX {
                 batch = Vec::new();

@@ -1,5 +1,6 @@
 //! One connection: a task that reads, handles and parks, on the thread that the connection belongs to.
 //!
+//! 0. what comes first says whether the connection is plain or TLS (`entrance`), and who is behind a proxy
 //! 1. read what has arrived, take whole frames off it
 //! 2. poll each request's handler once, in order of arrival; park those that wait
 //! 3. queue the replies, and ask the thread's sender (`server::Sender`) to send them with those of other connections
@@ -8,12 +9,16 @@
 //! that wait. A large frame is read when there is memory for all of it (`budget`). That bounds memory.
 
 use crate::budget::Budget;
+use crate::limits::Visit;
 use crate::measure::{Answered, Measures};
 use crate::outgoing::Outgoing;
 use crate::peer::Peer;
+use crate::proxy;
 use crate::reply::{Reject, Response};
 use crate::router::{Handling, Table};
 use crate::server::Sender;
+use crate::tls::Admitted;
+use crate::tls::session::{PIECE, Session, with_piece};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use protocol::code::request::{LITE_PULL_MESSAGE, PULL_MESSAGE};
@@ -26,8 +31,8 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Instant;
-use tokio::io::AsyncReadExt;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
@@ -51,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) peer: SocketAddr,
     pub(crate) table: Arc<Table>,
     socket: OwnedWriteHalf,
+    /// What the socket's bytes go through; none: they are frames as they are.
+    tls: RefCell<Option<Box<Session>>>,
     /// What may leave.
     outgoing: RefCell<Outgoing>,
     /// Replies that may leave once `Router::before_replies` has succeeded, and which requests they answer.
@@ -126,7 +133,11 @@ impl Shared {
     fn write(&self, budget: &Budget) -> io::Result<bool> {
         let mut outgoing = self.outgoing.borrow_mut();
         let before = outgoing.len();
-        let all = outgoing.write_to(self.socket.as_ref());
+        let mut tls = self.tls.borrow_mut();
+        let all = match tls.as_mut() {
+            None => outgoing.write_to(self.socket.as_ref()),
+            Some(session) => session.send(&mut outgoing, self.socket.as_ref()),
+        };
         if let (Err(_), Some(on_unreadable)) = (&all, &self.table.on_unreadable)
             && let Some((file, at, error)) = outgoing.unreadable()
         {
@@ -136,7 +147,8 @@ impl Shared {
             self.quiet_sweeps.set(0);
             self.moved.set(self.moved.get() + before - outgoing.len());
         }
-        let unsent = if outgoing.len() == 0 { 0 } else { outgoing.in_memory() };
+        let sealed = tls.as_ref().map_or(0, |session| session.sealed());
+        let unsent = sealed + if outgoing.len() == 0 { 0 } else { outgoing.in_memory() };
         budget.add(unsent);
         budget.give_back(self.unsent.replace(unsent));
         all
@@ -169,6 +181,11 @@ impl Shared {
         self.slow_sweeps.get()
     }
 
+    /// True when it has not agreed on keys in the time that there is for it.
+    pub(crate) fn dawdles(&self, time: Duration) -> bool {
+        self.tls.borrow().as_ref().is_some_and(|session| session.handshaking_for() > time)
+    }
+
     fn wake(&self) {
         if let Some(task) = self.task.take() {
             task.wake();
@@ -177,14 +194,21 @@ impl Shared {
 }
 
 /// Serves `stream` until one side closes it.
-pub(crate) async fn serve(stream: TcpStream, table: Arc<Table>, sender: Rc<Sender>) -> io::Result<()> {
+pub(crate) async fn serve(mut stream: TcpStream, table: Arc<Table>, sender: Rc<Sender>) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let (peer, requests) = Peer::new(stream.peer_addr()?, stream.local_addr()?);
+    let (mut address, mut incoming) = (stream.peer_addr()?, BytesMut::new());
+    if table.entrance.proxies.contain(address.ip()) {
+        let header = tokio::time::timeout(sender.handshake_max, behind_proxy(&mut stream, &mut incoming)).await??;
+        address = header.unwrap_or(address);
+    }
+    let Some(visit) = table.entrance.limiter.visit(address.ip()) else { return Ok(()) };
+    let (peer, requests) = Peer::new(address, stream.local_addr()?);
     let (socket, write_half) = stream.into_split();
     let shared = Rc::new(Shared {
         peer: peer.address(),
         table,
         socket: write_half,
+        tls: RefCell::default(),
         outgoing: RefCell::default(),
         acknowledging: RefCell::default(),
         acknowledged: RefCell::default(),
@@ -209,7 +233,9 @@ pub(crate) async fn serve(stream: TcpStream, table: Arc<Table>, sender: Rc<Sende
         peer: peer.clone(),
         socket,
         requests,
-        incoming: BytesMut::new(),
+        visit,
+        is_new: true,
+        incoming,
         room: READ_MIN,
         parked: FuturesUnordered::new(),
         parked_bytes: 0,
@@ -219,6 +245,9 @@ pub(crate) async fn serve(stream: TcpStream, table: Arc<Table>, sender: Rc<Sende
         sender,
     };
     let ended = std::future::poll_fn(|cx| connection.poll(cx)).await;
+    if let Some(session) = &mut *shared.tls.borrow_mut() {
+        session.close(shared.socket.as_ref());
+    }
     peer.close();
     if let Some(on_close) = &shared.table.on_close {
         on_close(&peer);
@@ -226,8 +255,26 @@ pub(crate) async fn serve(stream: TcpStream, table: Arc<Table>, sender: Rc<Sende
     ended
 }
 
+/// Reads what a proxy says of who is behind it, and leaves in `incoming` what follows.
+async fn behind_proxy(stream: &mut TcpStream, incoming: &mut BytesMut) -> io::Result<Option<SocketAddr>> {
+    loop {
+        incoming.reserve(READ_MIN);
+        if stream.read_buf(incoming).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let proxy::Header::Whole { length, client } = proxy::read(incoming).map_err(io::Error::other)? {
+            let _ = incoming.split_to(length);
+            return Ok(client);
+        }
+    }
+}
+
 struct Connection {
     peer: Peer,
+    /// Counts for its address.
+    visit: Visit,
+    /// Nothing has arrived that would say whether it is plain or TLS.
+    is_new: bool,
     socket: OwnedReadHalf,
     /// Our own requests to the peer.
     requests: mpsc::Receiver<Box<Command>>,
@@ -305,9 +352,7 @@ impl Connection {
             if self.is_full() {
                 return Poll::Pending;
             }
-            self.incoming.reserve(self.room);
-            let space = self.incoming.capacity() - self.incoming.len();
-            let count = ready!(pin!(self.socket.read_buf(&mut self.incoming)).poll(cx))?;
+            let (count, space) = ready!(self.poll_arrived(cx))?;
             if count == 0 {
                 return Poll::Ready(Ok(()));
             }
@@ -324,6 +369,44 @@ impl Connection {
         }
     }
 
+    /// Adds to `incoming` what has arrived. Answers with how many bytes the socket had, and how many were asked for.
+    fn poll_arrived(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(usize, usize)>> {
+        if self.shared.tls.borrow().is_some() {
+            return self.poll_sealed(cx);
+        }
+        self.incoming.reserve(self.room);
+        let space = self.incoming.capacity() - self.incoming.len();
+        let count = ready!(pin!(self.socket.read_buf(&mut self.incoming)).poll(cx))?;
+        Poll::Ready(Ok((count, space)))
+    }
+
+    /// The same of a TLS connection.
+    fn poll_sealed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(usize, usize)>> {
+        let mut tls = self.shared.tls.borrow_mut();
+        let Some(session) = tls.as_mut().filter(|session| !session.is_closed()) else {
+            return Poll::Ready(Ok((0, PIECE)));
+        };
+        let (socket, incoming) = (Pin::new(&mut self.socket), &mut self.incoming);
+        with_piece(|piece| {
+            let mut arrived = ReadBuf::new(piece);
+            ready!(socket.poll_read(cx, &mut arrived))?;
+            session.open(arrived.filled(), incoming)?;
+            Poll::Ready(Ok((arrived.filled().len(), PIECE)))
+        })
+    }
+
+    /// The first bytes are here.
+    fn greet(&mut self) -> io::Result<()> {
+        self.is_new = false;
+        match self.shared.table.entrance.admit(self.incoming[0]).map_err(io::Error::other)? {
+            Admitted::Plain => Ok(()),
+            Admitted::Tls(session) => {
+                let arrived = self.incoming.split();
+                self.shared.tls.borrow_mut().insert(session).open(&arrived, &mut self.incoming)
+            }
+        }
+    }
+
     /// Handles the whole frames that have arrived. False when the connection must wait before it goes on.
     fn handle_arrived(&mut self) -> io::Result<bool> {
         if self.in_line {
@@ -335,8 +418,11 @@ impl Connection {
             self.shared.frame.set(granted);
         }
         self.came = self.sender.measures.now();
-        // Also a request that nothing answers wants to be written out.
+        // Also a request that nothing answers wants to be written out, and so do handshakes.
         self.sender.queue(&self.shared);
+        if self.is_new && !self.incoming.is_empty() {
+            self.greet()?;
+        }
         loop {
             if self.is_full() {
                 return Ok(false);
@@ -394,6 +480,13 @@ impl Connection {
         }
         let opaque = (!command.is_oneway()).then_some(command.opaque);
         let asked = Asked { opaque, code: command.code, came: self.came, held: false };
+        let table = &self.shared.table;
+        if table.entrance.limiter.has_rates()
+            && !table.vital.contains(&command.code)
+            && let Err(refusal) = table.entrance.limiter.admit(self.visit.account(), bytes)
+        {
+            return self.reply(asked, refusal.into());
+        }
         let handling = match catch_unwind(AssertUnwindSafe(|| self.shared.table.handle(&self.peer, command))) {
             Ok(handling) => handling,
             Err(_) => return self.reply(asked, panicked()),
@@ -419,6 +512,10 @@ impl Connection {
             self.sender.queue(&self.shared);
         }
         if let Some(opaque) = opaque {
+            let limiter = &self.shared.table.entrance.limiter;
+            if limiter.has_rates() {
+                limiter.charge(self.visit.account(), response.body.len());
+            }
             if response.behind_write {
                 self.shared.acknowledging.borrow_mut().push(response, opaque);
                 self.shared.acknowledged.borrow_mut().push(opaque);

@@ -6,15 +6,23 @@
 mod budget;
 pub mod client;
 mod connection;
+pub mod entrance;
+pub mod limits;
 pub mod measure;
 mod outgoing;
 pub mod peer;
+pub mod proxy;
 pub mod reply;
 pub mod router;
 pub mod server;
+mod stream;
+pub mod tls;
 
 pub use client::Client;
+pub use entrance::{Entrance, EntranceSettings, Proxies};
+pub use limits::{ClientLimits, Rates};
 pub use peer::{AskError, Peer};
 pub use reply::{Answer, Body, Reject};
 pub use router::{Call, Router};
 pub use server::{Limits, Server};
+pub use stream::{Sink, Source, Stream};

@@ -124,6 +124,29 @@ impl Outgoing {
         Ok(true)
     }
 
+    /// Gives the next bytes to `take`, which says how many it took; those of files by way of `buffer`. Answers with how many
+    /// went.
+    pub(crate) fn take_some(
+        &mut self,
+        buffer: &mut [u8],
+        take: impl FnOnce(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let gone = self.gone;
+        let taken = match self.parts.front() {
+            None => take(&self.tail[gone..][..buffer.len().min(self.tail.len() - gone)])?,
+            Some(Part::Bytes(bytes)) => take(&bytes[gone..][..buffer.len().min(bytes.len() - gone)])?,
+            Some(Part::File { file, offset, length }) => {
+                let wanted = buffer.len().min(length - gone);
+                match file.read_at(&mut buffer[..wanted], offset + gone as u64)? {
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    read => take(&buffer[..read])?,
+                }
+            }
+        };
+        self.advance(taken);
+        Ok(taken)
+    }
+
     fn write_some(&self, socket: &TcpStream) -> io::Result<usize> {
         let more_follows = |behind: usize| {
             let flags = SendFlags::NOSIGNAL;

@@ -1,11 +1,13 @@
 //! The table of what a server answers: request code → handler.
 
+use crate::entrance::Entrance;
 use crate::peer::Peer;
 use crate::reply::{Answer, Reject, Response};
 use bytes::Bytes;
 use protocol::code::request;
 use protocol::command::{Command, Language};
 use protocol::request::Request;
+use std::collections::HashSet;
 use std::fs::File;
 use std::future::ready;
 use std::io;
@@ -55,6 +57,16 @@ pub(crate) struct Table {
     pub(crate) on_unreadable: Option<OnUnreadable>,
     pub(crate) on_close: Option<OnClose>,
     audit: Option<Audit>,
+    pub(crate) entrance: Arc<Entrance>,
+    /// Codes that no rate holds up.
+    pub(crate) vital: HashSet<i32>,
+    elsewhere: Option<Elsewhere>,
+}
+
+/// Codes that are answered on another port only.
+struct Elsewhere {
+    here: HashSet<i32>,
+    refusal: Reject,
 }
 
 impl<S: Send + Sync + 'static> Router<S> {
@@ -141,6 +153,25 @@ impl<S: Send + Sync + 'static> Router<S> {
         self
     }
 
+    /// Has connections and requests pass `entrance` first.
+    pub fn behind(mut self, entrance: Arc<Entrance>) -> Router<S> {
+        self.table.entrance = entrance;
+        self
+    }
+
+    /// These codes are answered however much else their sender asks for: without them, who is over a limit would be taken for
+    /// dead.
+    pub fn vital(mut self, codes: &[i32]) -> Router<S> {
+        self.table.vital = codes.iter().copied().collect();
+        self
+    }
+
+    /// Answers these codes only, and all others with `refusal`.
+    pub fn only(mut self, codes: &[i32], refusal: Reject) -> Router<S> {
+        self.table.elsewhere = Some(Elsewhere { here: codes.iter().copied().collect(), refusal });
+        self
+    }
+
     pub(crate) fn into_table(self) -> Table {
         self.table
     }
@@ -148,6 +179,9 @@ impl<S: Send + Sync + 'static> Router<S> {
 
 impl Table {
     pub(crate) fn handle(&self, peer: &Peer, command: Command) -> Handling {
+        if let Some(elsewhere) = self.elsewhere.as_ref().filter(|elsewhere| !elsewhere.here.contains(&command.code)) {
+            return Box::pin(ready(elsewhere.refusal.clone().into()));
+        }
         match self.handlers.get(&command.code) {
             Some(handler) => match self.audit.as_ref().and_then(|audit| audit(peer, &command)) {
                 None => handler(peer.clone(), command),

@@ -15,8 +15,10 @@
 use crate::budget::Budget;
 use crate::connection::{self, Shared};
 use crate::measure::{Measures, ServerMeasures};
+use crate::proxy::NoHeader;
 use crate::reply::Reject;
 use crate::router::{Router, Table};
+use crate::tls::NotAdmitted;
 use parking_lot::Mutex;
 use protocol::command::{BadFrame, FRAME_SIZE_MAX};
 use rustix::process::{Resource, getrlimit};
@@ -70,13 +72,23 @@ pub struct Limits {
     pub waiting: usize,
     /// How long answers take is measured, which costs each of them a few dozen nanoseconds.
     pub latencies: bool,
+    /// So long a connection may take for a handshake of TLS, and a proxy to say for whom it connects. It is looked at twelve
+    /// times in `idle`.
+    pub handshake: Duration,
 }
 
 impl Default for Limits {
     /// 120 s, as Apache's servers; 256 MiB; 65,535 requests, as Java's clients have no more under way
-    /// (`com.rocketmq.remoting.clientAsyncSemaphoreValue`); latencies are not measured.
+    /// (`com.rocketmq.remoting.clientAsyncSemaphoreValue`); 10 s for handshakes, as Netty has it; latencies are not
+    /// measured.
     fn default() -> Limits {
-        Limits { idle: Duration::from_secs(120), in_progress: 256 * 1024 * 1024, waiting: 65_535, latencies: false }
+        Limits {
+            idle: Duration::from_secs(120),
+            in_progress: 256 * 1024 * 1024,
+            waiting: 65_535,
+            handshake: Duration::from_secs(10),
+            latencies: false,
+        }
     }
 }
 
@@ -188,10 +200,19 @@ impl Deal {
         }
     }
 
-    /// A connection has ended with `error`: a frame that is none is worth a line in the log.
+    /// A connection has ended with `error`: a frame that is none is worth a line in the log, and so is TLS that fails.
     fn ended(&self, peer: Option<SocketAddr>, error: &io::Error) {
-        let nonsense = error.get_ref().is_some_and(|source| source.is::<BadFrame>());
+        let is = |source: &(dyn std::error::Error + Send + Sync + 'static)| {
+            (
+                source.is::<BadFrame>(),
+                source.is::<NotAdmitted>() || source.is::<rustls::Error>() || source.is::<NoHeader>(),
+            )
+        };
+        let (nonsense, stranger) = error.get_ref().map_or((false, false), is);
         match peer {
+            Some(peer) if stranger && self.tell(peer.ip()) => tracing::warn!(
+                %peer, %error, "connection closed; more of that from this address is not logged for an hour"
+            ),
             Some(peer) if nonsense && self.tell(peer.ip()) => tracing::warn!(
                 %peer, %error, "connection closed: this is not RocketMQ's protocol; more of that from this address is not \
                 logged for an hour"
@@ -293,6 +314,8 @@ pub(crate) struct Sender {
     /// [`Limits::waiting`].
     pub(crate) waiting_max: usize,
     pub(crate) measures: Arc<Measures>,
+    /// [`Limits::handshake`].
+    pub(crate) handshake_max: Duration,
 }
 
 impl Sender {
@@ -305,6 +328,7 @@ impl Sender {
             budget: Budget::new(limits.in_progress, measures.clone()),
             waiting_max: limits.waiting,
             measures,
+            handshake_max: limits.handshake,
         }
     }
 
@@ -368,7 +392,7 @@ impl Sender {
                     request nor reads its replies"
                 );
             }
-            if slow || quiet > SWEEPS {
+            if slow || quiet > SWEEPS || connection.dawdles(self.handshake_max) {
                 connection.close();
             }
             true

@@ -782,6 +782,68 @@ fn after_a_crash_a_damaged_message_is_named_with_its_place_though_no_queue_knew_
     }
 }
 
+/// Bytes of a record in which no checksum notices a change, and what is changed of each.
+fn lies_about_the_queue(n: usize) -> [(usize, u8); 5] {
+    let queue_id = 12;
+    let topic = 88 + format!("m{n}").len() + 1;
+    [(queue_id + 3, 2), (queue_id + 3, 64), (queue_id, 128), (topic, 1), (topic, 4)]
+}
+
+#[test]
+fn after_a_crash_a_record_that_lies_about_its_queue_is_refused_where_it_belongs_and_served_nowhere() {
+    for n in [1, 4, 7, 10] {
+        for (field, bit) in lies_about_the_queue(n) {
+            let (copy, places) = killed_at_once();
+            change(&log_file(copy.path(), 0), places[n] + field, |bytes| bytes[0] ^= bit);
+            only_one_is_refused(copy.path(), n, places[n]);
+            assert_eq!(open(copy.path()).topics(), ["T"]);
+        }
+    }
+}
+
+#[test]
+fn after_a_crash_a_queue_whose_first_record_says_it_is_of_another_still_begins_with_it() {
+    for (field, bit) in lies_about_the_queue(0) {
+        let (copy, places) = killed_at_once();
+        change(&log_file(copy.path(), 0), places[0] + field, |bytes| bytes[0] ^= bit);
+        let store = open(copy.path());
+        assert_eq!(store.min_offset("T", 0).0, 0);
+        // Its place is not known: the other queue may as well begin with it.
+        let GetStatus::Damaged(damage) = get(&store, "T", 0, 0).status else { panic!("{field} {bit}") };
+        assert_eq!(damage.offset.0, 0);
+        assert_eq!(bodies(&get(&store, "T", 0, 1)), numbered(1..12));
+        assert_eq!(all(&store, "T", 1), numbered(0..12));
+    }
+}
+
+#[test]
+fn after_a_crash_a_record_that_says_it_is_of_a_shorter_queue_hides_no_message_there() {
+    for follows_at_once in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        put(&store, "T", 1, "m0");
+        let mut place = 0;
+        for n in 0..12 {
+            let stored = put(&store, "T", 0, &format!("m{n}"));
+            if n == 5 {
+                place = stored.at.0 as usize;
+            }
+            if n == if follows_at_once { 5 } else { 6 } {
+                (1..4).for_each(|other| _ = put(&store, "T", 1, &format!("m{other}")));
+            }
+        }
+        let copy = crashed_copy(dir.path());
+        fs::remove_dir_all(copy.path().join("consumequeue")).unwrap();
+        let _ = fs::remove_file(copy.path().join("checkpoint"));
+        change(&log_file(copy.path(), 0), place + 15, |queue_id| queue_id[0] ^= 1);
+        let store = open(copy.path());
+        assert_eq!(all(&store, "T", 1), numbered(0..4));
+        let GetStatus::Damaged(damage) = get(&store, "T", 0, 5).status else { panic!("it says it is of queue 1") };
+        assert_eq!(damage.position, place as u64);
+        assert_eq!(bodies(&get(&store, "T", 0, 6)), numbered(6..12));
+    }
+}
+
 #[test]
 fn of_a_log_file_that_becomes_unreadable_while_it_is_open_all_is_served_that_can_be_read() {
     let dir = tempfile::tempdir().unwrap();

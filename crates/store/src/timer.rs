@@ -191,14 +191,17 @@ impl Timers {
             config,
         };
         let (first, last) = timers.log.bounds();
+        let fits = log_fits
+            && timers.wheel.is_there() == wheel_there
+            && (wheel_there || noted.end == 0)
+            && (first..=last).contains(&noted.end);
         let resume = if !wheel_there && last == 0 && noted.end == 0 {
             Resume::At(noted.queue_offset)
-        } else if !log_fits
-            || timers.wheel.is_there() != wheel_there
-            || !wheel_there && noted.end > 0
-            || noted.end > last
-            || noted.end < first
-        {
+        } else if !fits && is_ours && noted.end == 0 {
+            // They were just being made: the checkpoint speaks of nothing in them.
+            timers.clear()?;
+            Resume::At(noted.queue_offset)
+        } else if !fits {
             timers.begin_anew("its files do not belong together")?
         } else if is_ours {
             timers.log.end = noted.end;
@@ -232,13 +235,20 @@ impl Timers {
         let progress = Progress { tick: self.tick, queue_offset: 0, end: 0 };
         self.check.counter += 1;
         self.check.write(&Check::encode(&progress, self.config.precision, self.check.counter, 0))?;
+        self.clear()?;
+        (self.saved, self.queue_offset) = (progress, 0);
+        (self.noted, self.changed) = (None, false);
+        Ok(Resume::At(0))
+    }
+
+    /// Nothing waits.
+    fn clear(&mut self) -> io::Result<()> {
         self.wheel.clear()?;
         let dir = self.config.root.join("timerlog");
         self.config.disk.delete_directory(&dir)?;
         self.log = TimerLog::empty(&self.config.disk, dir, self.config.file_size);
-        (self.saved, self.queue_offset) = (progress, 0);
-        (self.noted, self.oldest, self.changed, self.latest) = (None, None, false, 0);
-        Ok(Resume::At(0))
+        (self.oldest, self.latest) = (None, 0);
+        Ok(())
     }
 
     /// Lays everything in anew; `why` is for the log.

@@ -22,7 +22,13 @@ fn what_is_printed_is_read_back() {
 /// The manual says every default; this keeps it, Apache's table and `Default` from drifting apart.
 #[test]
 fn defaults_are_those_of_apache_and_of_the_manual() {
-    let manual = concat!(include_str!("../config.rs"), include_str!("../../../protocol/src/logging.rs"));
+    let manual = [
+        include_str!("../config.rs"),
+        include_str!("../../../remoting/src/entrance.rs"),
+        include_str!("../../../protocol/src/logging.rs"),
+    ]
+    .concat();
+    let entrance = EntranceSettings::default().values();
     for (key, value) in Config::default().values() {
         let mut apache = apache_keys().find(|(known, _)| *known == key).map(|(_, default)| default);
         let other_than_apaches = match key {
@@ -34,10 +40,11 @@ fn defaults_are_those_of_apache_and_of_the_manual() {
             assert_eq!((apache.take(), value.as_str()), (Some(apaches), ours), "the README says why");
             continue;
         }
-        let is_ours = key.starts_with("log")
-            || matches!(key, "diskFreeSpaceMin" | "scrubBytesPerSecond" | "messageLifeMaxBytes" | "dedupIdsMax");
+        let is_ours = matches!(key, "diskFreeSpaceMin" | "scrubBytesPerSecond" | "messageLifeMaxBytes" | "dedupIdsMax")
+            || key.starts_with("log")
+            || entrance.iter().any(|(ours, _)| *ours == key);
         assert_ne!(apache.is_some(), is_ours, "{key} is no key of Apache's");
-        let described = manual.split(&format!("Key: `{key}`. Default: ")).nth(1);
+        let described = manual.as_str().split(&format!("Key: `{key}`. Default: ")).nth(1);
         let described = described.unwrap_or_else(|| panic!("{key} has no manual")).trim_start_matches('`');
         if !matches!(
             key,

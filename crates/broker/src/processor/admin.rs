@@ -156,7 +156,7 @@ pub(super) async fn get_config(
         ("brokerRole", "ASYNC_MASTER".to_owned()),
         ("filterServerNums", "0".to_owned()),
         ("slaveReadEnable", "false".to_owned()),
-        ("useTLS", "false".to_owned()),
+        ("useTLS", broker.config.entrance.tls_enable.to_string()),
         // mqadmin takes it for the number of processors.
         ("clientCallbackExecutorThreads", threads),
     ];
@@ -200,6 +200,7 @@ impl Broker {
     /// Hands changed settings to who keeps them elsewhere.
     async fn take_settings(&self, changed: &[String]) {
         self.store.set_limits(self.config.max_message_size, self.config.file_reserved_time);
+        self.entrance.limiter.set(self.config.entrance.limits);
         self.groups.set_auto_create(self.config.auto_create_subscription_group);
         if changed.iter().any(|key| key == "logLevel") {
             self.config.tell_log_level();

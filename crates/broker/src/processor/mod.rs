@@ -118,6 +118,52 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
 /// What the VIP port leaves to the main port.
 pub(crate) const NOT_ON_VIP: [i32; 2] = [request::PULL_MESSAGE, request::LITE_PULL_MESSAGE];
 
+/// What clients ask for to send and to consume; all else is for operators. Where operators have a port of their own, the others
+/// answer these only: a code that is new is an operator's until it stands here.
+pub(crate) const FOR_CLIENTS: [i32; 30] = [
+    request::SEND_MESSAGE,
+    request::SEND_MESSAGE_V2,
+    request::SEND_BATCH_MESSAGE,
+    request::SEND_REPLY_MESSAGE,
+    request::SEND_REPLY_MESSAGE_V2,
+    request::CONSUMER_SEND_MSG_BACK,
+    request::END_TRANSACTION,
+    request::RECALL_MESSAGE,
+    request::PULL_MESSAGE,
+    request::LITE_PULL_MESSAGE,
+    request::POP_MESSAGE,
+    request::ACK_MESSAGE,
+    request::BATCH_ACK_MESSAGE,
+    request::CHANGE_MESSAGE_INVISIBLETIME,
+    request::NOTIFICATION,
+    request::POLLING_INFO,
+    request::PEEK_MESSAGE,
+    request::QUERY_ASSIGNMENT,
+    request::QUERY_CONSUMER_OFFSET,
+    request::UPDATE_CONSUMER_OFFSET,
+    request::SEARCH_OFFSET_BY_TIMESTAMP,
+    request::GET_MAX_OFFSET,
+    request::GET_MIN_OFFSET,
+    request::HEART_BEAT,
+    request::UNREGISTER_CLIENT,
+    request::CHECK_CLIENT_CONFIG,
+    request::GET_CONSUMER_LIST_BY_GROUP,
+    request::LOCK_BATCH_MQ,
+    request::UNLOCK_BATCH_MQ,
+    request::GET_EARLIEST_MSG_STORETIME,
+];
+
+/// What no rate holds up: a client over its limit stays a member of its groups, keeps its queues, and notes how far it has come.
+pub(crate) const VITAL: [i32; 7] = [
+    request::HEART_BEAT,
+    request::UNREGISTER_CLIENT,
+    request::CHECK_CLIENT_CONFIG,
+    request::GET_CONSUMER_LIST_BY_GROUP,
+    request::LOCK_BATCH_MQ,
+    request::UNLOCK_BATCH_MQ,
+    request::UPDATE_CONSUMER_OFFSET,
+];
+
 /// A message that the store did not take.
 fn not_stored(error: PutError) -> Reject {
     let code = match error {

@@ -5,7 +5,7 @@
 //! 3. keep it in the topic of replies              (`storeReplyMessageEnable`)
 //! 4. tell who replied whether it arrived: also if it could not be kept then
 
-use super::send_message::{acknowledge, admit, put};
+use super::send_message::{acknowledge, admit, check_size, put};
 use super::short;
 use crate::Broker;
 use protocol::code::response;
@@ -31,7 +31,7 @@ pub(super) async fn send_reply(broker: Arc<Broker>, call: Call<SendReply>) -> Re
     }
     let admitted = if broker.config.store_reply { Some(admit(&broker, &call)?) } else { None };
     let pushed = push(&broker, &call).await;
-    let stored = admitted.map(|admitted| put(&broker, &call, admitted));
+    let stored = admitted.map(|admitted| check_size(&broker, &call).and_then(|()| put(&broker, &call, admitted)));
     pushed?;
     let acknowledged = match stored {
         Some(Ok(taken)) => acknowledge(&broker, taken).await,

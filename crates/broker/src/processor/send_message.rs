@@ -66,7 +66,17 @@ pub(super) struct Taken {
 
 /// Puts the message.
 fn take(broker: &Broker, call: &Call<SendMessage>) -> Result<Taken, Reject> {
+    check_size(broker, call)?;
     put(broker, call, admit(broker, call)?)
+}
+
+/// Refuses a body that is too large. A batch is looked at with its messages.
+pub(super) fn check_size(broker: &Broker, call: &Call<SendMessage>) -> Result<(), Reject> {
+    let (len, max) = (call.body.len(), broker.config.max_message_size);
+    if len > max && !call.request.batch {
+        return Err(not_stored(PutError::BodyTooLarge { topic: call.request.topic.clone(), len, max }));
+    }
+    Ok(())
 }
 
 /// A message that may go where it is to go.
@@ -96,11 +106,6 @@ pub(super) fn admit<'a>(broker: &Broker, call: &'a Call<SendMessage>) -> Result<
              it was not stored",
             short(&request.topic)
         )));
-    }
-    // A batch is looked at with its messages.
-    let (len, max) = (call.body.len(), broker.config.max_message_size);
-    if len > max && !request.batch {
-        return Err(not_stored(PutError::BodyTooLarge { topic: request.topic.clone(), len, max }));
     }
     if call.peer.is_first(broker.life.mark(&request.producer_group)) {
         let (group, from) = (request.producer_group.clone(), call.peer.address());

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// A broker on free ports.
@@ -64,6 +64,15 @@ impl Running {
 
     pub fn client(&self) -> Client {
         Client::connect(self.address)
+    }
+
+    /// Waits until so many pulls are held.
+    pub fn until_held(&self, pulls: usize) {
+        let began = Instant::now();
+        while self.broker.held_pulls() != pulls {
+            assert!(began.elapsed() < Duration::from_secs(30), "{} are held", self.broker.held_pulls());
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Ends in order, as the binary does.

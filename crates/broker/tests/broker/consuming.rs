@@ -2,9 +2,6 @@ use crate::Running;
 use crate::client::{Pull, bodies, config, messages, properties};
 use std::time::{Duration, Instant};
 
-/// After so long, a pull has come to the broker and is held.
-const HELD: Duration = Duration::from_millis(100);
-
 #[test]
 fn a_pull_is_held_until_a_message_comes() {
     let dir = tempfile::tempdir().unwrap();
@@ -12,7 +9,7 @@ fn a_pull_is_held_until_a_message_comes() {
     let (mut consumer, mut producer) = (running.client(), running.client());
     producer.send_message("T", 1, "", b"makes the topic");
     consumer.send_pull(Pull { hold_millis: 15_000, ..Pull::of("T") });
-    std::thread::sleep(HELD);
+    running.until_held(1);
     let sent = Instant::now();
     producer.send_message("T", 0, "", b"here");
     assert_eq!(bodies(&consumer.answer()), ["here"]);
@@ -34,7 +31,7 @@ fn a_held_pull_is_not_ended_by_what_it_does_not_want() {
     );
 
     consumer.send_pull(Pull { offset: 1, hold_millis: 5000, ..pull });
-    std::thread::sleep(HELD);
+    running.until_held(1);
     producer.send_message("T", 0, &properties("TAGS=B;"), b"b1");
     producer.send_message("T", 0, &properties("TAGS=C;"), b"c");
     let answer = consumer.answer();
@@ -43,7 +40,7 @@ fn a_held_pull_is_not_ended_by_what_it_does_not_want() {
 
     let began = Instant::now();
     consumer.send_pull(Pull { offset: 3, hold_millis: 300, ..pull });
-    std::thread::sleep(HELD);
+    running.until_held(1);
     producer.send_message("T", 0, &properties("TAGS=B;"), b"b2");
     let answer = consumer.answer();
     assert_eq!((answer.code, answer.ext.get("nextBeginOffset")), (20, Some("4")), "what came is passed over");

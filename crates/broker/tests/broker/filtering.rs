@@ -2,10 +2,6 @@ use crate::Running;
 use crate::client::{Client, bodies, config, properties};
 use broker::Config;
 use protocol::command::Command;
-use std::time::Duration;
-
-/// After so long, a pull has come to the broker and is held.
-const HELD: Duration = Duration::from_millis(100);
 
 /// A pull that goes by the heartbeat's subscription (`expression` is `None`) or brings its own.
 #[derive(Clone, Copy)]
@@ -77,14 +73,14 @@ fn a_held_pull_ends_with_the_first_message_that_is_wanted() {
     producer.send_message("T", 1, "", b"makes the topic");
     let pull = SqlPull { expression: Some("n = 1"), hold_millis: 5000, ..SqlPull::FIRST };
     pull.send(&mut consumer);
-    std::thread::sleep(HELD);
+    running.until_held(1);
     producer.send_message("T", 0, &properties("n=0;"), b"no");
     producer.send_message("T", 0, &properties("n=1;"), b"yes");
     let answer = consumer.answer();
     assert_eq!((bodies(&answer), next(&answer)), (vec!["yes".to_owned()], (0, Some("2"))));
 
     SqlPull { offset: 2, hold_millis: 1000, ..pull }.send(&mut consumer);
-    std::thread::sleep(HELD);
+    running.until_held(1);
     producer.send_message("T", 0, &properties("n=0;"), b"no");
     assert_eq!(next(&consumer.answer()), (20, Some("3")), "what came is passed over");
 }

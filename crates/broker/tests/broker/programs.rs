@@ -4,9 +4,6 @@ use protocol::command::Command;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// After so long, a pull has come to the broker and is held.
-const HELD: Duration = Duration::from_millis(100);
-
 /// Keeps what has an `amount` of at least 100, or `urgent` in its body.
 const EXAMPLE: &[u8] = include_bytes!("../../../../examples/filter/filter.wasm");
 
@@ -213,7 +210,7 @@ fn a_held_pull_ends_with_the_first_message_that_is_kept() {
     let (mut consumer, mut producer) = (running.client(), running.client());
     producer.send_message("T", 1, "", b"makes the topic");
     consumer.send_pull(Pull { hold_millis: 10_000, ..Pull::of("T") });
-    std::thread::sleep(HELD);
+    running.until_held(1);
     // Put while the pull is held, and asked all the same.
     assert_eq!(put(&mut producer, "CG", "T", &begins_with(b'y')).code, 0);
     producer.send_message("T", 0, "", b"no");
@@ -222,7 +219,7 @@ fn a_held_pull_ends_with_the_first_message_that_is_kept() {
     assert_eq!((bodies(&answer), answer.ext.get("nextBeginOffset")), (names(&["yes"]), Some("2")));
 
     consumer.send_pull(Pull { offset: 2, hold_millis: 300, ..Pull::of("T") });
-    std::thread::sleep(HELD);
+    running.until_held(1);
     producer.send_message("T", 0, "", b"no");
     let answer = consumer.answer();
     assert_eq!((answer.code, answer.ext.get("nextBeginOffset")), (20, Some("3")), "what came is passed over");

@@ -13,6 +13,7 @@ mod timer;
 mod topic;
 mod transaction;
 
+use crate::connect::ConnectArgs;
 use crate::environment::Environment;
 use crate::text::{self, Language};
 use ::admin::{Admin, Error};
@@ -25,6 +26,8 @@ use std::process::ExitCode;
 pub struct AdminArgs {
     #[command(subcommand)]
     command: AdminCommand,
+    #[command(flatten)]
+    pub connect: ConnectArgs,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -86,7 +89,7 @@ struct Namesrv {
 
 impl Namesrv {
     fn admin(&self, environment: &Environment) -> Admin {
-        Admin::new(&environment.namesrv(&self.namesrv))
+        Admin::by(environment.remoting(), &environment.namesrv(&self.namesrv))
     }
 }
 

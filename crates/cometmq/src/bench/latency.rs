@@ -10,6 +10,7 @@ use super::{BenchArgs, Failed, Window, by_broker, load, ready_to_send, seconds};
 use client::Client;
 use protocol::code::response;
 use protocol::record::Record;
+use remoting::{Sink, Source, Stream};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -19,8 +20,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc};
 
 /// A body begins with the run's number, the message's, and when it should be sent, in ns since the run's start.
@@ -35,14 +34,14 @@ const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// A schedule is looked at no more often.
 const TICK_MIN: Duration = Duration::from_micros(50);
 
-pub async fn run(args: &BenchArgs, client: &Client) -> Result<Report, Failed> {
+pub async fn run(args: &BenchArgs, client: &Client, remoting: &remoting::Client) -> Result<Report, Failed> {
     if args.size < STAMP_SIZE {
         return Err(Failed::Arguments("latency needs --size 24 or more: bodies carry the time"));
     }
     let route = ready_to_send(client, &args.topic).await?;
     let brokers = by_broker(&route, &route.write_queues);
     let (address, queue_id) = (brokers[0].0, brokers[0].1[0]);
-    let (_, end) = load::bounds(&remoting::Client::default(), address, &args.topic, queue_id).await?;
+    let (_, end) = load::bounds(remoting, address, &args.topic, queue_id).await?;
 
     let pace = args.rate.map_or_else(|| "one at a time".to_owned(), |rate| format!("{rate} msgs/s"));
     let title = format!("latency {} at {address} queue {queue_id}, {pace}, {} B", args.topic, args.size);
@@ -55,8 +54,9 @@ pub async fn run(args: &BenchArgs, client: &Client) -> Result<Report, Failed> {
     });
 
     let failed = |source| Failed::Connection { address: address.to_owned(), source };
-    let (sending, pulling) = (connect(address).await.map_err(failed)?, connect(address).await.map_err(failed)?);
-    let (answers, requests) = sending.into_split();
+    let (sending, pulling) =
+        (connect(address, remoting).await.map_err(failed)?, connect(address, remoting).await.map_err(failed)?);
+    let (answers, requests) = sending.split();
     let (broke, mut broken) = mpsc::unbounded_channel();
     let pull = Frame::pull(&args.topic, queue_id, Some(15_000), None, 0);
     let tasks = [(journey.clone(), broke.clone()), (journey.clone(), broke)];
@@ -81,10 +81,8 @@ pub async fn run(args: &BenchArgs, client: &Client) -> Result<Report, Failed> {
     }
 }
 
-async fn connect(address: &str) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+async fn connect(address: &str, remoting: &remoting::Client) -> io::Result<Stream> {
+    Stream::open(address, remoting.tls().as_deref()).await
 }
 
 /// What producer and consumer know of each other.
@@ -113,7 +111,7 @@ impl Counts {
 }
 
 impl Journey {
-    async fn produce(&self, args: &BenchArgs, mut requests: OwnedWriteHalf, frame: Frame) -> Result<Report, Failed> {
+    async fn produce(&self, args: &BenchArgs, mut requests: Sink, frame: Frame) -> Result<Report, Failed> {
         let measured_from = Instant::now() + seconds(args.warm_up);
         let end = measured_from + seconds(args.seconds);
         let mut schedule = args.rate.map(Schedule::new).transpose()?;
@@ -173,7 +171,7 @@ impl Journey {
     }
 
     /// Counts the answers to what is sent.
-    async fn acknowledge(&self, mut answers: OwnedReadHalf) -> io::Result<()> {
+    async fn acknowledge(&self, mut answers: Source) -> io::Result<()> {
         let mut incoming = Incoming::default();
         loop {
             incoming.more(&mut answers).await?;
@@ -196,8 +194,8 @@ impl Journey {
     }
 
     /// Pulls and takes the time of what arrives.
-    async fn consume(&self, stream: TcpStream, mut pull: Frame, mut offset: u64) -> io::Result<()> {
-        let (mut answers, mut requests) = stream.into_split();
+    async fn consume(&self, stream: Stream, mut pull: Frame, mut offset: u64) -> io::Result<()> {
+        let (mut answers, mut requests) = stream.split();
         let mut incoming = Incoming::default();
         loop {
             write_offset(&mut pull.bytes[pull.gap.clone()], offset);
@@ -254,7 +252,7 @@ struct Incoming {
 }
 
 impl Incoming {
-    async fn more(&mut self, source: &mut OwnedReadHalf) -> io::Result<()> {
+    async fn more(&mut self, source: &mut Source) -> io::Result<()> {
         self.bytes.drain(..self.taken);
         self.taken = 0;
         self.bytes.reserve(64 * 1024);

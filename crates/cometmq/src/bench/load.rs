@@ -7,6 +7,7 @@ use super::{BenchArgs, Failed, Window, by_broker, ready_to_send, seconds};
 use client::Client;
 use protocol::code::response;
 use protocol::request::offset::{GetMaxOffset, GetMinOffset};
+use remoting::Stream;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -17,14 +18,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 const INCOMING_MIN: usize = 16 * 1024;
 const SLICES_MAX: usize = 64;
 
 /// Sends to all queues that can be sent to.
-pub async fn send(args: &BenchArgs, client: &Client) -> Result<Report, Failed> {
+pub async fn send(args: &BenchArgs, client: &Client, remoting: &remoting::Client) -> Result<Report, Failed> {
     let route = ready_to_send(client, &args.topic).await?;
     let brokers = by_broker(&route, &route.write_queues);
     let report = Rc::new(RefCell::new(Report { title: title("send", args), ..Report::default() }));
@@ -42,20 +42,19 @@ pub async fn send(args: &BenchArgs, client: &Client) -> Result<Report, Failed> {
         let frames = frames.chain(commits);
         let load = Sends { next: 0, size: args.size as u64, transactions, half: (0, 0) };
         let pace = args.rate.map(|rate| Pace::of(rate, n as u32, args.connections));
-        connections.push(Connection::open(address, load, frames, pace, report.clone()).await?);
+        connections.push(Connection::open((address, remoting), load, frames, pace, report.clone()).await?);
     }
     run(args, connections, report).await
 }
 
 /// Pulls from all queues that hold something.
-pub async fn pull(args: &BenchArgs, client: &Client) -> Result<Report, Failed> {
+pub async fn pull(args: &BenchArgs, client: &Client, remoting: &remoting::Client) -> Result<Report, Failed> {
     let empty = || Failed::Empty(args.topic.clone());
     let route = client.routes().of(&args.topic).await?.ok_or_else(empty)?;
-    let remoting = remoting::Client::default();
     let mut filled = Vec::new();
     for (address, queues) in by_broker(&route, &route.read_queues) {
         for queue_id in queues {
-            let (first, end) = bounds(&remoting, address, &args.topic, queue_id).await?;
+            let (first, end) = bounds(remoting, address, &args.topic, queue_id).await?;
             if first < end {
                 filled.push((address, queue_id, first));
             }
@@ -74,7 +73,7 @@ pub async fn pull(args: &BenchArgs, client: &Client) -> Result<Report, Failed> {
         let frames = (0..args.outstanding)
             .map(|slot| Frame::pull(&args.topic, of_slot(slot).1, None, args.sql.as_deref(), slot as i32));
         let load = Pulls { next: (0..args.outstanding).map(|slot| of_slot(slot).2).collect() };
-        connections.push(Connection::open(address, load, frames, None, report.clone()).await?);
+        connections.push(Connection::open((address, remoting), load, frames, None, report.clone()).await?);
     }
     run(args, connections, report).await
 }
@@ -233,7 +232,7 @@ fn count_records(mut bytes: &[u8]) -> Option<u64> {
 
 struct Connection<L> {
     address: String,
-    stream: TcpStream,
+    stream: Stream,
     load: L,
     /// The frames of all slots, one behind the other.
     frames: Vec<u8>,
@@ -277,15 +276,14 @@ struct Slot {
 
 impl<L: Load> Connection<L> {
     async fn open(
-        address: &str,
+        (address, remoting): (&str, &remoting::Client),
         load: L,
         prepared: impl Iterator<Item = Frame>,
         pace: Option<Pace>,
         report: Rc<RefCell<Report>>,
     ) -> Result<Connection<L>, Failed> {
         let failed = |source| Failed::Connection { address: address.to_owned(), source };
-        let stream = TcpStream::connect(address).await.map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
+        let stream = Stream::open(address, remoting.tls().as_deref()).await.map_err(failed)?;
         let mut connection = Connection {
             address: address.to_owned(),
             stream,
@@ -377,7 +375,10 @@ impl<L: Load> Connection<L> {
                 Poll::Ready(Ok(written)) => self.written(written),
             }
         }
-        Poll::Pending
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(error),
+            _ => Poll::Pending,
+        }
     }
 
     fn written(&mut self, mut bytes: usize) {

@@ -56,7 +56,9 @@ fn run(seed: u64, images: usize) {
     let mut states: BTreeMap<i64, State> =
         BTreeMap::from([(0, State { tick: BEGIN, saved: Some((0, 0)), ..State::default() })]);
     let mut now = State { tick: BEGIN, ..State::default() };
-    let mut offset = 0;
+    // What was never saved is at 0.
+    let mut offset = 1;
+    timers.set_queue_offset(offset);
     let mut laid_in = 0;
     for _ in 0..150 {
         match random.below(10) {
