@@ -14,12 +14,24 @@
 //! ```
 
 pub mod audit;
+pub mod broker;
 pub mod cluster;
+pub mod config;
+pub mod connection;
 pub mod consumer;
+pub mod dead_letters;
+pub mod doctor;
+pub mod export;
 pub mod filter;
+pub mod impact;
 pub mod logging;
 pub mod message;
+pub mod namesrv;
+pub mod offset;
 pub mod order;
+pub mod queue;
+pub mod send;
+pub mod stats;
 pub mod timer;
 pub mod topic;
 pub mod transaction;
@@ -48,6 +60,37 @@ pub enum Error {
         /// Those that are known.
         known: String,
     },
+    /// Nobody knows the thing that was named.
+    #[error("no {kind} `{name}`{}", .nearest.as_ref().map(|it| format!("; did you mean `{it}`?")).unwrap_or_default())]
+    NotThere {
+        /// What it would be: topic, group, broker, message.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What was most likely meant.
+        nearest: Option<String>,
+    },
+    /// What was asked for can't be.
+    #[error("{0}")]
+    Input(String),
+    /// Some of it was done.
+    #[error("done on {done}, and not on {failed}: {first}")]
+    Partly {
+        /// On how many servers it was done.
+        done: usize,
+        /// On how many it was not.
+        failed: usize,
+        /// Why not, on the first of these.
+        first: Box<Error>,
+    },
+    /// A file can't be written.
+    #[error("{} cannot be written: {error}", .path.display())]
+    Write {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the operating system said.
+        error: std::io::Error,
+    },
     /// A file that was named can't be read.
     #[error("{} cannot be read: {error}", .path.display())]
     File {
@@ -63,9 +106,46 @@ impl Error {
     pub fn code(&self) -> Option<i32> {
         match self {
             Error::Client(error) => error.code(),
-            Error::NoCluster { .. } | Error::File { .. } => None,
+            Error::Partly { first, .. } => first.code(),
+            _ => None,
         }
     }
+
+    /// What kind of trouble it is, for whoever decides what to do next.
+    pub fn kind(&self) -> ErrorKind {
+        use client::Error as Client;
+        use protocol::code::response;
+        match self {
+            Error::Client(Client::NoNameServer { .. } | Client::Request(_)) => match self.code() {
+                None => ErrorKind::NotReached,
+                Some(
+                    response::TOPIC_NOT_EXIST
+                    | response::QUERY_NOT_FOUND
+                    | response::SUBSCRIPTION_GROUP_NOT_EXIST
+                    | response::CONSUMER_NOT_ONLINE,
+                ) => ErrorKind::NotThere,
+                Some(_) => ErrorKind::Refused,
+            },
+            Error::Client(Client::NoRoute { .. }) | Error::NoCluster { .. } | Error::NotThere { .. } => {
+                ErrorKind::NotThere
+            }
+            Error::Partly { .. } => ErrorKind::Partly,
+            Error::Input(_) | Error::File { .. } | Error::Write { .. } | Error::Client(_) => ErrorKind::Refused,
+        }
+    }
+}
+
+/// What kind of trouble an [`Error`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// It was refused, and will be again.
+    Refused,
+    /// No answer: trying again may help. Whether a change was made is not known.
+    NotReached,
+    /// What was named is not there.
+    NotThere,
+    /// It was done on some servers.
+    Partly,
 }
 
 impl From<remoting::client::RequestError> for Error {
@@ -109,9 +189,20 @@ impl Admin {
         read(&address, &body)
     }
 
-    /// The name servers' addresses.
-    pub fn name_servers(&self) -> Vec<String> {
-        self.routes.name_servers().to_vec()
+    /// Sends to the server at `address` what `request` says, and takes each of `codes` for an answer.
+    async fn ask_any<R: Request>(
+        &self,
+        address: &str,
+        request: &R,
+        body: Bytes,
+        codes: &[i32],
+    ) -> Result<remoting::client::Answered<R::Reply>, Error> {
+        Ok(self.remoting.ask_any(address, request, body, codes, REQUEST_TIMEOUT).await?)
+    }
+
+    /// The name servers that were named.
+    pub fn name_servers(&self) -> &[String] {
+        self.routes.name_servers()
     }
 
     /// Tells every name server: they do not talk to each other.
@@ -121,6 +212,18 @@ impl Admin {
         }
         Ok(())
     }
+}
+
+/// `name` as nobody knows it, and which of `known` was most likely meant.
+fn not_there<'a>(kind: &'static str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    let nearest = protocol::nearest::nearest(name, known).map(str::to_owned);
+    Error::NotThere { kind, name: name.to_owned(), nearest }
+}
+
+/// Milliseconds since 1970, by this machine's clock.
+fn now_millis() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as i64)
 }
 
 /// Reads the JSON body that `address` answered.

@@ -6,6 +6,8 @@
 //! Which keys Apache knows stands in `config/apache.properties`. A key that is known there and not here is honest work
 //! for later: it is listed at start. A few of those must not be passed over in silence; `REFUSED` has them.
 
+pub mod manual;
+
 use protocol::logging::{self, LogConfig};
 use protocol::nearest::nearest;
 use protocol::properties;
@@ -579,6 +581,11 @@ impl Config {
         ]
     }
 
+    /// In what the numbers of each key count.
+    fn units(mut self) -> Vec<(&'static str, Option<&'static str>)> {
+        self.items().into_iter().map(|(key, item)| (key, item.unit(key))).collect()
+    }
+
     /// Every key that is honoured and its value as text, in the order of the manual.
     pub fn values(&self) -> Vec<(&'static str, String)> {
         let entrance = self.entrance.values();
@@ -952,6 +959,18 @@ impl Item<'_> {
             }
         }
         Ok(())
+    }
+
+    /// In what its number counts.
+    fn unit(&self, key: &str) -> Option<&'static str> {
+        match self {
+            Item::Millis(..) | Item::Period(..) | Item::Tick(_) => Some("ms"),
+            Item::Seconds(..) => Some("s"),
+            Item::Hours(_) => Some("h"),
+            Item::Ratio(..) | Item::Percent(..) => Some("%"),
+            Item::Size(..) if ["Size", "Bytes", "Space"].iter().any(|word| key.contains(word)) => Some("bytes"),
+            _ => None,
+        }
     }
 
     /// The field's value as a file would have it.

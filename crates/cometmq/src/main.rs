@@ -31,7 +31,7 @@ mod text;
 mod tls;
 mod watch;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use connect::ConnectArgs;
 use environment::Environment;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -75,12 +75,27 @@ enum Process {
     /// Make the certificates and settings that TLS needs
     #[command(subcommand)]
     Tls(tls::TlsCommand),
+    /// Write what completes commands in a shell: source <(cometmq completion bash)
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What stands on the command line. Where it can't be, it is said, and the process ends.
+fn command_line(environment: &Environment) -> Command {
+    let mut command = Command::command();
+    if environment.language == text::Language::Chinese {
+        command = command.mut_subcommand("admin", admin::chinese::help);
+    }
+    let matches = command.clone().get_matches_from(options::with_process(std::env::args_os()));
+    Command::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
 }
 
 fn main() -> ExitCode {
     let started = Instant::now();
     let environment = Environment::read();
-    let command = Command::parse_from(options::with_process(std::env::args_os()));
+    let command = command_line(&environment);
     telemetry::start(&environment.log_level);
     let ended = match command.process {
         Process::Dev(options) => run(&environment, async |shutdown| {
@@ -102,6 +117,10 @@ fn main() -> ExitCode {
         Process::Bench(args) => as_client(&environment, &args.connect.clone(), async |by| {
             LocalSet::new().run_until(bench::run(args, by)).await
         }),
+        Process::Completion { shell } => {
+            clap_complete::generate(shell, &mut Command::command(), "cometmq", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
     };
     telemetry::end();
     ended

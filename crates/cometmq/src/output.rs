@@ -49,26 +49,80 @@ pub fn bytes(count: u64) -> String {
     if unit == 0 { format!("{count:.0} B") } else { format!("{count:.1} {}", units[unit]) }
 }
 
-/// Rows of cells in columns; the first column and those of `left` go to the left, numbers to the right.
+/// Rows of cells in columns: text to the left, numbers to the right. On a terminal that is too narrow, the widest cells are
+/// cut.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let width = |text: &str| text.chars().map(|c| if c as u32 >= 0x1100 { 2 } else { 1 }).sum::<usize>();
-    let widths: Vec<usize> = (0..head.len())
-        .map(|n| rows.iter().map(|row| width(&row[n])).chain([width(head[n])]).max().unwrap_or(0))
+    fitted(head, rows, terminal_width())
+}
+
+/// How many characters fit into a line of the terminal; `None`: nobody looks at one.
+fn terminal_width() -> Option<usize> {
+    let stdout = std::io::stdout();
+    let is_terminal = std::io::IsTerminal::is_terminal(&stdout);
+    let size = is_terminal.then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten()?;
+    Some(usize::from(size.ws_col)).filter(|width| *width > 0)
+}
+
+/// No cell is cut to fewer characters.
+const CELL_MIN: usize = 8;
+
+fn fitted(head: &[&str], rows: &[Vec<String>], line: Option<usize>) -> String {
+    let longest = |n: usize| rows.iter().map(|row| width(&row[n])).chain([width(head[n])]).max().unwrap_or(0);
+    let mut widths: Vec<usize> = (0..head.len()).map(longest).collect();
+    if let Some(line) = line {
+        // Two blanks stand before each.
+        while widths.iter().map(|width| width + 2).sum::<usize>() > line {
+            match widths.iter_mut().max() {
+                Some(widest) if *widest > CELL_MIN => *widest -= 1,
+                _ => break,
+            }
+        }
+    }
+    let is_number = |cell: &str| !cell.is_empty() && cell.chars().all(|c| c.is_ascii_digit() || ".-+%".contains(c));
+    let right: Vec<bool> = (0..head.len())
+        .map(|n| {
+            let mut cells = rows.iter().map(|row| row[n].as_str()).filter(|cell| !cell.is_empty()).peekable();
+            n > 0 && cells.peek().is_some() && cells.all(is_number)
+        })
         .collect();
     let mut out = String::new();
     for row in std::iter::once(head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()).chain(rows.to_vec()) {
-        out.push_str("  ");
         for (n, cell) in row.iter().enumerate() {
-            let pad = " ".repeat(widths[n].saturating_sub(width(cell)));
-            match n {
-                0 => out.extend([cell.as_str(), pad.as_str()]),
-                _ => out.extend(["  ", pad.as_str(), cell.as_str()]),
-            }
+            let cell = cut(cell, widths[n]);
+            let pad = " ".repeat(widths[n].saturating_sub(width(&cell)));
+            out.push_str("  ");
+            if right[n] { out.extend([pad, cell]) } else { out.extend([cell, pad]) }
         }
         out.truncate(out.trim_end().len());
         out.push('\n');
     }
     out
+}
+
+/// How many columns of a terminal text takes.
+fn width(text: &str) -> usize {
+    text.chars().map(char_width).sum()
+}
+
+fn char_width(c: char) -> usize {
+    if c as u32 >= 0x1100 && c != '…' { 2 } else { 1 }
+}
+
+/// Text in so many columns; what does not fit is left out. Nothing in it moves the cursor.
+fn cut(text: &str, columns: usize) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    if width(text) <= columns {
+        return text.chars().map(plain).collect();
+    }
+    let (mut cut, mut left) = (String::new(), columns.saturating_sub(1));
+    for c in text.chars().map(plain) {
+        match left.checked_sub(char_width(c)) {
+            Some(rest) => left = rest,
+            None => break,
+        }
+        cut.push(c);
+    }
+    cut + "…"
 }
 
 #[cfg(test)]
@@ -83,5 +137,14 @@ mod tests {
         assert_eq!(base64(&[0xff, 0xfe, 0xfd, 0xfc]), "//79/A==");
         let rows = [vec!["订单".into(), "1".into()], vec!["T".into(), "100".into()]];
         assert_eq!(table(&["topic", "n"], &rows), "  topic    n\n  订单     1\n  T      100\n");
+    }
+
+    #[test]
+    fn a_table_fits_the_terminal_and_nothing_in_it_moves_the_cursor() {
+        let rows = [vec!["a\u{1b}[2J".into(), "订单订单订单订单".into(), "7".into()]];
+        let narrow = fitted(&["name", "what", "n"], &rows, Some(26));
+        assert!(narrow.contains("a [2J") && narrow.contains("…"), "{narrow}");
+        assert!(narrow.lines().all(|line| width(line) <= 26), "{narrow}");
+        assert!(fitted(&["name", "what", "n"], &rows, None).contains("订单订单订单订单"));
     }
 }

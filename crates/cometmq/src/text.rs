@@ -385,6 +385,23 @@ pub fn admin_error(error: &admin::Error, language: Language) -> String {
         (admin::Error::Client(error), _) => client_error(error, language),
         (admin::Error::NoCluster { name, known }, Chinese) => format!("没有集群 {name}；现有集群：{known}"),
         (admin::Error::File { path, error }, Chinese) => format!("无法读取 {}：{error}", path.display()),
+        (admin::Error::Write { path, error }, Chinese) => format!("无法写入 {}：{error}", path.display()),
+        (admin::Error::NotThere { kind, name, nearest }, Chinese) => {
+            let kind = match *kind {
+                "topic" => "主题",
+                "group" => "消费者组",
+                "message" => "消息",
+                "queue" | "queue to write to" => "队列",
+                "member of the group" | "member of group" => "组成员",
+                "setting" => "配置项",
+                other => other,
+            };
+            let meant = nearest.as_ref().map(|it| format!("，是否想写 {it}？")).unwrap_or_default();
+            format!("找不到{kind} {name}{meant}")
+        }
+        (admin::Error::Partly { done, failed, first }, Chinese) => {
+            format!("{done} 个已完成，{failed} 个未完成：{}", admin_error(first, language))
+        }
         (other, _) => other.to_string(),
     }
 }

@@ -58,9 +58,9 @@ async fn topics_are_made_found_and_deleted() {
     assert_eq!(admin(&dev, &["deleteTopic", "-t", "orders", "-c", cluster]).0, 0);
     assert!(!admin(&dev, &["topicList"]).1.lines().any(|line| line == "orders"));
     let (code, _, err) = admin(&dev, &["topicRoute", "-t", "orders"]);
-    assert!(code == 1 && err.contains("orders"), "{err}");
+    assert!(code == 4 && err.contains("orders"), "{err}");
     let (code, _, err) = admin(&dev, &["deleteTopic", "-t", "orders", "-c", "Nowhere"]);
-    assert!(code == 1 && err.contains("no cluster `Nowhere`; there is"), "{err}");
+    assert!(code == 4 && err.contains("no cluster `Nowhere`; there is"), "{err}");
     assert_eq!(admin(&dev, &["updateTopic", "-t", "orders"]).0, 2, "where is not said");
 }
 
@@ -167,7 +167,7 @@ async fn a_message_has_a_timeline_and_its_trace_is_read() {
     let (code, out, _) = admin(&dev, &["message", "life", "ID", "-t", "orders"]);
     assert!(code == 0 && out.contains("orders  ID  keys order-7") && out.contains("orders/0@0"), "{out}");
     let (code, _, err) = admin(&dev, &["message", "life", "nobody", "-t", "orders"]);
-    assert!(code == 1 && err.contains("nobody"), "{err}");
+    assert!(code == 4 && err.contains("nobody"), "{err}");
     assert_eq!(admin(&dev, &["message", "life", "ID"]).0, 2, "where is not said");
 
     let trace = "Pub\u{1}1700000000000\u{1}r\u{1}P\u{1}orders\u{1}ID\u{1}\u{1}order-7\u{1}h:1\u{1}4\u{1}3\u{1}0\u{1}X\u{1}true\u{2}";

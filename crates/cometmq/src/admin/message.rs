@@ -86,19 +86,7 @@ pub async fn run(command: MessageCommand, environment: &Environment) -> Result<(
         }
         MessageCommand::Trace { id, topic, begin, end, namesrv, output } => {
             let found = message::trace(&namesrv.admin(environment), &topic, &id, (begin, end)).await?;
-            output.show(&found, |found| {
-                let head = [
-                    pick("what", "类型"),
-                    pick("when", "时间"),
-                    pick("group", "组"),
-                    pick("topic", "主题"),
-                    pick("client", "客户端"),
-                    pick("took", "耗时"),
-                    pick("success", "成功"),
-                    pick("", "备注"),
-                ];
-                table(&head, &found.iter().map(|record| trace_row(record, language)).collect::<Vec<_>>())
-            });
+            output.show(&found, |found| trace_table(found, language));
         }
         MessageCommand::Duplicates { topic, group, broker, namesrv, output } => {
             let found = message::duplicates(&namesrv.admin(environment), &broker, topic, group).await?;
@@ -133,6 +121,22 @@ pub async fn run(command: MessageCommand, environment: &Environment) -> Result<(
         }
     }
     Ok(())
+}
+
+/// What clients wrote down.
+pub fn trace_table(found: &[TraceRecord], language: Language) -> String {
+    let pick = |english: &'static str, chinese: &'static str| language.pick(english, chinese);
+    let head = [
+        pick("what", "类型"),
+        pick("when", "时间"),
+        pick("group", "组"),
+        pick("topic", "主题"),
+        pick("client", "客户端"),
+        pick("took", "耗时"),
+        pick("success", "成功"),
+        pick("", "备注"),
+    ];
+    table(&head, &found.iter().map(|record| trace_row(record, language)).collect::<Vec<_>>())
 }
 
 /// What all of these brokers know. One that does not know the message is nothing to tell of, unless none does.

@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Whom to ask: one broker, the masters of a cluster, or the name servers themselves.
 #[derive(Debug, clap::Args)]
 pub struct Servers {
-    /// One broker
+    /// One broker, by its address or name
     #[arg(short, long = "brokerAddr", value_name = "ADDRESS", conflicts_with = "cluster")]
     broker: Option<String>,
     /// All masters of a cluster
@@ -27,9 +27,9 @@ impl Servers {
     async fn find(&self, environment: &Environment) -> Result<(Admin, Server, Vec<String>), Error> {
         let admin = self.namesrv.admin(environment);
         let (server, addresses) = match (&self.broker, &self.cluster) {
-            (Some(broker), _) => (Server::Broker, vec![broker.clone()]),
+            (Some(broker), _) => (Server::Broker, vec![::admin::cluster::broker(&admin, broker).await?]),
             (None, Some(cluster)) => (Server::Broker, ::admin::cluster::masters(&admin, cluster).await?),
-            (None, None) => (Server::Namesrv, admin.name_servers()),
+            (None, None) => (Server::Namesrv, admin.name_servers().to_vec()),
         };
         Ok((admin, server, addresses))
     }

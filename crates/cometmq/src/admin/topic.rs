@@ -1,9 +1,9 @@
 //! Topics.
 
-use super::{Brokers, Namesrv, Output, done};
+use super::{Brokers, Dry, Namesrv, Output, View, done, each, render};
 use crate::environment::Environment;
-use crate::output::table;
-use ::admin::{Error, topic};
+use crate::output::{local_time, table};
+use ::admin::{Error, impact, send, topic};
 use protocol::request::topic::CreateTopic;
 
 /// Topics.
@@ -15,17 +15,83 @@ pub enum TopicCommand {
         #[command(flatten)]
         namesrv: Namesrv,
         #[command(flatten)]
-        output: Output,
+        view: View,
     },
     /// Where a topic is: its brokers and its queues there
-    TopicRoute {
+    TopicRoute(OneTopic),
+    /// How full a topic is, queue by queue
+    TopicStatus(OneTopic),
+    /// The clusters that have a topic
+    TopicClusterList(OneTopic),
+    /// What may be done with a topic: 2 write, 4 read, 6 both; all else stays
+    UpdateTopicPerm {
         /// The topic
         #[arg(short, long)]
         topic: String,
+        /// 2 write, 4 read, 6 both
+        #[arg(short, long)]
+        perm: i32,
+        /// One broker, by its address or name; without it and a cluster all that have the topic
+        #[arg(short, long = "brokerAddr", value_name = "ADDRESS", conflicts_with = "cluster")]
+        broker: Option<String>,
+        /// All masters of a cluster
+        #[arg(short, long = "clusterName", value_name = "NAME")]
+        cluster: Option<String>,
+        #[command(flatten)]
+        dry: Dry,
         #[command(flatten)]
         namesrv: Namesrv,
         #[command(flatten)]
         output: Output,
+    },
+    /// The queues of an ordered topic that stay where they are when a broker is down
+    UpdateOrderConf {
+        /// The topic
+        #[arg(short, long)]
+        topic: String,
+        /// What to do
+        #[arg(short, long, value_enum)]
+        method: OrderMethod,
+        /// Its queues on each broker, as broker-a:4;broker-b:4
+        #[arg(short = 'v', long = "orderConf", value_name = "QUEUES", required_if_eq("method", "put"))]
+        queues: Option<String>,
+        #[command(flatten)]
+        dry: Dry,
+        #[command(flatten)]
+        namesrv: Namesrv,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Which queues each member of a group would get, if these were its members
+    #[command(name = "allocateMQ")]
+    Allocate {
+        /// The topic
+        #[arg(short, long)]
+        topic: String,
+        /// The members, by any names
+        #[arg(short = 'i', long = "ipList", value_name = "NAME,…", value_delimiter = ',', required = true)]
+        members: Vec<String>,
+        #[command(flatten)]
+        namesrv: Namesrv,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Send messages to each queue of a topic in turn, and take the time
+    #[command(name = "checkMsgSendRT")]
+    Probe {
+        /// The topic
+        #[arg(short, long)]
+        topic: String,
+        /// How many messages
+        #[arg(short, long, default_value_t = 100)]
+        amount: usize,
+        /// The size of a message, bytes
+        #[arg(short, long, value_name = "BYTES", default_value_t = 128)]
+        size: usize,
+        #[command(flatten)]
+        namesrv: Namesrv,
+        #[command(flatten)]
+        view: View,
     },
     /// Make a topic, or change it
     UpdateTopic(UpdateTopic),
@@ -38,8 +104,35 @@ pub enum TopicCommand {
         #[arg(short, long = "clusterName", value_name = "NAME")]
         cluster: String,
         #[command(flatten)]
+        dry: Dry,
+        #[command(flatten)]
         namesrv: Namesrv,
+        #[command(flatten)]
+        output: Output,
     },
+}
+
+/// What is done about the queues of an ordered topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OrderMethod {
+    /// Show them
+    Get,
+    /// Set them
+    Put,
+    /// It is no ordered topic any more
+    Delete,
+}
+
+/// One topic.
+#[derive(Debug, clap::Args)]
+pub struct OneTopic {
+    /// The topic
+    #[arg(short, long)]
+    topic: String,
+    #[command(flatten)]
+    namesrv: Namesrv,
+    #[command(flatten)]
+    view: View,
 }
 
 /// Make a topic, or change it.
@@ -63,8 +156,10 @@ pub struct UpdateTopic {
     #[arg(short, long, num_args = 0..=1, default_value = "false", default_missing_value = "true")]
     order: bool,
     /// `+name=value,-name`
-    #[arg(short, long)]
+    #[arg(short, long, allow_hyphen_values = true)]
     attributes: Option<String>,
+    #[command(flatten)]
+    dry: Dry,
     #[command(flatten)]
     namesrv: Namesrv,
 }
@@ -72,33 +167,125 @@ pub struct UpdateTopic {
 pub async fn run(command: TopicCommand, environment: &Environment) -> Result<(), Error> {
     let pick = |english, chinese| environment.language.pick(english, chinese);
     match command {
-        TopicCommand::TopicList { namesrv, output } => {
-            output.show(&topic::list(&namesrv.admin(environment)).await?, |topics| {
-                topics.iter().fold(String::new(), |lines, topic| lines + topic + "\n")
+        TopicCommand::TopicList { namesrv, view } => {
+            let admin = namesrv.admin(environment);
+            let lines = |topics: &Vec<String>| topics.iter().fold(String::new(), |lines, topic| lines + topic + "\n");
+            view.live(environment, async || topic::list(&admin).await, lines).await?;
+        }
+        TopicCommand::TopicRoute(OneTopic { topic, namesrv, view }) => {
+            let admin = namesrv.admin(environment);
+            view.live(
+                environment,
+                async || topic::route(&admin, &topic).await,
+                |route| {
+                    let address = |name: &str| {
+                        let broker = route.broker_datas.iter().find(|broker| broker.broker_name == name);
+                        broker.and_then(|broker| broker.broker_addrs.get(&0).cloned()).unwrap_or_default()
+                    };
+                    let queues = route.queue_datas.iter();
+                    let numbers = |queue: &protocol::route::QueueData| {
+                        [queue.read_queue_nums, queue.write_queue_nums, queue.perm].map(|number| number.to_string())
+                    };
+                    let row = |queue: &protocol::route::QueueData| {
+                        [vec![queue.broker_name.clone(), address(&queue.broker_name)], numbers(queue).to_vec()].concat()
+                    };
+                    let head = [
+                        "broker",
+                        pick("master", "主节点"),
+                        pick("read queues", "读队列"),
+                        pick("write queues", "写队列"),
+                        "perm",
+                    ];
+                    table(&head, &queues.map(row).collect::<Vec<_>>())
+                },
+            )
+            .await?;
+        }
+        TopicCommand::TopicStatus(OneTopic { topic, namesrv, view }) => {
+            let admin = namesrv.admin(environment);
+            let columns = [
+                ("broker", "broker", "Broker"),
+                ("queueId", "queue", "队列"),
+                ("minOffset", "first", "最小位点"),
+                ("maxOffset", "end", "最大位点"),
+                ("lastTimestamp", "last stored", "最近写入"),
+            ];
+            view.live(
+                environment,
+                async || topic::status(&admin, &topic).await,
+                |status| {
+                    let queues = render::rows(&status.queues, &columns, environment.language);
+                    let (messages, in_tps) = (status.messages(), status.put_tps);
+                    let (all, rate) = (pick("messages", "消息数"), pick("in/s", "写入/秒"));
+                    format!("{queues}\n  {all} {messages}, {rate} {in_tps:.1}\n")
+                },
+            )
+            .await?;
+        }
+        TopicCommand::TopicClusterList(OneTopic { topic, namesrv, view }) => {
+            let admin = namesrv.admin(environment);
+            view.live(
+                environment,
+                async || topic::clusters(&admin, &topic).await,
+                |clusters| clusters.iter().fold(String::new(), |lines, cluster| lines + cluster + "\n"),
+            )
+            .await?;
+        }
+        TopicCommand::UpdateTopicPerm { topic, perm, broker, cluster, dry, namesrv, output } => {
+            let admin = namesrv.admin(environment);
+            let changes =
+                topic::permission_changes(&admin, &topic, perm, broker.as_deref(), cluster.as_deref()).await?;
+            for change in changes.iter().filter(|_| !dry.dry_run) {
+                topic::update_permission(&admin, &topic, change).await?;
+            }
+            let columns = [
+                ("broker", "broker", "Broker"),
+                ("address", "address", "地址"),
+                ("before", "before", "之前"),
+                ("after", "after", "之后"),
+            ];
+            output.show(&changes, |changes| render::rows(changes, &columns, environment.language));
+        }
+        TopicCommand::UpdateOrderConf { topic, method, queues, dry, namesrv, output } => {
+            let admin = namesrv.admin(environment);
+            let all = [admin.name_servers().join(";")];
+            match method {
+                OrderMethod::Get => {
+                    let Some(order) = topic::order(&admin, &topic).await? else {
+                        return Err(Error::NotThere {
+                            kind: "order configuration of topic",
+                            name: topic,
+                            nearest: None,
+                        });
+                    };
+                    output.show(&order, |order| format!("{order}\n"));
+                }
+                OrderMethod::Put => {
+                    let queues = queues.unwrap_or_default();
+                    let act = async |_: &str| topic::set_order(&admin, &topic, &queues).await;
+                    each(environment, dry, ("changed on", "已更改于"), &all, act).await?;
+                }
+                OrderMethod::Delete => {
+                    let act = async |_: &str| topic::remove_order(&admin, &topic).await;
+                    each(environment, dry, ("deleted from", "已删除于"), &all, act).await?;
+                }
+            }
+        }
+        TopicCommand::Allocate { topic, members, namesrv, output } => {
+            output.show(&topic::allocate(&namesrv.admin(environment), &topic, &members).await?, |shares| {
+                let queue = |(broker, queue): &(String, i32)| format!("{broker}#{queue}");
+                let row = |(member, queues): (&String, &Vec<(String, i32)>)| {
+                    let names = queues.iter().map(queue).collect::<Vec<_>>().join(", ");
+                    vec![member.clone(), queues.len().to_string(), names]
+                };
+                let head = [pick("member", "成员"), pick("queues", "队列数"), ""];
+                table(&head, &shares.iter().map(row).collect::<Vec<_>>())
             });
         }
-        TopicCommand::TopicRoute { topic, namesrv, output } => {
-            output.show(&topic::route(&namesrv.admin(environment), &topic).await?, |route| {
-                let address = |name: &str| {
-                    let broker = route.broker_datas.iter().find(|broker| broker.broker_name == name);
-                    broker.and_then(|broker| broker.broker_addrs.get(&0).cloned()).unwrap_or_default()
-                };
-                let queues = route.queue_datas.iter();
-                let numbers = |queue: &protocol::route::QueueData| {
-                    [queue.read_queue_nums, queue.write_queue_nums, queue.perm].map(|number| number.to_string())
-                };
-                let row = |queue: &protocol::route::QueueData| {
-                    [vec![queue.broker_name.clone(), address(&queue.broker_name)], numbers(queue).to_vec()].concat()
-                };
-                let head = [
-                    "broker",
-                    pick("master", "主节点"),
-                    pick("read queues", "读队列"),
-                    pick("write queues", "写队列"),
-                    "perm",
-                ];
-                table(&head, &queues.map(row).collect::<Vec<_>>())
-            });
+        TopicCommand::Probe { topic, amount, size, namesrv, view } => {
+            let admin = namesrv.admin(environment);
+            let probe = async || send::probe(&admin, &topic, amount, size).await;
+            view.rows(environment, super::broker::PROBE, probe).await?;
         }
         TopicCommand::UpdateTopic(args) => {
             let admin = args.namesrv.admin(environment);
@@ -113,13 +300,40 @@ pub async fn run(command: TopicCommand, environment: &Environment) -> Result<(),
                 attributes: args.attributes,
                 ..CreateTopic::default()
             };
-            for broker in args.brokers.addresses(&admin).await? {
-                topic::update(&admin, &broker, &request).await?;
-                done(environment, "created or changed on", "已创建或更新于", &broker);
-            }
+            let act = async |address: &str| topic::update(&admin, address, &request).await;
+            let what = ("created or changed on", "已创建或更新于");
+            each(environment, args.dry, what, &args.brokers.addresses(&admin).await?, act).await?;
         }
-        TopicCommand::DeleteTopic { topic, cluster, namesrv } => {
-            topic::delete(&namesrv.admin(environment), &cluster, &topic).await?;
+        TopicCommand::DeleteTopic { topic, cluster, dry, namesrv, output } => {
+            let admin = namesrv.admin(environment);
+            if dry.dry_run {
+                let impact = impact::of_topic_deletion(&admin, &topic).await?;
+                output.show(&impact, |it| {
+                    let last = if it.last_timestamp > 0 { local_time(it.last_timestamp) } else { "-".into() };
+                    let lost = match environment.language {
+                        crate::text::Language::English => format!(
+                            "  deleted would be: {} messages on {}; the last one came {last}\n",
+                            it.messages,
+                            it.brokers.join(", ")
+                        ),
+                        crate::text::Language::Chinese => {
+                            format!(
+                                "  将删除：{} 上的 {} 条消息；最近一条写入于 {last}\n",
+                                it.brokers.join(", "),
+                                it.messages
+                            )
+                        }
+                    };
+                    let columns = [
+                        ("group", "group", "消费者组"),
+                        ("lag", "not consumed", "未消费"),
+                        ("members", "online", "在线成员"),
+                    ];
+                    lost + &render::rows(&it.groups, &columns, environment.language)
+                });
+                return Ok(());
+            }
+            topic::delete(&admin, &cluster, &topic).await?;
             done(environment, "deleted", "已删除", &topic);
         }
     }
