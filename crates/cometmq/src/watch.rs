@@ -7,7 +7,7 @@ use crate::serve::StartError;
 use broker::Broker;
 use broker::registration::Registration;
 use namesrv::Namesrv;
-use protocol::metrics::Page;
+use protocol::metrics::{Kind, Page};
 use remoting::Server;
 use remoting::measure::ServerMeasures;
 use std::net::{IpAddr, SocketAddr};
@@ -77,7 +77,12 @@ impl Watched for Watch {
                 broker.write_metrics(&mut page, &apaches, &ours);
                 (apaches, ours)
             }
-            (None, Some(namesrv)) => (namesrv.metric_labels(), namesrv.metric_labels()),
+            (None, Some(namesrv)) => {
+                let labels = namesrv.metric_labels();
+                let version = [("version", env!("CARGO_PKG_VERSION"))];
+                page.family("cometmq_build_info", Kind::Gauge, "Which CometMQ this is.", &labels).sample(&version, 1);
+                (labels.clone(), labels)
+            }
             (None, None) => (String::new(), String::new()),
         };
         if let Some(namesrv) = &self.namesrv {

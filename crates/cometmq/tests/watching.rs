@@ -157,8 +157,12 @@ fn a_broker_is_ready_when_clients_find_it_and_says_why_it_is_not() {
 #[test]
 fn each_metric_that_the_board_and_the_rules_name_is_on_the_page() {
     let home = TempDir::new().unwrap();
-    let conf =
-        conf(&home, "broker.conf", "metricsExporterType=PROM\nmetricsPromExporterPort=0\nmessageDelayLevel=1h\n");
+    let conf = conf(
+        &home,
+        "broker.conf",
+        "metricsExporterType=PROM\nmetricsPromExporterPort=0\nmessageDelayLevel=1h\n\
+        brokerIP1=127.0.0.1\nbindAddress=127.0.0.1\n",
+    );
     let arguments = ["dev", "--namesrv-port", "0", "--broker-port", "0", "-c", &conf];
     let dev = Process::start(home.path(), &arguments);
     let broker = dev.says("broker");
@@ -210,8 +214,9 @@ fn each_metric_that_the_board_and_the_rules_name_is_on_the_page() {
         let there = ["rocketmq_timer_dequeue_total", "rocketmq_consumer_connections", "rocketmq_consumer_lag_messages"];
         there.iter().all(|name| value(&page, name).is_some()).then_some(page)
     });
-    let families: BTreeSet<&str> =
-        page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let heads: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let families: BTreeSet<&str> = heads.iter().copied().collect();
+    assert_eq!(heads.len(), families.len(), "Prometheus takes no page with a metric in two places: {heads:?}");
 
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
     let board: Value = json::read(&fs::read(deploy.join("grafana/cometmq.json")).unwrap()).unwrap();
@@ -235,7 +240,10 @@ fn each_metric_that_the_board_and_the_rules_name_is_on_the_page() {
 fn logs_go_to_a_file_in_json_from_a_level_that_can_be_changed_and_who_changed_it_is_known() {
     let home = TempDir::new().unwrap();
     let log = home.path().join("logs/broker.log");
-    let settings = format!("listenPort=0\nlogFile={}\nlogFormat=json\n# ours\nlogLevel=warn\n", log.display());
+    let settings = format!(
+        "listenPort=0\nbrokerIP1=127.0.0.1\nbindAddress=127.0.0.1\nlogFile={}\nlogFormat=json\n# ours\nlogLevel=warn\n",
+        log.display()
+    );
     let conf = conf(&home, "broker.conf", &settings);
     let started = |level: &str| {
         let dev = Process::start(home.path(), &["dev", "--namesrv-port", "0", "--broker-port", "0", "-c", &conf]);

@@ -25,7 +25,5 @@ impl Namesrv {
         let topics = self.routes.read().topic_names().len();
         page.gauge("cometmq_namesrv_topics", "Topics that have a route.", common, topics);
         page.gauge("cometmq_namesrv_kv_entries", "Settings that operators keep here.", common, self.kv.len());
-        let version = [("version", env!("CARGO_PKG_VERSION"))];
-        page.family("cometmq_build_info", Kind::Gauge, "Which CometMQ this is.", common).sample(&version, 1);
     }
 }

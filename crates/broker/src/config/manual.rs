@@ -45,12 +45,14 @@ fn read() -> Vec<Setting> {
     let units = defaults.clone().units();
     let (mut settings, mut doc) = (Vec::new(), String::new());
     for line in MANUAL.iter().flat_map(|text| text.lines()).map(str::trim) {
-        if let Some(text) = line.strip_prefix("///") {
+        // Where a field has several keys, each has a paragraph.
+        let ends_paragraph = line == "///" && doc.contains("Key: `");
+        if let Some(text) = line.strip_prefix("///").filter(|_| !ends_paragraph) {
             doc.push(' ');
             doc.push_str(text.trim());
             continue;
         }
-        let of_field = line.starts_with("pub ").then(|| doc.split_once("Key: `")).flatten();
+        let of_field = (ends_paragraph || line.starts_with("pub ")).then(|| doc.split_once("Key: `")).flatten();
         if let Some((meaning, rest)) = of_field
             && let Some((key, _)) = rest.split_once('`')
             && let Some(default) = defaults.value(key)
