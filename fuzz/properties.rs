@@ -23,6 +23,8 @@ use protocol::route::{RegisterBrokerBody, TopicRoute};
 use protocol::sql92::Expression;
 use protocol::subscription::{SubscriptionData, SubscriptionGroupConfig, TagFilter};
 use protocol::topic::{DataVersion, TopicConfig};
+use remoting::proxy::{self, Header as ProxyHeader};
+use remoting::tls::{self, Tls, TlsMode};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Debug;
 use std::fs;
@@ -620,5 +622,46 @@ fn copy(from: &Path, to: &Path) {
         let target = to.join(file.strip_prefix(from).unwrap());
         fs::create_dir_all(target.parent().unwrap()).unwrap();
         fs::copy(file, target).unwrap();
+    }
+}
+
+/// What a proxy says first: a header is as long as it says, says nothing before it is whole, and the same whatever follows.
+pub fn proxy_header(data: &[u8]) {
+    let read = proxy::read(data);
+    let whole = match read {
+        Ok(ProxyHeader::Whole { length, .. }) => {
+            assert!(length <= data.len());
+            assert_eq!(proxy::read(&data[..length]), read);
+            length
+        }
+        Ok(ProxyHeader::Incomplete) => {
+            assert!(data.len() < 4200, "there is an end to what is waited for");
+            data.len()
+        }
+        // It stays none.
+        Err(none) => return assert_eq!(proxy::read(&[data, b"\r\n"].concat()), Err(none)),
+    };
+    for end in (0..whole).step_by(1 + whole / 64) {
+        assert_eq!(proxy::read(&data[..end]), Ok(ProxyHeader::Incomplete));
+    }
+}
+
+/// What a connection begins with: nobody gets anything in before the handshake is done, and nothing breaks the server.
+pub fn first_bytes(data: &[u8]) {
+    static SERVERS: LazyLock<Vec<(TlsMode, Tls)>> = LazyLock::new(|| {
+        let directory = TempDir::new().unwrap();
+        let file = directory.path().join("tls.properties");
+        fs::write(&file, "tls.test.mode.enable=true").unwrap();
+        let modes = [TlsMode::Disabled, TlsMode::Permissive, TlsMode::Enforcing];
+        modes.map(|mode| (mode, Tls::open(Some(file.clone()), Some(mode)).unwrap())).into()
+    });
+    let Some(first) = data.first() else { return };
+    for (mode, server) in SERVERS.iter() {
+        let taken = tls::first_bytes(server, data);
+        match (*first == 0x16, mode) {
+            (true, TlsMode::Disabled) | (false, TlsMode::Enforcing) => assert!(taken.is_err()),
+            (true, _) => assert!(taken.is_err() || taken == Ok(0)),
+            (false, _) => assert_eq!(taken, Ok(data.len())),
+        }
     }
 }

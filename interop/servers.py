@@ -16,6 +16,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import time
@@ -37,8 +38,49 @@ ADD_OPENS = [
 GET_BROKER_CLUSTER_INFO = 106
 
 
+# How `ask` encrypts in a run with --tls; None: not at all.
+tls_context = None
+
+
 class ServerError(Exception):
     pass
+
+
+class Tls:
+    """A run with --tls: servers take TLS only. `test`: they show what they make up, clients take anyone, as both do when nobody
+    tells them anything else. `mutual`: both show certificates of one CA, and check them."""
+
+    def __init__(self, kind, directory, binary):
+        global tls_context
+        self.kind = kind
+        self.file = Path(directory) / "tls" / "tls.properties"
+        done = subprocess.run(
+            [binary, "tls", "init", self.file.parent, "--host", "127.0.0.1", "--host", "localhost"], capture_output=True, text=True,
+        )
+        if done.returncode != 0:
+            raise ServerError(f"tls init: {done.stderr}")
+        tls_context = ssl.create_default_context()
+        tls_context.check_hostname = False
+        tls_context.verify_mode = ssl.CERT_NONE
+        if kind == "test":
+            # Apache's brokers take any name server unless told to check it; ours want to be told that they need not.
+            self.file.write_text("tls.client.authServer=false\n")
+        if kind == "mutual":
+            text = self.file.read_text().replace("need.client.auth=none", "need.client.auth=require")
+            self.file.write_text(text)
+            tls_context.load_cert_chain(self.file.parent / "client.pem", self.file.parent / "client-key.pem")
+
+    def settings(self):
+        """What stands in a broker.conf of CometMQ's."""
+        return {"tls.server.mode": "enforcing", "tls.config.file": str(self.file), "tls.enable": "true"}
+
+    def client(self):
+        """Flags of a JVM with a client in it."""
+        return ["-Dtls.enable=true", *([f"-Dtls.config.file={self.file}"] if self.kind == "mutual" else [])]
+
+    def server(self):
+        """Flags of a JVM with one of Apache's servers in it; a broker is a client of its name server."""
+        return [*self.client(), "-Dtls.server.mode=enforcing"]
 
 
 # ---------------------------------------------------------------- jars and ports
@@ -85,7 +127,7 @@ def compile_programs():
     return TARGET / "classes"
 
 
-def program(client_version, main, *args, heap="256m", home=None):
+def program(client_version, main, *args, heap="256m", home=None, flags=()):
     """The command line of one interop program with the classpath of one client version."""
     return [
         "java",
@@ -97,6 +139,7 @@ def program(client_version, main, *args, heap="256m", home=None):
         # ids of messages and offset files of broadcasting consumers stay on this machine and in this run
         *([f"-Duser.home={home}", f"-Drocketmq.client.localOffsetStoreDir={home}/offsets"] if home else []),
         "-Drocketmq.client.logLevel=WARN",
+        *flags,
         "-cp",
         f"{compile_programs()}:{client_jars(client_version)}/*",
         main,
@@ -143,12 +186,17 @@ def ask(port, code, fields=None, body=b"", timeout=3.0):
         "serializeTypeCurrentRPC": "JSON", "extFields": fields or {},
     }
     head = json.dumps(header).encode()
-    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
+    with connect(port, timeout) as connection:
         connection.sendall(struct.pack(">II", 4 + len(head) + len(body), len(head)) + head + body)
         total, head_length = struct.unpack(">II", read_exactly(connection, 8))
         rest = read_exactly(connection, total - 4)
     answer = json.loads(rest[: head_length & 0xFFFFFF])
     return answer["code"], answer.get("remark"), rest[head_length & 0xFFFFFF:]
+
+
+def connect(port, timeout):
+    connection = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    return tls_context.wrap_socket(connection) if tls_context else connection
 
 
 def read_exactly(connection, size):
@@ -171,7 +219,8 @@ class Server:
     broker_name = "broker-a"
     start_seconds = 60
 
-    def __init__(self, directory, settings=None):
+    def __init__(self, directory, settings=None, tls=None):
+        self.tls = tls
         self.directory = Path(directory).resolve()
         self.directory.mkdir(parents=True, exist_ok=True)
         self.store = self.directory / "store"
@@ -278,12 +327,12 @@ class Apache(Server):
 
     name = "apache"
 
-    def __init__(self, version, directory, settings=None, heap="1g"):
+    def __init__(self, version, directory, settings=None, heap="1g", tls=None):
         self.heap = heap
         # on a busy machine Apache refuses sends that waited 200 ms; that is not what is looked at here.
         # SQL92 filters are on with CometMQ unless its operator says otherwise.
         settings = {"waitTimeMillsInSendQueue": "10000", "enablePropertyFilter": "true", **(settings or {})}
-        super().__init__(directory, settings)
+        super().__init__(directory, settings, tls)
         self.version = version
         self.lib = apache_jars(version)
         self.conf = self.directory / "conf"
@@ -304,6 +353,7 @@ class Apache(Server):
             f"-Duser.home={self.directory}",
             f"-Drocketmq.home.dir={self.directory}",
             f"-Drmq.logback.configurationFile=rmq.{part}.logback.xml",
+            *(self.tls.server() if self.tls else []),
             "-cp", f"{self.conf}:{self.lib}/*", main, "-c", str(conf),
         ]
 
@@ -339,8 +389,8 @@ class CometMQ(Server):
     name = "cometmq"
     start_seconds = 20
 
-    def __init__(self, binary, directory, settings=None):
-        super().__init__(directory, settings)
+    def __init__(self, binary, directory, settings=None, tls=None):
+        super().__init__(directory, {**(settings or {}), **(tls.settings() if tls else {})}, tls)
         self.binary = Path(binary).resolve()
         if not self.binary.exists():
             raise ServerError(f"no binary at {self.binary}: build it with `cargo build --release`, or give --binary")

@@ -107,16 +107,25 @@ pub(crate) async fn brokers_of(
     };
     let mut known = BTreeSet::new();
     let mut of_group = Vec::new();
+    let mut silent = None;
     for (name, address) in brokers {
-        let groups = configs(admin, &address).await?;
+        let groups = match configs(admin, &address).await {
+            // One that is down must not hide what the others know.
+            Err(error) if error.code().is_none() => {
+                silent = Some(error);
+                continue;
+            }
+            groups => groups?,
+        };
         if groups.contains_key(group) {
             of_group.push((name, address));
         }
         known.extend(groups.into_keys());
     }
-    match of_group.is_empty() {
-        true => Err(crate::not_there("group", group, known.iter().map(String::as_str))),
-        false => Ok(of_group),
+    match (of_group.is_empty(), silent) {
+        (true, Some(silent)) => Err(silent),
+        (true, None) => Err(crate::not_there("group", group, known.iter().map(String::as_str))),
+        (false, _) => Ok(of_group),
     }
 }
 
@@ -187,7 +196,7 @@ pub struct GroupSummary {
     pub lag: i64,
 }
 
-/// All groups that consume or did (`consumerProgress`): they have retry topics.
+/// All groups (`consumerProgress`), the one with most to do first.
 pub async fn list(admin: &Admin) -> Result<Vec<GroupSummary>, Error> {
     let mut all = Vec::new();
     for group in names(admin).await? {
@@ -211,10 +220,17 @@ pub async fn list(admin: &Admin) -> Result<Vec<GroupSummary>, Error> {
     Ok(all)
 }
 
-/// The names of all groups that have retry topics.
-pub async fn names(admin: &Admin) -> Result<Vec<String>, Error> {
+/// The names of all groups that are not the system's: those that have retry topics, and those that brokers have settings of.
+pub async fn names(admin: &Admin) -> Result<BTreeSet<String>, Error> {
     let topics = topic::list(admin).await?;
-    Ok(topics.iter().filter_map(|topic| topic.strip_prefix(RETRY_PREFIX)).map(str::to_owned).collect())
+    let mut names: BTreeSet<String> =
+        topics.iter().filter_map(|topic| topic.strip_prefix(RETRY_PREFIX)).map(str::to_owned).collect();
+    for (_, master) in cluster::all_masters(admin).await? {
+        // One that is down must not hide what the others know.
+        names.extend(configs(admin, &master).await.unwrap_or_default().into_keys());
+    }
+    names.retain(|name| !crate::export::is_system_group(name));
+    Ok(names)
 }
 
 /// The groups that consume a topic, whether they have members or not.

@@ -1,8 +1,14 @@
-//! New queues of ordered topics. Apache's brokers hold none.
+//! Order of keys: new queues of ordered topics, and keys that are parked. Apache's brokers know neither.
 
 use crate::{Admin, Error};
 use bytes::Bytes;
-use protocol::request::order::{ListOrderFences, OrderFence, OrderFenceList, RemoveOrderFences};
+use protocol::json;
+use protocol::request::admin::{GetGroup, UpdateGroup};
+use protocol::request::order::{
+    ListOrderFences, ListParked, OrderFence, OrderFenceList, ParkMessage, ParkedKey, ParkedList, ReleaseParked,
+    ReleasedList, RemoveOrderFences,
+};
+use protocol::subscription::SubscriptionGroupConfig;
 
 /// The new queues of ordered topics on a broker, which groups get when they have consumed the old ones.
 pub async fn fences(admin: &Admin, broker: &str) -> Result<Vec<OrderFence>, Error> {
@@ -12,4 +18,28 @@ pub async fn fences(admin: &Admin, broker: &str) -> Result<Vec<OrderFence>, Erro
 /// Gives out the new queues of a topic at once. Keys that moved to them may overtake themselves.
 pub async fn remove_fences(admin: &Admin, broker: &str, topic: &str) -> Result<(), Error> {
     admin.ask(broker, &RemoveOrderFences { topic: topic.to_owned() }, Bytes::new()).await.map(drop)
+}
+
+/// The keys that are parked on a broker, of a group, a topic, a queue or all.
+pub async fn parked(admin: &Admin, broker: &str, which: &ListParked) -> Result<Vec<ParkedKey>, Error> {
+    Ok(admin.ask_for::<ParkedList>(broker, which).await?.keys)
+}
+
+/// Parks a message with its key: the group goes on with the other keys of the queue.
+pub async fn park(admin: &Admin, broker: &str, message: &ParkMessage) -> Result<(), Error> {
+    admin.ask(broker, message, Bytes::new()).await.map(drop)
+}
+
+/// Gives the group what is parked, or brings it to the group's dead letters.
+pub async fn unpark(admin: &Admin, broker: &str, which: &ReleaseParked) -> Result<ReleasedList, Error> {
+    admin.ask_for(broker, which).await
+}
+
+/// Sets attributes of a group, and leaves its other settings as they are.
+pub async fn set_group(admin: &Admin, broker: &str, group: &str, attributes: &[(&str, bool)]) -> Result<(), Error> {
+    let get = GetGroup { group: group.to_owned() };
+    let mut config: SubscriptionGroupConfig = admin.ask_for(broker, &get).await?;
+    let changes = attributes.iter().map(|(name, on)| (format!("+{name}"), on.to_string()));
+    config.others.insert("attributes".into(), changes.collect());
+    admin.ask(broker, &UpdateGroup {}, json::write(&config).into()).await.map(drop)
 }

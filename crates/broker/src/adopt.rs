@@ -351,6 +351,8 @@ impl Look<'_> {
             | "timercheck"
             | "deletedTopics.json"
             | "orderFences.json"
+            | "orderParked.json"
+            | "orderShares.json"
             | "filters" => What::Known,
             known if known != file => What::Spare,
             "topicQueueMapping.json" => match keys(&read("topicQueueMapping.json")?["topicQueueMappingInfoMap"]) {

@@ -8,6 +8,8 @@
 
 pub mod manual;
 
+use crate::groups::GROUPS_MAX;
+use crate::topics::TOPICS_MAX;
 use protocol::logging::{self, LogConfig};
 use protocol::nearest::nearest;
 use protocol::properties;
@@ -180,6 +182,12 @@ pub struct Config {
     /// of memory. Apache's broker has no such key.
     /// Key: `dedupIdsMax`. Default: 1000000.
     pub dedup_ids_max: usize,
+    /// So many topics there may be, retry and dead letter topics among them. Apache's broker has no such key.
+    /// Key: `topicsMax`. Default: 200000.
+    pub topics_max: usize,
+    /// So many consumer groups there may be. Apache's broker has no such key.
+    /// Key: `groupsMax`. Default: 200000.
+    pub groups_max: usize,
 
     /// What the delay levels 1, 2, 3, … of a message mean: numbers with a unit `s`, `m`, `h` or `d`, parted by blanks.
     /// Key: `messageDelayLevel`. Default: `1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h`.
@@ -321,6 +329,8 @@ impl Default for Config {
             scrub_rate: 8 << 20,
             message_life_max_bytes: 256 << 20,
             dedup_ids_max: 1_000_000,
+            topics_max: TOPICS_MAX,
+            groups_max: GROUPS_MAX,
             delay_levels: DelayLevels::default(),
             timer_wheel: true,
             timer_precision: Duration::from_secs(1),
@@ -537,6 +547,8 @@ impl Config {
             ("scrubBytesPerSecond", Size(&mut self.scrub_rate, 0..=u32::MAX as u64, 1)),
             ("messageLifeMaxBytes", Size(&mut self.message_life_max_bytes, 0..=i64::MAX as u64, 1)),
             ("dedupIdsMax", Size(&mut self.dedup_ids_max, 1..=1_000_000_000, 1)),
+            ("topicsMax", Size(&mut self.topics_max, 1..=TOPICS_MAX as u64, 1)),
+            ("groupsMax", Size(&mut self.groups_max, 1..=GROUPS_MAX as u64, 1)),
             ("messageDelayLevel", Delays(&mut self.delay_levels)),
             ("timerWheelEnable", Flag(&mut self.timer_wheel)),
             ("timerPrecisionMs", Tick(&mut self.timer_precision)),
@@ -773,7 +785,9 @@ pub(crate) fn is_apaches(key: &str) -> bool {
 }
 
 /// The settings that take effect at once when UPDATE_BROKER_CONFIG changes them.
-pub const AT_ONCE: [&str; 32] = [
+pub const AT_ONCE: [&str; 34] = [
+    "topicsMax",
+    "groupsMax",
     "registerBrokerTimeoutMills",
     "registerNameServerPeriod",
     "brokerPermission",

@@ -22,6 +22,8 @@ impl Broker {
             }
             self.fences.forget(name);
             self.fences.save()?;
+            self.parking.forget_topic(name)?;
+            self.shares.forget_topic(name);
             self.programs.forget_topic(name).map_err(io::Error::other)?;
             self.offsets.forget_topic(name);
             self.dedup.forget(name);
@@ -44,6 +46,8 @@ impl Broker {
         self.programs.forget_group(name).map_err(io::Error::other)?;
         if clean_offset {
             self.delete_topic(&retry_topic(name))?;
+            self.parking.forget_group(name)?;
+            self.shares.forget_group(name);
             self.offsets.forget_group(name);
             self.life.forget_group(name);
             self.offsets.save()?;

@@ -10,18 +10,21 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::watch;
 
-/// So many groups, and no more: each is held in memory.
+/// So many groups at most, whatever `groupsMax` says: each is held in memory.
 pub const GROUPS_MAX: usize = 200_000;
 
 /// So many groups can't be created.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0} new groups would be more than the {GROUPS_MAX} that this broker may hold; nothing was changed; delete some"
+    "{new} new groups would be more than the {max} that this broker may hold (groupsMax); nothing was changed; delete some"
 )]
-pub struct TooMany(usize);
+pub struct TooMany {
+    new: usize,
+    max: usize,
+}
 
 /// In the file: group → topic → bits of what the group may not do there.
 const FORBIDDEN: &str = "forbiddenTable";
@@ -38,6 +41,8 @@ fn forbids(table: &Value) -> bool {
 pub struct Groups {
     table: RwLock<Inner>,
     auto_create: AtomicBool,
+    /// `groupsMax`.
+    max: AtomicUsize,
     /// Some group may not read some topic.
     forbids: AtomicBool,
     changed: watch::Sender<i64>,
@@ -109,6 +114,7 @@ impl Groups {
                 version: read.data_version.clone(),
             }),
             auto_create: AtomicBool::new(config.auto_create_subscription_group),
+            max: AtomicUsize::new(config.groups_max),
             forbids: AtomicBool::new(forbids(&read_forbidden)),
             changed: watch::Sender::new(read.data_version.counter),
             saved: watch::Sender::new(before),
@@ -131,7 +137,7 @@ impl Groups {
             return None;
         }
         let mut table = self.table.write();
-        if table.groups.len() >= GROUPS_MAX {
+        if table.groups.len() >= self.max.load(Ordering::Relaxed) && !table.groups.contains_key(name) {
             return None;
         }
         if !table.groups.contains_key(name) {
@@ -153,6 +159,11 @@ impl Groups {
     /// From now on groups are, or are not, created when they consume.
     pub fn set_auto_create(&self, on: bool) {
         self.auto_create.store(on, Ordering::Relaxed);
+    }
+
+    /// From now on there may be so many; those that are there stay.
+    pub fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// May the group read the topic?
@@ -203,8 +214,9 @@ impl Groups {
         let mut table = self.table.write();
         let names = configs.iter().map(|config| config.group_name.as_str());
         let new = names.filter(|name| !table.groups.contains_key(*name)).collect::<BTreeSet<_>>().len();
-        if new > 0 && table.groups.len() + new > GROUPS_MAX {
-            return Err(TooMany(new));
+        let max = self.max.load(Ordering::Relaxed);
+        if new > 0 && table.groups.len() + new > max {
+            return Err(TooMany { new, max });
         }
         for config in configs {
             table.groups.insert(config.group_name.clone(), Arc::new(config));
@@ -290,10 +302,10 @@ mod tests {
         let named = SubscriptionGroupConfig::new;
         let here = groups.all().0.len();
         groups.put((here + 1..GROUPS_MAX).map(|n| named(&format!("g{n}"))).collect(), 2).unwrap();
-        assert_eq!(groups.put(vec![named("x"), named("y")], 3), Err(TooMany(2)));
+        assert_eq!(groups.put(vec![named("x"), named("y")], 3), Err(TooMany { new: 2, max: GROUPS_MAX }));
         assert_eq!(groups.get("x"), None, "all or none");
         groups.put(vec![named("x"), named("x")], 3).unwrap();
-        assert_eq!(groups.put(vec![named("y")], 3), Err(TooMany(1)));
+        assert_eq!(groups.put(vec![named("y")], 3), Err(TooMany { new: 1, max: GROUPS_MAX }));
         groups.put(vec![named("x")], 3).unwrap();
     }
 

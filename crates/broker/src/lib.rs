@@ -5,7 +5,7 @@
 //!
 //! Locks: `consumers`, `producers`, `locks` and those inside the tables are never held two at a time. `transactions` is held
 //! while messages are put, and comes before all others that this needs; so are a window of `dedup`, for messages with an id, and
-//! what `send_backs` holds, for those that consumers send back.
+//! what `send_backs` holds, for those that consumers send back. `parking` is held while the offsets of a group are reset with it.
 
 pub mod adopt;
 pub mod audit;
@@ -22,6 +22,7 @@ pub mod life;
 pub mod locks;
 pub mod metrics;
 pub mod offsets;
+pub mod parking;
 mod processor;
 pub mod producers;
 pub mod program;
@@ -32,6 +33,7 @@ pub mod retry;
 mod run;
 mod send_backs;
 pub mod settings;
+pub mod shares;
 pub mod stats;
 mod table;
 mod tally;
@@ -54,16 +56,19 @@ use life::Life;
 use locks::QueueLocks;
 use metrics::Metrics;
 use offsets::ConsumerOffsets;
+use parking::Parking;
 use parking_lot::{Mutex, RwLock};
 use producers::Producers;
 use program::FilterPrograms;
 use protocol::code::response;
+use protocol::subscription::ORDER_SHARE_BY_KEY;
 use protocol::topic::{DLQ_PREFIX, RETRY_PREFIX, SCHEDULE_TOPIC, TopicConfig};
 use put_times::PutTimes;
 use remoting::tls::TlsError;
 use remoting::{Entrance, Peer, Reject, Router};
 use send_backs::SendBacks;
 use settings::Settings;
+use shares::Shares;
 use stats::Stats;
 use std::collections::BTreeSet;
 use std::io;
@@ -96,6 +101,10 @@ pub struct Broker {
     pub groups: Groups,
     /// New queues that groups do not get yet.
     pub fences: OrderFences,
+    /// Queues that members consume together.
+    pub shares: Shares,
+    /// Keys that groups pass over for now.
+    pub parking: Parking,
     /// How far groups have come.
     pub offsets: ConsumerOffsets,
     /// Who sends.
@@ -189,10 +198,17 @@ impl Broker {
         offsets.tell_if_gone(&groups.names());
         let programs = FilterPrograms::open(&config)
             .map_err(|error| store::OpenError::Io { path: config.store_root.join("config").join("filters"), error })?;
+        let shares_by_key = |group: &str| groups.get(group).is_some_and(|group| group.is_on(ORDER_SHARE_BY_KEY));
+        let shares = Shares::open(&config, shares_by_key, Instant::now())?;
+        if groups.names().iter().any(|group| shares_by_key(group)) {
+            shares.set_used();
+        }
         let broker = Broker {
             topics,
             groups,
+            shares,
             fences: OrderFences::open(&config, Instant::now())?,
+            parking: Parking::open(&config)?,
             offsets,
             ends_unsaid: AtomicBool::new(!transactions.unsaid().is_empty()),
             transactions: Mutex::new(transactions),
@@ -225,6 +241,7 @@ impl Broker {
         };
         let topics = broker.topics.all().0;
         topics.iter().for_each(|topic| broker.apply(topic));
+        broker.begin_releases_anew();
         broker.fences.clamp(|topic, queue| broker.store.max_offset(topic, queue as u32).0);
         broker.dedup.read(&broker.store, &topics, broker.config.clock.now_millis());
         // What expired while it was down is not served for a moment.
@@ -375,13 +392,14 @@ impl Broker {
         }
     }
 
-    fn tables(&self) -> [(&'static str, &dyn table::Table); 5] {
+    fn tables(&self) -> [(&'static str, &dyn table::Table); 6] {
         [
             ("topics.json", &self.topics),
             ("subscriptionGroup.json", &self.groups),
             ("consumerOffset.json", &self.offsets),
             ("delayOffset.json", &self.delay),
             ("orderFences.json", &self.fences),
+            ("orderShares.json", &self.shares),
         ]
     }
 }

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use protocol::duplicates::Redeliveries;
 use protocol::heartbeat::MessageModel;
 use protocol::topic::RETRY_PREFIX;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -230,6 +230,10 @@ impl Broker {
         offset: i64,
         by: SocketAddr,
     ) -> Result<(), HasBeenReset> {
+        if self.shares_by_key(group) {
+            self.commit_shared(group, topic, queue_id, offset, by);
+            return Ok(());
+        }
         let from = self.offsets.commit(group, topic, queue_id, offset)?;
         self.note_commit(group, topic, queue_id, from, offset, by);
         Ok(())
@@ -251,7 +255,29 @@ impl Broker {
         }
     }
 
-    fn note_commit(&self, group: &str, topic: &str, queue_id: i32, from: Option<i64>, to: i64, by: SocketAddr) {
+    /// Moves a group: it goes on in these queues where this says, and each message that it passes over or gets again has an event.
+    pub(crate) fn reset_offsets(&self, group: &str, topic: &str, offsets: &BTreeMap<i32, i64>, by: SocketAddr) {
+        let before = match self.shares_by_key(group) {
+            false => self.offsets.reset(group, topic, offsets),
+            true => self.reset_shared(group, topic, offsets),
+        };
+        for ((queue_id, to), (_, from)) in offsets.iter().zip(before) {
+            if from != Some(*to) {
+                let (group, topic, queue_id, to) = (group.to_owned(), topic.to_owned(), *queue_id, *to);
+                self.note(Event::Reset { group, topic, queue_id, from, to, by });
+            }
+        }
+    }
+
+    pub(crate) fn note_commit(
+        &self,
+        group: &str,
+        topic: &str,
+        queue_id: i32,
+        from: Option<i64>,
+        to: i64,
+        by: SocketAddr,
+    ) {
         if from != Some(to) {
             let (group, topic) = (group.to_owned(), topic.to_owned());
             self.note(Event::Committed { group, topic, queue_id, from, to, by });
@@ -287,6 +313,22 @@ impl Broker {
                     let (group, topic, from) = (group.as_str(), topic.as_str(), from.unwrap_or(-1));
                     let kept = Kept::of(Kind::Committed, time);
                     keep(Kept { group, topic, client, address, queue_id, from, to, ..kept });
+                }
+                Event::Reset { group, topic, queue_id, from, to, by } => {
+                    let (address, from) = (canonical(by), from.unwrap_or(-1));
+                    let (group, topic, address) = (group.as_str(), topic.as_str(), address.as_str());
+                    keep(Kept { group, topic, address, queue_id, from, to, ..Kept::of(Kind::Reset, time) });
+                }
+                Event::Parked { group, topic, queue_id, range: (from, to), by } => {
+                    let Member { client, address } = keeper.members.member(self, &group, by);
+                    let (group, topic) = (group.as_str(), topic.as_str());
+                    let kept = Kept::of(Kind::Parked, time);
+                    keep(Kept { group, topic, client, address, queue_id, from, to, ..kept });
+                }
+                Event::Released { group, topic, queue_id, range: (from, to), key, by } => {
+                    let (address, wanted) = (canonical(by), key.unwrap_or_default());
+                    let (group, topic, wanted, address) = (group.as_str(), topic.as_str(), &*wanted, address.as_str());
+                    keep(Kept { group, topic, address, wanted, queue_id, from, to, ..Kept::of(Kind::Released, time) });
                 }
                 Event::SentBack { group, at: from, to, attempt: queue_id, by, .. } => {
                     let Member { client, address } = keeper.members.member(self, &group, by);
@@ -401,7 +443,13 @@ impl Counts {
             Event::SentBack { group, dead: false, .. } => self.group(group).sent_back += 1,
             Event::SentBack { group, dead: true, .. } => self.group(group).dead += 1,
             Event::SentBackAgain { group } => self.group(group).sent_back_again += 1,
-            Event::Committed { .. } | Event::Ended { .. } | Event::Sends { .. } | Event::Consumes { .. } => {}
+            Event::Committed { .. }
+            | Event::Reset { .. }
+            | Event::Parked { .. }
+            | Event::Released { .. }
+            | Event::Ended { .. }
+            | Event::Sends { .. }
+            | Event::Consumes { .. } => {}
         }
     }
 

@@ -72,6 +72,13 @@ impl QueueLocks {
         }
     }
 
+    /// Who holds the lock of this queue?
+    pub fn holder(&self, group: &str, topic: &str, queue_id: i32, now: Instant) -> Option<&str> {
+        let mut locks = self.groups.get(group)?.iter().filter(|(_, lock)| lock.until > now);
+        let held = locks.find(|(queue, _)| queue.topic == topic && queue.queue_id == queue_id);
+        held.map(|(_, lock)| lock.client.as_str())
+    }
+
     /// Does any member of the group hold a lock?
     #[doc(alias = "isLockAllExpired")]
     pub fn any_held(&self, group: &str, now: Instant) -> bool {

@@ -172,19 +172,28 @@ impl ConsumerOffsets {
         })
     }
 
-    /// Moves a group: from now on, it goes on in these queues where this says.
+    /// Moves a group: from now on, it goes on in these queues where this says. Answers with where it was.
     #[doc(alias = "assignResetOffset")]
-    pub fn reset(&self, group: &str, topic: &str, offsets: &BTreeMap<i32, i64>) {
+    pub fn reset(&self, group: &str, topic: &str, offsets: &BTreeMap<i32, i64>) -> BTreeMap<i32, Option<i64>> {
         let mut table = self.table.write();
         table.commits += 1;
-        for (queue_id, offset) in offsets {
-            let new = table.progress(group, topic, *queue_id, |progress| {
-                let new = progress.reset.is_none();
+        let reset = |(queue_id, offset): (&i32, &i64)| {
+            let (new, before) = table.progress(group, topic, *queue_id, |progress| {
+                let before = (progress.reset.is_none(), progress.consumed);
                 *progress = Progress { consumed: Some(*offset), pulled: *offset, reset: Some(BTreeSet::new()) };
-                new
+                before
             });
             self.resets.fetch_add(usize::from(new), Ordering::Release);
-        }
+            (*queue_id, before)
+        };
+        offsets.iter().map(reset).collect()
+    }
+
+    /// Was the queue reset, and no member has gone on there yet? If so: has any been told?
+    pub fn awaits(&self, group: &str, topic: &str, queue_id: i32) -> Option<bool> {
+        let table = self.table.read();
+        let progress = table.groups.get(group)?.get(topic)?.get(&queue_id)?;
+        progress.reset.as_ref().map(|told| !told.is_empty())
     }
 
     /// `member` pulls the queue at `asked` and says, maybe, that all before `commit` is consumed. `None`: the queue was not reset.
@@ -253,14 +262,6 @@ impl ConsumerOffsets {
     pub fn of_topic(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
         let table = self.table.read();
         table.groups.get(group).and_then(|topics| topics.get(topic)).map(consumed).unwrap_or_default()
-    }
-
-    /// `to` goes on in `topic` where `from` is. Members of `to` hear of it as of a reset. Answers with the offsets.
-    #[doc(alias = "cloneOffset")]
-    pub fn clone_offsets(&self, from: &str, to: &str, topic: &str) -> BTreeMap<i32, i64> {
-        let offsets = self.of_topic(from, topic);
-        self.reset(to, topic, &offsets);
-        offsets
     }
 
     /// How far each group has come with a queue, in order of their names.
@@ -461,8 +462,9 @@ mod tests {
             BTreeSet::from(["g".into()]),
             "who has only pulled has consumed nothing yet"
         );
-        assert_eq!(offsets.clone_offsets("g", "h", "T"), BTreeMap::from([(0, 5)]));
+        assert_eq!(offsets.reset("h", "T", &offsets.of_topic("g", "T")), BTreeMap::from([(0, None)]));
         assert_eq!(offsets.get("h", "T", 0), Some(5));
+        assert_eq!((offsets.awaits("h", "T", 0), offsets.awaits("g", "T", 0)), (Some(false), None));
         let member = SocketAddr::from(([127, 0, 0, 1], 1));
         assert_eq!(offsets.hear_of_reset("h", "T", 0, 7, None, member), Some(Reset::Moved(5)));
     }

@@ -13,6 +13,12 @@ const EXPIRY_PERIOD: Duration = Duration::from_secs(10);
 /// How often we look whether new queues of ordered topics have settled.
 const FENCE_PERIOD: Duration = Duration::from_secs(1);
 
+/// How often we look whether members have heard where they go on, and releases are over.
+const PARKED_PERIOD: Duration = Duration::from_secs(1);
+
+/// How often we look whether queues are to be divided anew.
+const SHARES_PERIOD: Duration = Duration::from_millis(500);
+
 /// A change that could not be saved is tried again after so long.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -40,6 +46,8 @@ impl Broker {
         tasks.spawn(save_delay(self.clone()));
         tasks.spawn(check_transactions(self.clone()));
         tasks.spawn(settle_fences(self.clone()));
+        tasks.spawn(look_after_parked(self.clone()));
+        tasks.spawn(divide_queues(self.clone()));
         tasks.spawn(expire_clients(self.clone()));
         tasks.spawn(clean_store(self.clone()));
         tasks.spawn(look_at_clock(self.clone()));
@@ -118,10 +126,61 @@ async fn settle_fences(broker: Arc<Broker>) {
     }
 }
 
+/// Queues are divided anew among those who share them.
+async fn divide_queues(broker: Arc<Broker>) {
+    let mut ticks = every(SHARES_PERIOD);
+    let mut failed_before = false;
+    loop {
+        ticks.tick().await;
+        if !broker.shares.is_used() {
+            continue;
+        }
+        let dividing = broker.clone();
+        let divided = spawn_blocking(move || dividing.shares.divide(Instant::now())).await;
+        let divided = divided.map_err(std::io::Error::other).flatten();
+        match &divided {
+            Ok(queues) => queues.iter().for_each(|(topic, queue_id)| broker.store.interrupt(topic, *queue_id as u32)),
+            Err(error) if !failed_before => {
+                tracing::error!(%error, "queues can't be divided anew among members, as config/orderShares.json can't be saved: check the disk");
+            }
+            Err(_) => {}
+        }
+        failed_before = divided.is_err();
+    }
+}
+
+/// Members go on elsewhere, releases end, and what is parked does not expire unnoticed.
+async fn look_after_parked(broker: Arc<Broker>) {
+    let mut ticks = every(PARKED_PERIOD);
+    let mut failed_before = false;
+    for second in 0_u64.. {
+        ticks.tick().await;
+        if !broker.parking.is_used() {
+            continue;
+        }
+        broker.nudge_members(Instant::now());
+        let looking = broker.clone();
+        let looked = spawn_blocking(move || {
+            if second.is_multiple_of(60) {
+                looking.tell_of_expiring(looking.config.clock.now_millis());
+            }
+            looking.end_releases()
+        });
+        let looked = looked.await.map_err(std::io::Error::other).flatten();
+        if let (Err(error), false) = (&looked, failed_before) {
+            tracing::error!(%error, "the end of a release can't be saved; a restart would begin it anew: check the disk");
+        }
+        failed_before = looked.is_err();
+    }
+}
+
 async fn save_offsets(broker: Arc<Broker>) {
     loop {
         tokio::time::sleep(broker.config.flush_consumer_offset_interval).await;
         save(&broker, "consumerOffset.json", |broker| &broker.offsets).await;
+        if broker.shares.is_used() {
+            save(&broker, "orderShares.json", |broker| &broker.shares).await;
+        }
     }
 }
 

@@ -16,11 +16,12 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use store::{RESERVE_BYTES, RESERVE_TIME, Retention};
 use tokio::sync::watch;
 
-/// So many topics, and no more: each is held in memory, here and on every name server.
+/// So many topics at most, whatever `topicsMax` says: each is held in memory, here and on every name server.
 pub const TOPICS_MAX: usize = 200_000;
 
 /// How much of a topic is kept, as its attributes say.
@@ -43,6 +44,9 @@ pub fn dedup_window(config: &TopicConfig) -> Option<Duration> {
     Some(Duration::from_secs(seconds.into()))
 }
 
+/// The attribute that says how many bytes a body in the topic may have; `maxMessageSize` holds besides.
+pub const MESSAGE_SIZE_MAX: &str = "message.size.max";
+
 /// All topics, by name.
 #[doc(alias = "TopicConfigManager")]
 pub struct Topics {
@@ -51,6 +55,8 @@ pub struct Topics {
     changed: watch::Sender<i64>,
     saved: watch::Sender<Saved>,
     registered: watch::Sender<i64>,
+    /// `topicsMax`.
+    max: AtomicUsize,
     file: TableFile,
 }
 
@@ -81,6 +87,8 @@ pub struct Queues {
     pub perm: i32,
     /// Messages have several tags.
     pub multi_tags: bool,
+    /// A body may have so many bytes, if the topic says.
+    pub body_max: Option<usize>,
 }
 
 impl Queues {
@@ -90,6 +98,7 @@ impl Queues {
             write: config.write_queue_nums,
             perm: config.perm,
             multi_tags: config.topic_filter_type == "MULTI_TAG",
+            body_max: config.attributes.get(MESSAGE_SIZE_MAX).and_then(|size| size.parse().ok()),
         }
     }
 
@@ -116,9 +125,16 @@ pub enum CreateError {
         /// The topic that it should take after.
         template: String,
     },
-    /// [`TOPICS_MAX`] is reached.
-    #[error("topic[{0}] not exist, and this broker holds {TOPICS_MAX} topics, which is as many as it may; delete some")]
-    TooMany(String),
+    /// There are as many as may be.
+    #[error(
+        "topic[{topic}] not exist, and this broker holds {max} topics, which is as many as it may (topicsMax): delete some"
+    )]
+    TooMany {
+        /// The topic.
+        topic: String,
+        /// `topicsMax`.
+        max: usize,
+    },
 }
 
 /// `topics.json`.
@@ -190,8 +206,14 @@ impl Topics {
             changed: watch::Sender::new(counter),
             saved: watch::Sender::new(Saved { counter: before, failed: None }),
             registered: watch::Sender::new(0),
+            max: AtomicUsize::new(config.topics_max),
             file,
         })
+    }
+
+    /// From now on there may be so many; those that are there stay.
+    pub fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// The topic's settings.
@@ -286,8 +308,9 @@ impl Topics {
     }
 
     fn insert(&self, table: &mut Inner, config: TopicConfig, now: i64) -> Result<i64, CreateError> {
-        if table.topics.len() >= TOPICS_MAX && !table.topics.contains_key(&config.topic_name) {
-            return Err(CreateError::TooMany(config.topic_name));
+        let max = self.max.load(Ordering::Relaxed);
+        if table.topics.len() >= max && !table.topics.contains_key(&config.topic_name) {
+            return Err(CreateError::TooMany { topic: config.topic_name, max });
         }
         table.topics.insert(config.topic_name.clone(), Arc::new(config));
         table.version.advance(now);
@@ -444,7 +467,7 @@ mod tests {
         let config = config(&dir);
         let topics = open(&config);
         let created = topics.auto_create("orders", DEFAULT_TOPIC, 4, false, &config, 2).unwrap();
-        assert_eq!(created, Queues { read: 4, write: 4, perm: 6, multi_tags: false });
+        assert_eq!(created, Queues { read: 4, write: 4, perm: 6, multi_tags: false, body_max: None });
         assert_eq!(topics.auto_create("more", DEFAULT_TOPIC, 99, false, &config, 2).unwrap().write, 8);
         let no_heir = topics.auto_create("x", "orders", 4, false, &config, 2);
         assert!(matches!(no_heir, Err(CreateError::Template { .. })), "{no_heir:?}");
@@ -526,7 +549,7 @@ mod tests {
             }
             let topics = Topics::open(&config, &all, 7).unwrap();
             let orders = topics.queues("orders").unwrap();
-            assert_eq!(orders, Queues { read: 3, write: 3, perm: 6, multi_tags: false }, "{damage}");
+            assert_eq!(orders, Queues { read: 3, write: 3, perm: 6, multi_tags: false, body_max: None }, "{damage}");
             assert_eq!(topics.queues("%RETRY%g").unwrap().read, 1, "{damage}");
             assert_eq!(topics.queues(SCHEDULE_TOPIC).unwrap().read, 18, "the system's own are as ever");
             assert_eq!(topics.get("no name"), None);

@@ -209,6 +209,8 @@ pub enum Advertised {
     Chosen(Chosen),
     /// Each client is told the one by which it came.
     AsReached,
+    /// Only this machine's own clients get here.
+    ThisMachine,
 }
 
 /// A broker whose ports accept.
@@ -239,6 +241,7 @@ impl RunningBroker {
         config.listen_port = port;
         let (host, advertised) = match (&config.ip1, unset) {
             (Some(host), _) => (host.clone(), Advertised::Set),
+            (None, Unset::AsReached) if bind.is_loopback() => (bind.to_string(), Advertised::ThisMachine),
             (None, Unset::AsReached) => (registration::choose_host(&[]).ip.to_string(), Advertised::AsReached),
             (None, Unset::Choose) => {
                 let host = registration::choose_host(&config.namesrv_addr);
@@ -252,14 +255,18 @@ impl RunningBroker {
             0 => None,
             port => Some(listen::on(admin_bind, port, "adminListenPort")?),
         };
-        let mut tls = config.entrance.client_tls().map_err(StartError::Tls)?;
+        let tls = match unset {
+            Unset::Choose => config.entrance.client_tls().map_err(StartError::Tls)?,
+            Unset::AsReached => None,
+        };
         warn_if_open(bind, language);
         let broker = Broker::open(config).map_err(StartError::Open)?;
         broker.config.on_log_level(telemetry::set_level);
-        if unset == Unset::AsReached {
+        let tls = match unset {
+            Unset::Choose => tls,
             // The name server is this process, and may take TLS only.
-            tls = broker.config.entrance.tls_to_self(&broker.entrance).map_err(StartError::Tls)?;
-        }
+            Unset::AsReached => broker.config.entrance.tls_to_self(&broker.entrance).map_err(StartError::Tls)?,
+        };
         if let Some(admin) = admin {
             server.listen(admin, broker.admin_router()).map_err(StartError::Threads)?;
         }

@@ -63,6 +63,10 @@ pub fn advertised(advertised: &Advertised, language: Language) -> String {
         (Advertised::AsReached, Chinese) => {
             "客户端用哪个地址连上名字服务器，就告诉它哪个地址（要固定地址：--advertise 或 brokerIP1）".into()
         }
+        (Advertised::ThisMachine, English) => {
+            "to clients on this machine only (to let others in: --listen 0.0.0.0)".into()
+        }
+        (Advertised::ThisMachine, Chinese) => "只有本机的客户端能连上（要让其他机器连接：--listen 0.0.0.0）".into(),
         (Advertised::Chosen(Chosen::ReachesNamesrv(namesrv)), English) => {
             format!("this machine reaches the name server {namesrv} by it (to fix another: brokerIP1)")
         }

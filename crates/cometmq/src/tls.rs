@@ -74,6 +74,8 @@ fn init(args: &InitArgs) -> Result<Vec<String>, Failed> {
     // Java's clients and other working directories read the same file: paths in it are whole.
     let dir = fs::canonicalize(dir).map_err(|error| Failed::File(dir.clone(), error))?;
     let bad = |error: &dyn std::fmt::Display| Failed::Certificate(error.to_string());
+    let now = Duration::try_from(jiff::Timestamp::now().duration_since(jiff::Timestamp::UNIX_EPOCH));
+    let now = now.map_err(|error| bad(&error))?;
     let ca_key = dir.join("ca-key.pem");
     let authority = if args.renew {
         let key = fs::read_to_string(&ca_key).map_err(|_| Failed::NoCa(ca_key.clone()))?;
@@ -84,12 +86,12 @@ fn init(args: &InitArgs) -> Result<Vec<String>, Failed> {
         {
             return Err(Failed::Exists(there));
         }
-        let (authority, own) = Authority::new(valid_for(DAY * CA_DAYS)).map_err(|error| bad(&error))?;
+        let (authority, own) = Authority::new(valid_for(DAY * CA_DAYS, now)).map_err(|error| bad(&error))?;
         put(&dir, "ca", &own)?;
         authority
     };
     let hosts = if args.host.is_empty() { own_hosts() } else { args.host.clone() };
-    let valid = || valid_for(DAY * args.days);
+    let valid = || valid_for(DAY * args.days, now);
     let server = authority.issue("cometmq-server", &hosts, Usage::Server, valid()).map_err(|error| bad(&error))?;
     let client = authority.issue("cometmq-client", &[], Usage::Client, valid()).map_err(|error| bad(&error))?;
     put(&dir, "server", &server)?;

@@ -123,7 +123,13 @@ impl Cluster {
 
     /// The keys of what lies in a group's retry topic.
     async fn retried(&self, group: &str) -> Vec<String> {
-        let content = drain(&self.client, &self.dev.broker, "TOOLS_CONSUMER", &format!("%RETRY%{group}"), 0).await;
+        let topic = format!("%RETRY%{group}");
+        let pull = support::pull_request("TOOLS_CONSUMER", &topic, 0, protocol::message::QueueOffset(0));
+        let answer = self.client.invoke(&self.dev.broker, pull.write(), SOON).await.unwrap();
+        if answer.code == protocol::code::response::TOPIC_NOT_EXIST {
+            return Vec::new();
+        }
+        let content = drain(&self.client, &self.dev.broker, "TOOLS_CONSUMER", &topic, 0).await;
         content.messages.into_iter().map(|message| String::from_utf8(message.body).unwrap()).collect()
     }
 }

@@ -141,7 +141,7 @@ fn port(address: &str) -> u16 {
 #[test]
 fn when_dev_says_that_it_is_ready_a_client_has_a_route_to_the_address_by_which_it_came() {
     let home = TempDir::new().unwrap();
-    let arguments = ["dev", "--data", "here", "--namesrv-port", "0", "--broker-port", "0"];
+    let arguments = ["dev", "--data", "here", "--listen", "0.0.0.0", "--namesrv-port", "0", "--broker-port", "0"];
     let mut dev = Process::start(command(home.path(), BINARY, &arguments).current_dir(home.path()));
     dev.line("is ready");
     let namesrv = dev.banner("name server");
@@ -475,4 +475,140 @@ fn a_directory_that_can_not_be_written_to_is_named_with_what_helps() {
     let mut broker = broker_on(home.path(), data, &data.join("commitlog"));
     assert!(broker.line("can't open the broker's data").contains("/proc/cometmq"));
     assert_eq!(broker.ends().code(), Some(1));
+}
+
+#[test]
+fn dev_listens_on_this_machine_only_unless_told_otherwise() {
+    let home = TempDir::new().unwrap();
+    let arguments = ["dev", "--namesrv-port", "0", "--broker-port", "0", "--advertise", "mq.example.com"];
+    let mut dev = Process::start(&mut command(home.path(), BINARY, &arguments[..5]));
+    dev.line("to clients on this machine only (to let others in: --listen 0.0.0.0)");
+    dev.line("is ready");
+    let (namesrv, broker) = (dev.banner("name server"), dev.banner("broker"));
+    assert_eq!(broker_of(&namesrv).unwrap(), broker);
+    assert!(broker.starts_with("127.0.0.1:"));
+    // Another address of this machine, as those of its network are.
+    for port in [port(&namesrv), port(&broker), port(&broker) - 2] {
+        TcpStream::connect(("127.0.0.1", port)).unwrap();
+        TcpStream::connect(("127.0.0.2", port)).unwrap_err();
+    }
+    dev.stop();
+    let mut dev = Process::start(&mut command(home.path(), BINARY, &arguments));
+    let warned = dev.line("warning: clients are told mq.example.com");
+    assert!(warned.contains("127.0.0.1") && warned.contains("--listen 0.0.0.0"), "{warned}");
+    dev.stop();
+}
+
+#[test]
+fn a_server_that_anybody_may_reach_says_once_that_nobody_s_rights_are_checked() {
+    let home = TempDir::new().unwrap();
+    let conf = home.path().join("broker.conf");
+    let start = |bind: &str| {
+        fs::write(&conf, format!("listenPort=0\nbrokerIP1=127.0.0.1\nnamesrvAddr=127.0.0.1:1\nbindAddress={bind}\n"))
+            .unwrap();
+        let arguments = ["broker", "-c", conf.to_str().unwrap()];
+        let mut broker = Process::start(&mut command(home.path(), BINARY, &arguments));
+        broker.line("is ready");
+        broker.line("not registered; trying on");
+        let said = broker.seen.iter().filter(|line| line.contains("access control is off")).count();
+        broker.stop();
+        said
+    };
+    assert_eq!(start("127.0.0.1"), 0);
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let has_network = socket.connect("203.0.113.1:9").is_ok() && !socket.local_addr().unwrap().ip().is_loopback();
+    assert_eq!(start("0.0.0.0"), usize::from(has_network));
+}
+
+#[test]
+fn certificates_of_tls_init_encrypt_a_cluster_and_its_clients_and_can_be_renewed() {
+    let home = TempDir::new().unwrap();
+    let run = |arguments: &[&str]| {
+        let output = command(home.path(), BINARY, arguments).current_dir(home.path()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (code, said) = run(&["tls", "init", "tls", "--host", "127.0.0.1"]);
+    assert!(code == Some(0) && said.contains("for 127.0.0.1, good for 730 days"), "{said}");
+    let (ca, file) = (home.path().join("tls/ca.pem"), home.path().join("tls/tls.properties"));
+    let (ca, file) = (ca.to_str().unwrap(), file.to_str().unwrap());
+    let conf = |name: &str, more: &str| {
+        let path = home.path().join(name);
+        let text = format!("listenPort=0\ntls.config.file={file}\ntls.server.mode=enforcing\n{more}");
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let namesrv_conf = conf("namesrv.conf", "");
+    let mut namesrv = Process::start(&mut command(home.path(), BINARY, &["namesrv", "-c", &namesrv_conf]));
+    let address = namesrv.banner("name server");
+    let broker_conf = conf(
+        "broker.conf",
+        &format!("brokerIP1=127.0.0.1\ntls.enable=true\nnamesrvAddr={address}\nstorePathRootDir=b\n"),
+    );
+    let broker = || {
+        let mut broker = command(home.path(), BINARY, &["broker", "-c", &broker_conf]);
+        let mut broker = Process::start(broker.current_dir(home.path()));
+        broker.line("registered");
+        broker
+    };
+    let mut first = broker();
+    let publish = |more: &[&str]| run(&[&["pub", "orders", "hello", "-n", &address], more].concat());
+    let (code, said) = publish(&["--tls-ca", ca]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(publish(&["--tls-config", file]).0, Some(0));
+    assert_eq!(publish(&["--tls-insecure"]).0, Some(0));
+    let (code, said) = publish(&["--tls"]);
+    assert!(code == Some(1) && said.contains("--tls-ca"), "{said}");
+    assert_eq!(publish(&[]).0, Some(1), "plain connections are closed");
+    let (code, said) = run(&["sub", "orders", "-f", "first", "-c", "3", "-n", &address, "--tls-ca", ca]);
+    assert!(code == Some(0) && said.matches("hello").count() == 3, "{said}");
+    let (code, said) = run(&["admin", "clusterList", "-n", &address, "--tls-ca", ca]);
+    assert!(code == Some(0) && said.contains("DefaultCluster"), "{said}");
+    for workload in ["send", "latency"] {
+        let (code, said) = run(&[
+            "bench",
+            workload,
+            "-n",
+            &address,
+            "--tls-ca",
+            ca,
+            "--seconds",
+            "0.2",
+            "--warm-up",
+            "0",
+            "-c",
+            "2",
+            "--rate",
+            "200",
+        ]);
+        assert_eq!(code, Some(0), "{said}");
+    }
+
+    let (code, said) = run(&["tls", "init", "tls", "--host", "127.0.0.1", "--renew"]);
+    assert!(code == Some(0) && said.contains("take them over"), "{said}");
+    first.line("new files are in force");
+    assert_eq!(publish(&["--tls-ca", ca]).0, Some(0));
+    first.stop();
+    namesrv.stop();
+    fs::write(home.path().join("tls/server.pem"), "nothing").unwrap();
+    let mut broken =
+        Process::start(command(home.path(), BINARY, &["broker", "-c", &broker_conf]).current_dir(home.path()));
+    let said = broken.line("TLS can't be as it is set");
+    assert!(said.contains("server.pem: no certificate in it"), "{said}");
+    assert_eq!(broken.ends().code(), Some(1));
+}
+
+#[test]
+fn dev_reaches_itself_where_it_takes_tls_only() {
+    let home = TempDir::new().unwrap();
+    let conf = home.path().join("broker.conf");
+    fs::write(&conf, "tls.server.mode=enforcing\n").unwrap();
+    let arguments = ["dev", "--namesrv-port", "0", "--broker-port", "0", "-c", conf.to_str().unwrap()];
+    let mut dev = Process::start(&mut command(home.path(), BINARY, &arguments));
+    dev.line("is ready");
+    dev.stop();
+    fs::write(&conf, "adminListenPort=10915\n").unwrap();
+    let mut dev = Process::start(&mut command(home.path(), BINARY, &arguments));
+    dev.line("adminListenPort is for `cometmq broker` and `cometmq namesrv`");
+    assert_eq!(dev.ends().code(), Some(1));
 }

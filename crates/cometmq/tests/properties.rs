@@ -244,6 +244,45 @@ fn damages() -> Vec<Vec<u8>> {
     damages
 }
 
+fn proxy_headers() -> Vec<Vec<u8>> {
+    let v2 = |command: u8, family: u8, addresses: &[u8]| {
+        let length = (addresses.len() as u16).to_be_bytes();
+        [b"\r\n\r\n\0\r\nQUIT\n", &[command, family][..], &length, addresses].concat()
+    };
+    let plain = [
+        "PROXY TCP4 203.0.113.7 10.0.0.1 51234 10911\r\n",
+        "PROXY TCP6 2001:db8::7 2001:db8::1 51234 10911\r\nmore",
+        "PROXY UNKNOWN\r\n",
+    ];
+    let plain = plain.map(|line| line.as_bytes().to_vec());
+    [v2(0x21, 0x11, &[7; 20]), v2(0x21, 0x21, &[7; 36]), v2(0x20, 0, &[]), v2(0x21, 0x31, &[7; 216])]
+        .into_iter()
+        .chain(plain)
+        .collect()
+}
+
+/// What a client of ours writes first, and a frame.
+fn first_bytes() -> Vec<Vec<u8>> {
+    use remoting::tls::settings::Side;
+    use remoting::tls::{ClientTls, Trust};
+    use std::io::Read;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let heard = std::thread::spawn(move || {
+        let mut hello = vec![0; 4096];
+        let read = listener.accept().unwrap().0.read(&mut hello).unwrap();
+        hello.truncate(read);
+        hello
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let tls = ClientTls::new(Trust::Anyone, Side::default()).unwrap();
+    // The other end closes instead of answering.
+    assert!(runtime.block_on(remoting::Stream::open(&address, Some(&tls))).is_err());
+    let hello = heard.join().unwrap();
+    assert_eq!(hello[0], 0x16);
+    vec![hello, with_length(b"{}"), b"\x16\x03\x01\x00\x01\x01".to_vec()]
+}
+
 fn seeds(name: &str) -> Vec<Vec<u8>> {
     let binary = || vec![with_length(&binary_header())];
     match name {
@@ -260,6 +299,8 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
         "sql92" => expressions(),
         "program" => programs(),
         "recovery" => damages(),
+        "proxy_header" => proxy_headers(),
+        "first_bytes" => first_bytes(),
         other => panic!("no seeds for {other}"),
     }
 }
@@ -304,4 +345,6 @@ properties! {
     sql92: 3000,
     program: 400,
     recovery: 150,
+    proxy_header: 5000,
+    first_bytes: 1000,
 }

@@ -67,8 +67,9 @@ const FOR_CLIENTS: [i32; 6] = [
     request::GET_KVLIST_BY_NAMESPACE,
 ];
 
-/// What no rate holds up: a broker over its limit is not forgotten.
-const VITAL: [i32; 3] = [request::REGISTER_BROKER, request::UNREGISTER_BROKER, request::QUERY_DATA_VERSION];
+/// What no rate holds up: a broker over its limit is not forgotten, and an operator can raise the limit.
+const VITAL: [i32; 4] =
+    [request::REGISTER_BROKER, request::UNREGISTER_BROKER, request::QUERY_DATA_VERSION, request::UPDATE_NAMESRV_CONFIG];
 
 impl Namesrv {
     /// A name server that knows nobody yet.

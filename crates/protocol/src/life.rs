@@ -64,6 +64,8 @@ pub struct GroupProgress {
     pub committed: i64,
     /// It has acknowledged this message, or passed it over.
     pub done: bool,
+    /// It has passed it over because its key is parked, and is to get it once that is released.
+    pub parked: bool,
 }
 
 /// What happened to a message. Within one millisecond, things happened in this order.
@@ -91,10 +93,16 @@ pub enum Happening {
     Delivered,
     /// A consumer sent it back.
     SentBack,
+    /// It is passed over for a group, as its key is parked.
+    Parked,
+    /// A group is to get it now that its key is not parked any more.
+    Released,
     /// A group acknowledged all up to it.
     Acknowledged,
     /// A group's offset was set back before it: it comes again.
     SetBack,
+    /// A group's offset was set behind it: the group does not get it.
+    Skipped,
     /// It was put into a group's dead letter topic.
     Dead,
     /// Events of this moment were not kept.

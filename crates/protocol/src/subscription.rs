@@ -119,6 +119,12 @@ impl TagFilter {
     }
 }
 
+/// The attribute of a group whose members park what they can't work at with its key, in place of giving it up. CometMQ's own.
+pub const ORDER_PARK: &str = "order.park";
+
+/// The attribute of a group whose members consume queues together, in order of keys. CometMQ's own.
+pub const ORDER_SHARE_BY_KEY: &str = "order.shareByKey";
+
 /// A consumer group's settings, as `subscriptionGroup.json` holds them.
 #[doc(alias = "org.apache.rocketmq.remoting.protocol.subscription.SubscriptionGroupConfig")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -177,6 +183,12 @@ impl SubscriptionGroupConfig {
     /// A new group with Apache's defaults.
     pub fn new(name: &str) -> SubscriptionGroupConfig {
         SubscriptionGroupConfig { group_name: name.into(), ..SubscriptionGroupConfig::default() }
+    }
+
+    /// Is this attribute `true`?
+    pub fn is_on(&self, attribute: &str) -> bool {
+        let value = self.others.get("attributes").and_then(|attributes| attributes.get(attribute));
+        value.and_then(Value::as_str) == Some("true")
     }
 }
 

@@ -8,7 +8,7 @@ use protocol::request::offset::{GetMaxOffset, OffsetReply};
 use protocol::request::{Empty, Request};
 use remoting::client::RequestError;
 use remoting::reply::Part;
-use remoting::tls::make::{Authority, Issued, Usage, valid_for};
+use remoting::tls::make::{Authority, Issued, Usage, Validity, valid_for};
 use remoting::tls::settings::Side;
 use remoting::tls::{ClientTls, Tls, TlsMode, Trust};
 use remoting::{Answer, Body, Call, Client, Entrance, Limits, Proxies, Reject, Router, Server};
@@ -19,11 +19,19 @@ use std::path::PathBuf;
 use std::process::{Command as Process, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Far longer than anything here takes.
 const SOON: Duration = Duration::from_secs(60);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+}
+
+fn a_year() -> Validity {
+    valid_for(YEAR, now())
+}
 
 #[derive(Default)]
 struct State {
@@ -93,11 +101,11 @@ struct Files {
 impl Files {
     fn new(more: &str) -> Files {
         let dir = tempfile::tempdir().unwrap();
-        let (authority, own) = Authority::new(valid_for(YEAR)).unwrap();
+        let (authority, own) = Authority::new(a_year()).unwrap();
         let files = Files { dir, authority };
         files.put("ca", &own);
-        files.issue("server", &["127.0.0.1"], valid_for(YEAR));
-        files.put("client", &files.authority.issue("client", &[], Usage::Client, valid_for(YEAR)).unwrap());
+        files.issue("server", &["127.0.0.1"], a_year());
+        files.put("client", &files.authority.issue("client", &[], Usage::Client, a_year()).unwrap());
         files.settings(more);
         files
     }
@@ -111,7 +119,7 @@ impl Files {
         fs::write(self.path(&format!("{name}.key")), &issued.key).unwrap();
     }
 
-    fn issue(&self, name: &str, hosts: &[&str], valid: std::ops::Range<SystemTime>) {
+    fn issue(&self, name: &str, hosts: &[&str], valid: Validity) {
         let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
         self.put(name, &self.authority.issue(name, &hosts, Usage::Server, valid).unwrap());
     }
@@ -218,11 +226,10 @@ async fn a_client_refuses_another_ca_another_host_and_what_has_expired() {
     let strict = || files.trust(Side::default());
     let told = refused(&strict(), others.serve(TlsMode::Permissive).address).await;
     assert!(told.contains("signed by none of the CAs"), "{told}");
-    files.issue("server", &["mq.example.com", "10.0.0.1"], valid_for(YEAR));
+    files.issue("server", &["mq.example.com", "10.0.0.1"], a_year());
     let told = refused(&strict(), files.serve(TlsMode::Permissive).address).await;
     assert!(told.contains("for other hosts"), "{told}");
-    let now = SystemTime::now();
-    files.issue("server", &["127.0.0.1"], now - YEAR..now - Duration::from_secs(60));
+    files.issue("server", &["127.0.0.1"], now() - YEAR..now() - Duration::from_secs(60));
     let told = refused(&strict(), files.serve(TlsMode::Permissive).address).await;
     assert!(told.contains("has expired"), "{told}");
 }
@@ -338,7 +345,7 @@ async fn new_files_are_taken_over_under_load_and_broken_ones_are_not() {
     });
     let load: Vec<_> = load.collect();
     for _ in 0..5 {
-        files.issue("server", &["127.0.0.1", "renewed"], valid_for(YEAR));
+        files.issue("server", &["127.0.0.1", "renewed"], a_year());
         assert!(tls.reload().unwrap());
         fs::write(files.path("server.pem"), "-----BEGIN CERTIFICATE-----\nhalf of").unwrap();
         let told = tls.reload().unwrap_err().to_string();
@@ -349,7 +356,7 @@ async fn new_files_are_taken_over_under_load_and_broken_ones_are_not() {
     for load in load {
         assert!(load.await.unwrap() > 10);
     }
-    files.issue("server", &["localhost"], valid_for(YEAR));
+    files.issue("server", &["localhost"], a_year());
     assert!(tls.reload().unwrap());
     let told = refused(&files.trust(Side::default()), serving.address).await;
     assert!(told.contains("for other hosts"), "the new certificate is in force: {told}");

@@ -40,8 +40,15 @@ fn defaults_are_those_of_apache_and_of_the_manual() {
             assert_eq!((apache.take(), value.as_str()), (Some(apaches), ours), "the README says why");
             continue;
         }
-        let is_ours = matches!(key, "diskFreeSpaceMin" | "scrubBytesPerSecond" | "messageLifeMaxBytes" | "dedupIdsMax")
-            || key.starts_with("log")
+        let is_ours = matches!(
+            key,
+            "diskFreeSpaceMin"
+                | "scrubBytesPerSecond"
+                | "messageLifeMaxBytes"
+                | "dedupIdsMax"
+                | "topicsMax"
+                | "groupsMax"
+        ) || key.starts_with("log")
             || entrance.iter().any(|(ours, _)| *ours == key);
         assert_ne!(apache.is_some(), is_ours, "{key} is no key of Apache's");
         let described = manual.as_str().split(&format!("Key: `{key}`. Default: ")).nth(1);

@@ -37,6 +37,12 @@ pub(crate) enum Event {
     },
     /// A group's offset moved.
     Committed { group: String, topic: String, queue_id: i32, from: Option<i64>, to: i64, by: SocketAddr },
+    /// A group's offset was set by someone else.
+    Reset { group: String, topic: String, queue_id: i32, from: Option<i64>, to: i64, by: SocketAddr },
+    /// Messages are passed over, as their key is parked.
+    Parked { group: String, topic: String, queue_id: i32, range: (i64, i64), by: SocketAddr },
+    /// What is parked of a key in this range is to be consumed now; without a key, it is one message.
+    Released { group: String, topic: String, queue_id: i32, range: (i64, i64), key: Option<String>, by: SocketAddr },
     /// A message was sent back: the record at `at` was put again at `to`.
     SentBack { group: String, at: i64, to: i64, attempt: i32, dead: bool, by: SocketAddr },
     /// A message was sent back once more, and not stored again.
@@ -60,6 +66,7 @@ impl Event {
                 return codes.shrink_to_fit();
             }
             Event::Consumes { group, client, .. } | Event::Sends { group, client, .. } => &mut [group, client],
+            Event::Released { key: Some(key), .. } => &mut [key],
             _ => return,
         };
         for text in texts.iter_mut().filter(|text| text.len() > TEXT_MAX) {
@@ -138,13 +145,19 @@ pub(crate) enum Kind {
     Sends = 5,
     /// `from` events could not be kept.
     NotKept = 6,
+    /// The offset was set from `from` (−1: there was none) to `to`.
+    Reset = 7,
+    /// `from..to` of the queue was passed over, as its keys are parked.
+    Parked = 8,
+    /// Of `from..to` of the queue, what has the key in `wanted` was released; all, if that is empty.
+    Released = 9,
 }
 
 impl Kind {
     fn of(number: u8) -> Option<Kind> {
-        [Kind::Delivered, Kind::Committed, Kind::SentBack, Kind::Ended, Kind::Sends, Kind::NotKept]
-            .into_iter()
-            .find(|kind| *kind as u8 == number)
+        let first = [Kind::Delivered, Kind::Committed, Kind::SentBack, Kind::Ended, Kind::Sends, Kind::NotKept];
+        let all = first.into_iter().chain([Kind::Reset, Kind::Parked, Kind::Released]);
+        all.into_iter().find(|kind| *kind as u8 == number)
     }
 }
 

@@ -8,6 +8,7 @@
 use super::Senders;
 use super::event::{Kept, Kind, WantedText, read_block};
 use crate::Broker;
+use crate::parking::{self, GroupQueue, Parked, Passage};
 use crate::processor::short;
 use bytes::Bytes;
 use protocol::life::{GroupProgress, Happening, KeptEvents, LifeEvent, MessageLife, MessageLives};
@@ -19,7 +20,8 @@ use protocol::topic::{
     DLQ_PREFIX, RETRY_PREFIX, SCHEDULE_TOPIC, TIMER_TOPIC, TRANSACTION_GIVEN_UP_TOPIC, TRANSACTION_HALF_TOPIC,
     dead_letter_topic, retry_topic,
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use store::CommitLogOffset;
 
 /// So many messages are told of at once, unless fewer are asked for.
@@ -254,7 +256,7 @@ impl Broker {
         let gone = scan.senders.is_empty();
         files.for_each(from, &mut |block| {
             read_block(block.bytes, &mut |kept| match kept.kind {
-                Kind::Delivered | Kind::Committed => {
+                Kind::Delivered | Kind::Committed | Kind::Reset | Kind::Parked | Kind::Released => {
                     for record in places.get(&(kept.topic, kept.queue_id)).into_iter().flatten() {
                         scan.passage(self, record, &kept);
                     }
@@ -313,15 +315,24 @@ impl Broker {
         }
         self.tell_of_forgotten_end(&all, &mut life);
         life.events.sort_by_key(|event| (event.time, event.what));
+        leave_out_passing_by(&mut life.events);
         for record in all.iter().filter(|record| !is_kept_back(record)) {
             let of_queue = self.offsets.of_queue(record.topic, record.queue_id).into_iter();
-            life.groups.extend(of_queue.map(|(group, committed)| GroupProgress {
-                group,
-                topic: record.topic.to_owned(),
-                queue_id: record.queue_id,
-                queue_offset: record.queue_offset.0,
-                committed,
-                done: committed > record.queue_offset.0,
+            life.groups.extend(of_queue.map(|(group, committed)| {
+                let offset = record.queue_offset.0;
+                let queue =
+                    GroupQueue { group: group.clone(), topic: record.topic.to_owned(), queue_id: record.queue_id };
+                let is_parked = |it: Arc<Parked>| it.passage(offset, parking::key_of(record)) == Passage::Parked;
+                let parked = self.parking.get(&queue).is_some_and(is_parked);
+                GroupProgress {
+                    group,
+                    topic: queue.topic,
+                    queue_id: record.queue_id,
+                    queue_offset: offset,
+                    committed,
+                    done: committed > offset && !parked,
+                    parked,
+                }
             }));
         }
         life
@@ -416,6 +427,33 @@ impl Broker {
     }
 }
 
+/// An offset that moves past a message says nothing of it while its key is parked, nor once it has been acknowledged, before it
+/// is delivered again.
+fn leave_out_passing_by(events: &mut Vec<LifeEvent>) {
+    type Place = (String, String, Option<i32>, Option<i64>);
+    let place =
+        |event: &LifeEvent| -> Place { (event.group.clone(), event.topic.clone(), event.queue_id, event.queue_offset) };
+    let set_back = events.iter().filter(|event| event.what == Happening::SetBack);
+    // Within a millisecond they have no order.
+    let set_back: HashSet<(Place, i64)> = set_back.map(|event| (place(event), event.time)).collect();
+    let mut over: HashSet<Place> = HashSet::new();
+    events.retain(|event| {
+        let place = place(event);
+        match event.what {
+            // Each pull that passes over it says so.
+            Happening::Parked => over.insert(place),
+            Happening::Acknowledged | Happening::Skipped => {
+                over.insert(place.clone()) || set_back.contains(&(place, event.time))
+            }
+            Happening::Delivered | Happening::Released | Happening::SetBack => {
+                over.remove(&place);
+                true
+            }
+            _ => true,
+        }
+    });
+}
+
 /// No consumer gets it from there.
 fn is_kept_back(record: &Record<'_>) -> bool {
     matches!(record.topic, SCHEDULE_TOPIC | TIMER_TOPIC | TRANSACTION_HALF_TOPIC)
@@ -456,11 +494,21 @@ impl Scan {
                 Happening::Delivered
             }
             Kind::Committed if kept.from <= offset && offset < kept.to => Happening::Acknowledged,
-            Kind::Committed if kept.to <= offset && offset < kept.from => Happening::SetBack,
+            Kind::Reset if kept.from <= offset && offset < kept.to => Happening::Skipped,
+            Kind::Committed | Kind::Reset if kept.to <= offset && offset < kept.from => Happening::SetBack,
+            Kind::Parked if (kept.from..kept.to).contains(&offset) => Happening::Parked,
+            Kind::Released
+                if (kept.from..kept.to).contains(&offset)
+                    && (kept.wanted.is_empty() || parking::key_of(record).is_some_and(|key| key == kept.wanted)) =>
+            {
+                Happening::Released
+            }
             _ => return,
         };
         let note = match WantedText::read(kept.wanted) {
-            WantedText::Some => "or passed over: it is not known what the group wanted".to_owned(),
+            WantedText::Some if kept.kind == Kind::Delivered => {
+                "or passed over: it is not known what the group wanted".to_owned()
+            }
             _ => String::new(),
         };
         self.add(LifeEvent {

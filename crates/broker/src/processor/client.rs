@@ -115,6 +115,7 @@ pub(super) async fn unregister(broker: Arc<Broker>, call: Call<UnregisterClient>
     if let Some(group) = &request.consumer_group {
         let left = broker.consumers.write().leave(group, &request.client_id);
         broker.locks.lock().left(group, &request.client_id);
+        broker.shares.for_group(group, |share| share.leave(&request.client_id));
         if left {
             broker.tell_members(group);
         }
@@ -125,6 +126,12 @@ pub(super) async fn unregister(broker: Arc<Broker>, call: Call<UnregisterClient>
 /// GET_CONSUMER_LIST_BY_GROUP (38).
 pub(super) async fn consumer_list(broker: Arc<Broker>, call: Call<GetConsumerList>) -> Result<Answer<Empty>, Reject> {
     let group = &call.request.consumer_group;
+    if broker.shares_by_key(group)
+        && let Some(client) = broker.member_at(group, call.peer.address())
+    {
+        // It shares all queues with others, who need not concern it.
+        return Ok(Answer::new(Empty {}).with_body(json::write(&ConsumerList { consumer_id_list: vec![client] })));
+    }
     let members = broker.consumers.read().get(group).map(|group| group.members.keys().cloned().collect::<Vec<_>>());
     match members {
         Some(consumer_id_list) => Ok(Answer::new(Empty {}).with_body(json::write(&ConsumerList { consumer_id_list }))),
@@ -165,6 +172,7 @@ impl Broker {
         for (group, client) in members {
             tracing::info!(group, client, "member of a consumer group is gone");
             self.locks.lock().lost(group, client);
+            self.shares.for_group(group, |share| share.lost(client, Instant::now()));
         }
         let mut groups: Vec<&String> = members.iter().map(|(group, _)| group).collect();
         groups.dedup();
@@ -181,7 +189,7 @@ impl Broker {
 
     /// Has all members of a group share its queues anew.
     #[doc(alias = "notifyConsumerIdsChanged")]
-    fn tell_members(&self, group: &str) {
+    pub(crate) fn tell_members(&self, group: &str) {
         if !self.config.notify_consumer_ids_changed {
             return;
         }

@@ -11,7 +11,7 @@ use protocol::request::admin::{
     ForbidGroup, GetAllGroups, GetAllGroupsReply, GetGroup, GetRequestModes, SetRequestMode, UpdateGroup,
     UpdateGroupList,
 };
-use protocol::subscription::SubscriptionGroupConfig;
+use protocol::subscription::{ORDER_PARK, ORDER_SHARE_BY_KEY, SubscriptionGroupConfig};
 use protocol::topic::{QUEUES_MAX, RETRY_PREFIX, check_group_name};
 use remoting::{Answer, Call, Reject};
 use serde::Serialize;
@@ -55,6 +55,7 @@ async fn put<R>(
         }
         let known = broker.groups.get(&config.group_name);
         attributes(config, known.as_deref()).map_err(Reject::system_error)?;
+        order(broker, config, known.as_deref()).map_err(|remark| Reject::new(response::INVALID_PARAMETER, remark))?;
     }
     let names: Vec<String> = configs.iter().map(|config| config.group_name.clone()).collect();
     broker.groups.put(configs, now_millis()).map_err(|refused| Reject::system_error(refused.to_string()))?;
@@ -65,7 +66,7 @@ async fn put<R>(
     Ok(Empty {}.into())
 }
 
-/// Groups have attributes for popping only, which this version does not do: what is set already may stay, or go.
+/// Apache's brokers know attributes for popping, which this version does not do: what is set already may stay, or go.
 fn attributes(config: &mut SubscriptionGroupConfig, known: Option<&SubscriptionGroupConfig>) -> Result<(), String> {
     let known = known.and_then(|known| known.others.get("attributes")).and_then(Value::as_object);
     let mut attributes = known.cloned().unwrap_or_default();
@@ -74,11 +75,44 @@ fn attributes(config: &mut SubscriptionGroupConfig, known: Option<&SubscriptionG
         let name = change.trim_start_matches(['+', '-']);
         if change.starts_with('-') {
             attributes.remove(name);
+        } else if name == ORDER_PARK || name == ORDER_SHARE_BY_KEY {
+            if !matches!(value.as_str(), Some("true" | "false")) {
+                return Err(format!("attribute {name} can be true or false"));
+            }
+            attributes.insert(name.to_owned(), value.clone());
         } else if attributes.get(name) != Some(value) {
             return Err(format!("unsupported key: {}", short(name)));
         }
     }
     config.others.insert("attributes".into(), attributes.into());
+    Ok(())
+}
+
+/// Members that share queues and members that don't must not meet.
+fn order(
+    broker: &Broker,
+    config: &SubscriptionGroupConfig,
+    known: Option<&SubscriptionGroupConfig>,
+) -> Result<(), String> {
+    let group = &config.group_name;
+    let shares = config.is_on(ORDER_SHARE_BY_KEY);
+    if shares && config.is_on(ORDER_PARK) {
+        return Err(format!("group {} can have {ORDER_PARK} or {ORDER_SHARE_BY_KEY}, not both", short(group)));
+    }
+    if shares != known.is_some_and(|known| known.is_on(ORDER_SHARE_BY_KEY)) {
+        let has_members = broker.consumers.read().get(group).is_some_and(|group| !group.members.is_empty());
+        if has_members || broker.consumes_in_order(group) {
+            return Err(format!(
+                "{ORDER_SHARE_BY_KEY} of group {} can't change while it has members, or some that left without a word may still work: \
+                 stop them, and try again a minute later",
+                short(group)
+            ));
+        }
+        broker.shares.forget_group(group);
+    }
+    if shares {
+        broker.shares.set_used();
+    }
     Ok(())
 }
 
@@ -171,6 +205,10 @@ mod tests {
         let mut gone = with(json!({ "-priority.factor": "" }));
         assert_eq!(attributes(&mut gone, Some(&known)), Ok(()));
         assert_eq!(gone.others["attributes"], json!({}));
+        let mut parks = with(json!({ "+order.park": "true" }));
+        assert_eq!(attributes(&mut parks, None), Ok(()));
+        assert!(parks.is_on(ORDER_PARK) && !known.is_on(ORDER_PARK));
+        assert!(attributes(&mut with(json!({ "+order.park": "yes" })), None).is_err());
         let refused = attributes(&mut with(json!({ "+priority.factor": "2" })), Some(&known));
         assert_eq!(refused, Err("unsupported key: priority.factor".into()));
         assert_eq!(attributes(&mut SubscriptionGroupConfig::new("g"), None), Ok(()));

@@ -1,6 +1,7 @@
 //! Queues that one member of a group consumes in order.
 
 use crate::Broker;
+use crate::shares::Share;
 use protocol::heartbeat::{LockBatchBody, LockBatchReplyBody};
 use protocol::json;
 use protocol::request::Empty;
@@ -12,7 +13,11 @@ use std::time::Instant;
 /// LOCK_BATCH_MQ (41).
 pub(super) async fn lock(broker: Arc<Broker>, call: Call<LockBatch>) -> Result<Answer<Empty>, Reject> {
     let body = read(&call.body)?;
-    let owned = broker.locks.lock().lock(&body.consumer_group, &body.client_id, body.mq_set, Instant::now());
+    let (group, client, now) = (&body.consumer_group, &body.client_id, Instant::now());
+    let owned = match broker.shares_by_key(group) {
+        false => broker.locks.lock().lock(group, client, body.mq_set, now),
+        true => broker.share(group, client, body.mq_set, now),
+    };
     Ok(Answer::new(Empty {}).with_body(json::write(&LockBatchReplyBody { lock_ok_mq_set: owned })))
 }
 
@@ -20,6 +25,12 @@ pub(super) async fn lock(broker: Arc<Broker>, call: Call<LockBatch>) -> Result<A
 pub(super) async fn unlock(broker: Arc<Broker>, call: Call<UnlockBatch>) -> Result<Answer<Empty>, Reject> {
     let body = read(&call.body)?;
     broker.locks.lock().unlock(&body.consumer_group, &body.client_id, &body.mq_set);
+    if broker.shares.is_used() {
+        for queue in &body.mq_set {
+            let lost = |share: &mut Share| share.lost(&body.client_id, Instant::now());
+            broker.shares.with(&body.consumer_group, &queue.topic, queue.queue_id, lost);
+        }
+    }
     Ok(Empty {}.into())
 }
 

@@ -12,12 +12,14 @@ mod life;
 mod lock;
 mod offset;
 mod order;
+mod park;
 mod pull_message;
 mod query;
 mod reply;
 mod reset;
 mod send_back;
 pub(crate) mod send_message;
+mod share;
 mod stats;
 mod timer;
 mod topic;
@@ -103,6 +105,9 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(deletion::delete_group)
         .on(order::list)
         .on(order::remove)
+        .on(park::park)
+        .on(park::list)
+        .on(park::release)
         .on(filter_program::put)
         .on(filter_program::remove)
         .on(filter_program::list)
@@ -153,8 +158,10 @@ pub(crate) const FOR_CLIENTS: [i32; 30] = [
     request::GET_EARLIEST_MSG_STORETIME,
 ];
 
-/// What no rate holds up: a client over its limit stays a member of its groups, keeps its queues, and notes how far it has come.
-pub(crate) const VITAL: [i32; 7] = [
+/// What no rate holds up: a client over its limit stays a member of its groups, keeps its queues, and notes how far it has come;
+/// and an operator can raise the limit.
+pub(crate) const VITAL: [i32; 8] = [
+    request::UPDATE_BROKER_CONFIG,
     request::HEART_BEAT,
     request::UNREGISTER_CLIENT,
     request::CHECK_CLIENT_CONFIG,
@@ -187,7 +194,7 @@ fn no_such_topic(topic: &str) -> Reject {
 fn no_such_group(group: &str) -> Reject {
     let remark = format!(
         "subscription group [{}] does not exist, and this broker does not create it (autoCreateSubscriptionGroup=false, \
-         or the name is illegal, or there are too many): create it first",
+         or the name is illegal, or there are as many as groupsMax says): create it first",
         short(group)
     );
     Reject::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark)

@@ -7,7 +7,9 @@ use super::{no_such_topic, short};
 use crate::Broker;
 use crate::life::event::{Event, Wanted};
 use crate::offsets::Reset;
+use crate::parking::{self, Parked, Passage};
 use crate::program::Judge;
+use crate::shares::{Look, Own};
 use protocol::code::request::LITE_PULL_MESSAGE;
 use protocol::code::response;
 use protocol::heartbeat::{ConsumeType, MessageModel};
@@ -19,6 +21,7 @@ use protocol::topic::{PERM_READ, SCHEDULE_TOPIC};
 use remoting::reply::Part;
 use remoting::{Answer, Body, Call, Reject};
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -32,7 +35,7 @@ const APACHE_COUNT: usize = 32;
 /// So many messages at most, whatever a client asks for.
 const COUNT_MAX: usize = 1024;
 
-/// How often a pull that other queues hold up looks whether they are consumed.
+/// How often a pull that other queues, or other members, hold up looks whether they are done.
 const FENCE_LOOK: Duration = Duration::from_millis(100);
 
 /// However long a client would wait.
@@ -60,13 +63,15 @@ pub(super) async fn pull_message(
         _ => broker.config.max_transfer_bytes_in_memory,
     };
     let judged = Cell::new(false);
-    let get = |from| {
+    let passed_over = RefCell::new(Vec::new());
+    let get = |from, gate: Option<&Gate>| {
         let (store, topic) = (&broker.store, &request.topic);
+        passed_over.borrow_mut().clear();
         // Looked up for each look: a pull that was held goes by the program that is there when messages come.
         let program = broker.programs.get(&request.consumer_group, topic);
         judged.set(program.is_some());
         let judge = match (&filter, program) {
-            (Filter::Tags(tags), None) => {
+            (Filter::Tags(tags), None) if gate.is_none() => {
                 return store.get_message(topic, queue_id, from, max_count, max_bytes, &|code| tags.passes(code));
             }
             (_, program) => program.map(|program| RefCell::new(Judge::new(program))),
@@ -76,6 +81,7 @@ pub(super) async fn pull_message(
             Filter::Sql(..) => &|_| true,
         };
         let records = |record: &Record| match (&filter, &judge) {
+            _ if gate.is_some_and(|gate| gate.is_closed(record, &passed_over)) => Verdict::Unwanted,
             (Filter::Sql(expression, _), _) if !expression.matches(&record.properties()) => Verdict::Unwanted,
             (_, Some(judge)) => judge.borrow_mut().judge(record),
             (_, None) => Verdict::Wanted,
@@ -88,36 +94,77 @@ pub(super) async fn pull_message(
     let commit = (request.sys_flag & PullMessage::COMMIT_OFFSET != 0 && request.commit_offset >= 0)
         .then_some(request.commit_offset);
     let by = call.peer.address();
-    let reset = |from: QueueOffset| {
-        let (group, topic) = (&request.consumer_group, &request.topic);
-        broker.offsets.hear_of_reset(group, topic, request.queue_id, from.0, commit, by)
+    let sharer = match broker.shares_by_key(&request.consumer_group) {
+        true => Some(broker.member_at(&request.consumer_group, by).unwrap_or_default()),
+        false => None,
     };
-    let heard = match reset(from) {
-        Some(Reset::Moved(offset)) => return Ok(moved(&broker, request, queue_id, offset)),
-        heard => heard.is_some(),
+    // What keeps messages back, and whether the group goes on elsewhere, as of the same moment.
+    let look = |from: QueueOffset| {
+        let (group, topic, queue_id) = (&request.consumer_group, &request.topic, request.queue_id);
+        if let Some(sharer) = &sharer {
+            return match broker.look_at_share((group, topic, queue_id), sharer, from.0, commit, by) {
+                Look::Wait => Looked::Wait,
+                Look::Moved(offset) => Looked::Moved(offset),
+                Look::Own(own) => Looked::Go { gate: Some(Gate::Shared(own)), heard: false },
+            };
+        }
+        let hear = || broker.offsets.hear_of_reset(group, topic, queue_id, from.0, commit, by);
+        match broker.parking.read(group, topic, queue_id, hear) {
+            (_, Some(Reset::Moved(offset))) => Looked::Moved(offset),
+            (parked, heard) => Looked::Go { gate: parked.map(Gate::Parked), heard: heard.is_some() },
+        }
     };
-    let counts = commit.filter(|_| !heard);
+    // Nobody else may have got any of it meanwhile.
+    let is_own = |gate: &Option<Gate>, next: QueueOffset| match (gate, &sharer) {
+        (Some(Gate::Shared(own)), Some(sharer)) => {
+            let queue = (request.consumer_group.as_str(), request.topic.as_str(), request.queue_id);
+            broker.give_share(queue, sharer, own, next.0)
+        }
+        _ => true,
+    };
+    let mut hold: Option<Hold> = None;
+    let (mut gate, heard) = loop {
+        match look(from) {
+            Looked::Moved(offset) => return Ok(moved(&broker, request, queue_id, offset)),
+            Looked::Go { gate, heard } => break (gate, heard),
+            Looked::Wait if wait_a_moment(&broker, request, &mut hold).await => {}
+            Looked::Wait => {
+                return Ok(not_yet(&broker, request, queue_id, "other members have all of this queue for now"));
+            }
+        }
+    };
+    let counts = commit.filter(|_| !heard && sharer.is_none());
     let note = |pulled: QueueOffset| {
         broker.note_pull(&request.consumer_group, &request.topic, request.queue_id, pulled.0, counts, by);
     };
-    let mut hold: Option<Hold> = None;
+    let mut noted = false;
     while is_fenced(&broker, request) {
-        if hold.is_none() {
+        if !std::mem::replace(&mut noted, true) {
             // What it has consumed counts at once, however long it waits.
             note(from);
-            hold = Hold::begin(&broker, request);
         }
-        match &hold {
-            Some(hold) if Instant::now() < hold.deadline => {
-                tokio::time::sleep_until(hold.deadline.min(Instant::now() + FENCE_LOOK)).await;
-            }
-            _ => return Ok(fenced(&broker, request, queue_id)),
+        if !wait_a_moment(&broker, request, &mut hold).await {
+            let why = "the old queues of this ordered topic are to be consumed first";
+            return Ok(not_yet(&broker, request, queue_id, why));
         }
     }
-    let mut got = get(from);
+    let mut got = get(from, gate.as_ref());
     let pulled = if matches!(got.status, GetStatus::Found) { got.next } else { from };
     note(pulled);
     loop {
+        if !is_own(&gate, got.next) {
+            match look(from) {
+                Looked::Moved(offset) => return Ok(moved(&broker, request, queue_id, offset)),
+                Looked::Go { gate: now, .. } => gate = now,
+                Looked::Wait => {
+                    got.next = from;
+                    return Ok(nothing(&broker, response::PULL_RETRY_IMMEDIATELY, got));
+                }
+            }
+            got = get(from, gate.as_ref());
+            continue;
+        }
+        tell_of_parked(&broker, request, &passed_over.borrow(), got.next, by);
         match got.status {
             GetStatus::Found => break,
             GetStatus::Damaged(damage) => return Err(Reject::system_error(damage.to_string())),
@@ -145,19 +192,24 @@ pub(super) async fn pull_message(
             }
             None => false,
         };
-        if !arrived {
-            let code = if from == first { response::PULL_NOT_FOUND } else { response::PULL_RETRY_IMMEDIATELY };
-            got.next = from;
-            return Ok(nothing(&broker, code, got));
-        }
-        if broker.topics.queues(&request.topic).is_none() {
-            return Err(no_such_topic(&request.topic)); // deleted meanwhile
-        }
-        if let Some(Reset::Moved(offset)) = reset(from) {
-            return Ok(moved(&broker, request, queue_id, offset));
+        let looked = match arrived {
+            true if broker.topics.queues(&request.topic).is_none() => {
+                return Err(no_such_topic(&request.topic)); // deleted meanwhile
+            }
+            true => look(from),
+            false => Looked::Wait,
+        };
+        match looked {
+            Looked::Moved(offset) => return Ok(moved(&broker, request, queue_id, offset)),
+            Looked::Go { gate: now, .. } => gate = now,
+            Looked::Wait => {
+                let code = if from == first { response::PULL_NOT_FOUND } else { response::PULL_RETRY_IMMEDIATELY };
+                got.next = from;
+                return Ok(nothing(&broker, code, got));
+            }
         }
         hold = held;
-        got = get(from);
+        got = get(from, gate.as_ref());
     }
     broker.stats.given(&request.consumer_group, &request.topic, got.count, got.bytes);
     let wanted = match filter {
@@ -165,11 +217,87 @@ pub(super) async fn pull_message(
         Filter::Tags(tags) => Wanted::Tags(tags),
         Filter::Sql(_, text) => Wanted::Sql(text),
     };
+    let passed_over = passed_over.into_inner();
     let PullMessage { consumer_group: group, topic, .. } = call.request;
-    let (range, count) = ((from.0, got.next.0), got.count as u32);
-    let to = call.peer.address();
-    broker.note(Event::Delivered { group, topic, queue_id: queue_id as i32, range, count, wanted, to });
+    let (queue_id, mut range, mut count) = (queue_id as i32, (from.0, got.next.0), got.count as u32);
+    // What lies between messages that were passed over has an event of its own.
+    for (offset, _) in passed_over.into_iter().filter(|(offset, _)| *offset < got.next.0) {
+        if range.0 < offset {
+            let (group, topic, wanted, between) = (group.clone(), topic.clone(), wanted.clone(), (range.0, offset));
+            let given = count.min((offset - range.0) as u32);
+            count -= given;
+            broker.note(Event::Delivered { group, topic, queue_id, range: between, count: given, wanted, to: by });
+        }
+        range.0 = offset + 1;
+    }
+    if range.0 < range.1 {
+        broker.note(Event::Delivered { group, topic, queue_id, range, count, wanted, to: by });
+    }
     Ok(found(got))
+}
+
+/// What a pull is to do.
+enum Looked {
+    /// Wait.
+    Wait,
+    /// Go on here.
+    Moved(i64),
+    /// Take what the gate lets through. It has just heard that it goes on here?
+    Go { gate: Option<Gate>, heard: bool },
+}
+
+/// What of a queue is kept back from a pull.
+enum Gate {
+    /// What is parked.
+    Parked(Arc<Parked>),
+    /// What is not its own, in a queue that is shared.
+    Shared(Own),
+}
+
+impl Gate {
+    /// Is this message kept back? If so, that is noted.
+    fn is_closed(&self, record: &Record<'_>, noted: &RefCell<Vec<(i64, Passage)>>) -> bool {
+        let (offset, key) = (record.queue_offset.0, parking::key_of(record));
+        let passage = match self {
+            Gate::Parked(parked) => parked.passage(offset, key),
+            Gate::Shared(own) if own.has(offset, key) => Passage::Given,
+            Gate::Shared(_) => Passage::Consumed,
+        };
+        if passage != Passage::Given {
+            noted.borrow_mut().push((offset, passage));
+        }
+        passage != Passage::Given
+    }
+}
+
+/// Waits, for what no message tells of. False: its time is over.
+async fn wait_a_moment(broker: &Arc<Broker>, request: &PullMessage, hold: &mut Option<Hold>) -> bool {
+    if hold.is_none() {
+        *hold = Hold::begin(broker, request);
+    }
+    match hold {
+        Some(hold) if Instant::now() < hold.deadline => {
+            tokio::time::sleep_until(hold.deadline.min(Instant::now() + FENCE_LOOK)).await;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Messages before `end` that a pull passed over because their keys are parked, are told of in their lives.
+fn tell_of_parked(
+    broker: &Broker,
+    request: &PullMessage,
+    passed_over: &[(i64, Passage)],
+    end: QueueOffset,
+    by: SocketAddr,
+) {
+    let parked = passed_over.iter().filter(|(offset, passage)| *passage == Passage::Parked && *offset < end.0);
+    for (offset, _) in parked {
+        let (group, topic) = (request.consumer_group.clone(), request.topic.clone());
+        let (queue_id, range) = (request.queue_id, (*offset, offset + 1));
+        broker.note(Event::Parked { group, topic, queue_id, range, by });
+    }
 }
 
 /// An operator has moved the group: it is to go on at `offset`.
@@ -200,7 +328,7 @@ fn is_fenced(broker: &Broker, request: &PullMessage) -> bool {
 }
 
 /// Nothing yet: go on asking for the same.
-fn fenced(broker: &Broker, request: &PullMessage, queue_id: u32) -> Answer<PullMessageReply> {
+fn not_yet(broker: &Broker, request: &PullMessage, queue_id: u32, why: &str) -> Answer<PullMessageReply> {
     let header = PullMessageReply {
         suggest_which_broker_id: 0,
         next_begin_offset: request.queue_offset,
@@ -208,8 +336,7 @@ fn fenced(broker: &Broker, request: &PullMessage, queue_id: u32) -> Answer<PullM
         max_offset: broker.store.max_offset(&request.topic, queue_id).0,
         forbidden_type: None,
     };
-    Answer::new(header)
-        .with_code(response::PULL_NOT_FOUND, "the old queues of this ordered topic are to be consumed first")
+    Answer::new(header).with_code(response::PULL_NOT_FOUND, why)
 }
 
 /// A pull that is held.

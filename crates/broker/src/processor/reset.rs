@@ -3,6 +3,8 @@
 use super::group::not_online;
 use super::{no_such_topic, short};
 use crate::Broker;
+use crate::consumers::Member;
+use crate::parking::GroupQueue;
 use crate::table::Table as _;
 use protocol::code::response;
 use protocol::command::{Command, Language};
@@ -12,7 +14,9 @@ use protocol::request::group::{CloneGroupOffset, ResetClientOffset, ResetOffset}
 use protocol::request::{Empty, Request};
 use remoting::{Answer, Call, Reject};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 use store::Boundary;
 
 /// Older clients can't be told to move, nor asked how far they are (`V3_0_7_SNAPSHOT`).
@@ -25,7 +29,7 @@ pub(super) async fn reset(broker: Arc<Broker>, call: Call<ResetOffset>) -> Resul
         return Err(no_such_topic(&request.topic));
     }
     let offsets = match broker.config.server_side_reset {
-        true => note(&broker, request).await?,
+        true => note(&broker, request, call.peer.address()).await?,
         false => tell(&broker, request)?,
     };
     tracing::info!(group = request.group, topic = request.topic, ?offsets, by = ?call.peer, "offsets reset");
@@ -34,7 +38,7 @@ pub(super) async fn reset(broker: Arc<Broker>, call: Call<ResetOffset>) -> Resul
 
 /// The group goes on elsewhere, whether it has members or not.
 #[doc(alias = "resetOffsetInner")]
-async fn note(broker: &Arc<Broker>, request: &ResetOffset) -> Result<BTreeMap<i32, i64>, Reject> {
+async fn note(broker: &Arc<Broker>, request: &ResetOffset, by: SocketAddr) -> Result<BTreeMap<i32, i64>, Reject> {
     let ResetOffset { group, topic, timestamp, .. } = request;
     if broker.groups.get(group).is_none() {
         let remark = format!("Group {} does not exist: it has never consumed from this broker", short(group));
@@ -61,8 +65,7 @@ async fn note(broker: &Arc<Broker>, request: &ResetOffset) -> Result<BTreeMap<i3
     if offsets.is_empty() {
         return Err(Reject::system_error(format!("No queues to reset: topic {} has none to read from.", short(topic))));
     }
-    broker.offsets.reset(group, topic, &offsets);
-    keep(broker, topic, &offsets).await?;
+    set(broker, group, topic, &offsets, by).await?;
     Ok(offsets)
 }
 
@@ -83,17 +86,30 @@ fn at_time(broker: &Broker, topic: &str, queue_id: i32, timestamp: i64) -> i64 {
     }
 }
 
-/// Brings new offsets to disk, and has pulls that wait look at them.
-async fn keep(broker: &Arc<Broker>, topic: &str, offsets: &BTreeMap<i32, i64>) -> Result<(), Reject> {
-    for queue_id in offsets.keys() {
-        broker.store.interrupt(topic, *queue_id as u32);
-    }
-    let saving = broker.clone();
-    let saved = tokio::task::spawn_blocking(move || saving.offsets.save()).await;
-    saved.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|error| {
+/// Sets offsets, brings them to disk, and has pulls that wait look at them. A release of a parked key that is under way ends: from
+/// there on everything comes.
+async fn set(
+    broker: &Arc<Broker>,
+    group: &str,
+    topic: &str,
+    offsets: &BTreeMap<i32, i64>,
+    by: SocketAddr,
+) -> Result<(), Reject> {
+    let (setting, group, topic, offsets) = (broker.clone(), group.to_owned(), topic.to_owned(), offsets.clone());
+    let set = tokio::task::spawn_blocking(move || {
+        for queue_id in offsets.keys() {
+            setting.end_release(&GroupQueue { group: group.clone(), topic: topic.clone(), queue_id: *queue_id })?;
+        }
+        setting.reset_offsets(&group, &topic, &offsets, by);
+        for queue_id in offsets.keys() {
+            setting.store.interrupt(&topic, *queue_id as u32);
+        }
+        setting.offsets.save()
+    });
+    set.await.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|error| {
         Reject::system_error(format!(
-            "the offsets are reset, but config/consumerOffset.json in {} could not be saved: {error}; check the disk, and reset \
-             again, or a restart of the broker may bring the old ones back",
+            "the offsets may be reset, but could not be saved in config/ of {}: {error}; check the disk, and reset again, or a \
+             restart of the broker may bring the old ones back",
             broker.config.store_root.display()
         ))
     })
@@ -128,10 +144,8 @@ fn tell(broker: &Broker, request: &ResetOffset) -> Result<BTreeMap<i32, i64>, Re
     }
     let header =
         ResetClientOffset { group: group.clone(), topic: topic.clone(), timestamp: *timestamp, is_force: forward };
-    let body = as_body(broker, topic, &offsets);
     for member in members {
-        let request = Command { body: written(&body, member.language).into(), ..header.write() };
-        if !member.peer.notify(request) {
+        if !ask(broker, &header, &offsets, &member) {
             return Err(Reject::system_error(format!(
                 "not all members of group {} could be told: {} does not read requests, or has left",
                 short(group),
@@ -140,6 +154,41 @@ fn tell(broker: &Broker, request: &ResetOffset) -> Result<BTreeMap<i32, i64>, Re
         }
     }
     Ok(offsets)
+}
+
+/// Has a member go on elsewhere. False: it does not hear of it.
+fn ask(broker: &Broker, header: &ResetClientOffset, offsets: &BTreeMap<i32, i64>, member: &Member) -> bool {
+    let body = written(&as_body(broker, &header.topic, offsets), member.language);
+    member.peer.notify(Command { body: body.into(), ..header.write() })
+}
+
+impl Broker {
+    /// Has who holds the lock of a queue go on at `offset`, or all members, if nobody is known to hold it. They let go of all
+    /// messages that they have of it.
+    pub(crate) fn ask_to_move(&self, queue: &GroupQueue, offset: i64) {
+        let GroupQueue { group, topic, queue_id } = queue;
+        let holder = self.locks.lock().holder(group, topic, *queue_id, Instant::now()).map(str::to_owned);
+        let members: Vec<Member> = match self.consumers.read().get(group) {
+            Some(group) => group
+                .members
+                .iter()
+                .filter(|(client, _)| holder.as_ref().is_none_or(|holder| holder == *client))
+                .map(|(_, member)| member.clone())
+                .collect(),
+            None => return,
+        };
+        let header = ResetClientOffset {
+            group: group.clone(),
+            topic: topic.clone(),
+            timestamp: crate::now_millis(),
+            is_force: true,
+        };
+        for member in members.iter().filter(|member| member.version >= VERSION_MIN) {
+            if !ask(self, &header, &BTreeMap::from([(*queue_id, offset)]), member) {
+                tracing::warn!(group, topic, queue_id, peer = ?member.peer, "could not be told to go on elsewhere");
+            }
+        }
+    }
 }
 
 fn as_body(broker: &Broker, topic: &str, offsets: &BTreeMap<i32, i64>) -> ResetOffsets {
@@ -167,9 +216,9 @@ pub(super) async fn clone_offsets(broker: Arc<Broker>, call: Call<CloneGroupOffs
         if !offline.unwrap_or(false) && !broker.still_wants(src_group, topic) {
             continue;
         }
-        let offsets = broker.offsets.clone_offsets(src_group, dest_group, topic);
+        let offsets = broker.offsets.of_topic(src_group, topic);
         tracing::info!(from = src_group, to = dest_group, topic, ?offsets, by = ?call.peer, "offsets cloned");
-        keep(&broker, topic, &offsets).await?;
+        set(&broker, dest_group, topic, &offsets, call.peer.address()).await?;
     }
     Ok(Empty {}.into())
 }

@@ -5,14 +5,14 @@
 //! 3. add what a broker adds to properties     (one copy)
 //! 4. put it; wait for the disk if that is promised; answer
 
-use super::{no_such_group, not_stored, short};
+use super::{no_such_group, not_stored, park, short};
 use crate::Broker;
 use crate::config::FlushDiskType;
 use crate::dedup::{self, First};
 use crate::life::event::Event;
 use crate::retry;
 use crate::timer::{self, Wait};
-use crate::topics::{CreateError, Queues};
+use crate::topics::{CreateError, MESSAGE_SIZE_MAX, Queues};
 use protocol::code::response;
 use protocol::message::{Properties, SysFlag, edit_properties, offset_message_id, property, push_property};
 use protocol::record::{BatchEntries, PROPERTIES_LENGTH_MAX};
@@ -35,8 +35,24 @@ pub(super) fn send_message(
     call: Call<SendMessage>,
 ) -> impl Future<Output = Result<Answer<SendMessageReply>, Reject>> {
     // What waits below holds on to neither the request nor its body.
-    let taken = take(&broker, &call);
-    async move { acknowledge(&broker, taken?).await }
+    let taken = match park::given_up(&broker, &call) {
+        None => take(&broker, &call).map_err(NotTaken::Refused),
+        Some(poison) => Err(NotTaken::Parked(poison)),
+    };
+    async move {
+        match taken {
+            Ok(taken) => acknowledge(&broker, taken).await,
+            Err(NotTaken::Refused(reject)) => Err(reject),
+            Err(NotTaken::Parked(poison)) => Err(poison.park(&broker).await),
+        }
+    }
+}
+
+/// A message that does not come into the log.
+enum NotTaken {
+    Refused(Reject),
+    /// A consumer in order gives it up, and its group parks such messages.
+    Parked(Box<park::Poison>),
 }
 
 /// Answers when what is promised holds.
@@ -113,6 +129,9 @@ pub(super) fn admit<'a>(broker: &Broker, call: &'a Call<SendMessage>) -> Result<
     }
     let dead_letters = dead_letters(broker, call)?;
     let (queues, created) = queues(broker, request)?;
+    if let Some(max) = queues.body_max.filter(|max| call.body.len() > *max && !request.batch) {
+        return Err(too_large_for_topic(&request.topic, call.body.len(), max));
+    }
     let queue_id = queue_id(broker, call, queues)?;
     Ok(Admitted { asked, wait, prepares, dead_letters, queues, queue_id, created })
 }
@@ -145,7 +164,7 @@ pub(super) fn put(broker: &Broker, call: &Call<SendMessage>, admitted: Admitted<
     };
     let end;
     if request.batch {
-        check_batch(broker, request, &asked, &call.body)?;
+        check_batch(broker, request, &asked, &call.body, queues.body_max)?;
         let stored = broker.store.put_batch(&put).map_err(not_stored)?;
         let ids: Vec<String> = stored.at.iter().map(|at| offset_message_id(store_host, *at)).collect();
         reply.msg_id = ids.join(",");
@@ -396,7 +415,7 @@ fn queues(broker: &Broker, request: &SendMessage) -> Result<(Queues, Option<i64>
     };
     match created {
         Ok(queues) => Ok((queues, Some(*broker.topics.changed().borrow()))),
-        Err(error @ (CreateError::AutoCreateOff(_) | CreateError::Template { .. } | CreateError::TooMany(_))) => {
+        Err(error @ (CreateError::AutoCreateOff(_) | CreateError::Template { .. } | CreateError::TooMany { .. })) => {
             Err(Reject::new(response::TOPIC_NOT_EXIST, error.to_string()))
         }
     }
@@ -428,7 +447,7 @@ fn dead_letters(broker: &Broker, call: &Call<SendMessage>) -> Result<Option<Stri
     let now = crate::now_millis();
     let config = broker.groups.get_or_create(group, now).ok_or_else(|| no_such_group(group))?;
     let max = retry::attempts_max(&config, call.version, request.max_reconsume_times);
-    if request.reconsume_times.unwrap_or(0) <= max && !broker.locks.lock().any_held(group, Instant::now()) {
+    if request.reconsume_times.unwrap_or(0) <= max && !broker.consumes_in_order(group) {
         return Ok(None);
     }
     let topic = dead_letter_topic(group);
@@ -437,7 +456,22 @@ fn dead_letters(broker: &Broker, call: &Call<SendMessage>) -> Result<Option<Stri
     Ok(Some(topic))
 }
 
-fn check_batch(broker: &Broker, request: &SendMessage, asked: &Asked<'_>, body: &[u8]) -> Result<(), Reject> {
+fn too_large_for_topic(topic: &str, size: usize, max: usize) -> Reject {
+    let remark = format!(
+        "the message is illegal: its body has {size} bytes, and topic[{}] takes {max} at most ({MESSAGE_SIZE_MAX}, an attribute \
+         of the topic)",
+        short(topic)
+    );
+    Reject::new(response::MESSAGE_ILLEGAL, remark)
+}
+
+fn check_batch(
+    broker: &Broker,
+    request: &SendMessage,
+    asked: &Asked<'_>,
+    body: &[u8],
+    body_max: Option<usize>,
+) -> Result<(), Reject> {
     let illegal = |remark: String| Err(Reject::new(response::MESSAGE_ILLEGAL, remark));
     let topic = short(&request.topic);
     if request.topic.starts_with(RETRY_PREFIX) || request.topic.starts_with(DLQ_PREFIX) {
@@ -459,6 +493,9 @@ fn check_batch(broker: &Broker, request: &SendMessage, asked: &Asked<'_>, body: 
     for entry in BatchEntries::new(body) {
         // What can't be read is refused by the store, which says where.
         let Ok(entry) = entry else { break };
+        if let Some(max) = body_max.filter(|max| entry.body.len() > *max) {
+            return Err(too_large_for_topic(&request.topic, entry.body.len(), max));
+        }
         let entry = Asked::read(entry.properties)?;
         if entry.transaction {
             return illegal(format!(

@@ -5,7 +5,7 @@ use crate::Broker;
 use crate::fences::is_ordered;
 use crate::metrics::Created;
 use crate::table::Table;
-use crate::topics::DEDUP_WINDOW;
+use crate::topics::{DEDUP_WINDOW, MESSAGE_SIZE_MAX};
 use protocol::admin::{AllTopics, TopicConfigs};
 use protocol::code::response;
 use protocol::json;
@@ -193,13 +193,14 @@ async fn fence_growth(broker: &Arc<Broker>, known: &TopicConfig, config: &TopicC
 }
 
 /// Attributes that a topic may have: name, values (none: any number), may it change later.
-const ATTRIBUTES: [(&str, &[&str], bool); 6] = [
+const ATTRIBUTES: [(&str, &[&str], bool); 7] = [
     ("queue.type", &["SimpleCQ"], false),
     ("cleanup.policy", &["DELETE"], false),
     ("message.type", &["UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION", "MIXED"], true),
     (RESERVE_TIME, &[], true),
     (RESERVE_BYTES, &[], true),
     (DEDUP_WINDOW, &[], true),
+    (MESSAGE_SIZE_MAX, &[], true),
 ];
 
 /// Applies `+name=value,-name`.

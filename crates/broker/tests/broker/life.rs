@@ -150,6 +150,42 @@ fn a_message_has_a_timeline_without_any_help_of_clients() {
 }
 
 #[test]
+fn a_reset_says_of_each_message_that_it_is_skipped_or_comes_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    let mut client = running.client();
+    for n in 0..4 {
+        client.send_message("T", 0, &properties(&format!("UNIQ_KEY=ID{n};")), b"x");
+    }
+    client.subscribe("CG", ("T", "TAG", "*", 1));
+    commit(&mut client, "T", "2");
+    let reset = |client: &mut Client, group: &str, offset: &str| {
+        let fields = [("group", group), ("topic", "T"), ("timestamp", "-1"), ("queueId", "0"), ("offset", offset)];
+        let answer = client.ask(222, &[&fields[..], &[("isForce", "true")]].concat(), b"");
+        assert_eq!(answer.code, 0, "{:?}", answer.remark);
+    };
+    let told = |client: &mut Client, n: i32| story(&life(client, "T", &format!("ID{n}")))[1..].to_vec();
+    reset(&mut client, "CG", "1");
+    assert_eq!(told(&mut client, 0), ["Acknowledged T at 0 by CG of c"]);
+    assert_eq!(told(&mut client, 1), ["Acknowledged T at 1 by CG of c", "SetBack T at 1 by CG"]);
+    reset(&mut client, "CG", "3");
+    assert_eq!(told(&mut client, 1).last().unwrap(), "Skipped T at 1 by CG");
+    assert_eq!(told(&mut client, 2), ["Skipped T at 2 by CG"]);
+    assert_eq!(told(&mut client, 3), [""; 0], "it is still to come");
+    let by = life(&mut client, "T", "ID2").events[1].address.clone();
+    assert!(by.starts_with("127.0.0.1:"), "by whom: {by}");
+
+    // A clone of offsets is a reset of the other group.
+    client.subscribe("other", ("T", "TAG", "*", 1));
+    let fields = [("srcGroup", "CG"), ("destGroup", "other"), ("topic", "T"), ("offline", "true")];
+    assert_eq!(client.ask(314, &fields, b"").code, 0);
+    assert_eq!(told(&mut client, 0).last().unwrap(), "Skipped T at 0 by other");
+    let fields = [("group", "other"), ("topic", "T"), ("timestamp", "0"), ("isForce", "true")];
+    assert_eq!(client.ask(222, &fields, b"").code, 0);
+    assert_eq!(told(&mut client, 0).last().unwrap(), "SetBack T at 0 by other");
+}
+
+#[test]
 fn only_who_wanted_a_message_got_it() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(config(dir.path()));

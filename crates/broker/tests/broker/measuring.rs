@@ -114,7 +114,7 @@ fn families_can_be_switched_off() {
 }
 
 /// Five thousand topics with eight queues, each with a group that is behind, while messages go on. The bound is generous for
-/// a busy machine and a build that is not optimised; measured, it is a small part of it (docs/observability.md).
+/// a busy machine and a build that is not optimised; what it prints in a release build is what counts.
 #[test]
 fn thousands_of_topics_are_told_quickly_and_hold_no_message_up() {
     let dir = tempfile::tempdir().unwrap();

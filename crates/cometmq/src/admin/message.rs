@@ -211,6 +211,8 @@ fn show_life(life: &MessageLife, language: Language) -> String {
     for it in life.groups.iter().filter(|it| !it.done) {
         let (group, queue) = (&it.group, format!("{}/{}", it.topic, it.queue_id));
         text += &match language {
+            Language::English if it.parked => format!("  {group} passes it over, as its key is parked\n"),
+            Language::Chinese if it.parked => format!("  {group} 暂时跳过该消息：其 key 已搁置\n"),
             Language::English => format!("  {group} has not acknowledged it: it is at {} of {queue}\n", it.committed),
             Language::Chinese => format!("  {group} 尚未确认该消息：{queue} 的消费位点为 {}\n", it.committed),
         };
@@ -253,6 +255,9 @@ fn happening(what: Happening, language: Language) -> &'static str {
         Happening::SentBack => ("sent back", "退回"),
         Happening::Acknowledged => ("acknowledged", "已确认"),
         Happening::SetBack => ("offset set back", "位点回退"),
+        Happening::Skipped => ("skipped", "位点跳过"),
+        Happening::Parked => ("parked", "已搁置"),
+        Happening::Released => ("released", "已放行"),
         Happening::Dead => ("dead", "死信"),
         Happening::NotKept => ("events not kept", "事件未保存"),
     };

@@ -78,7 +78,7 @@ enum AdminCommand {
     /// Programs that say which messages of a topic a group gets (WebAssembly)
     #[command(subcommand)]
     Filter(filter::FilterCommand),
-    /// New queues of ordered topics, which wait until the old ones are consumed
+    /// Order of keys: new queues of ordered topics, and keys that are parked
     #[command(subcommand)]
     Order(order::OrderCommand),
     /// What became of messages, and what came more than once

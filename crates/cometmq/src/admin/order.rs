@@ -1,16 +1,18 @@
-//! New queues of ordered topics.
+//! Order of keys: new queues of ordered topics, and keys that are parked.
 
 use super::{Brokers, Namesrv, Output, done};
 use crate::environment::Environment;
 use crate::output::{local_time, table};
+use crate::text::Language;
 use ::admin::{Error, order};
-use protocol::request::order::OrderFence;
+use protocol::request::order::{ListParked, OrderFence, ParkMessage, ParkedKey, ReleaseParked, ReleasedQueue};
+use protocol::subscription::{ORDER_PARK, ORDER_SHARE_BY_KEY};
 use serde::Serialize;
 
-/// New queues of ordered topics, which wait until the old ones are consumed.
+/// New queues of ordered topics, and keys that are parked.
 #[derive(Debug, clap::Subcommand)]
 pub enum OrderCommand {
-    /// Those that are there, and what a group has to consume first
+    /// New queues that wait, and what a group has to consume first
     List {
         #[command(flatten)]
         brokers: Brokers,
@@ -29,6 +31,106 @@ pub enum OrderCommand {
         #[command(flatten)]
         namesrv: Namesrv,
     },
+    /// Keys that are parked: a group passes over their messages and goes on with other keys
+    Parked {
+        /// Only this group
+        #[arg(short, long)]
+        group: Option<String>,
+        /// Only this topic
+        #[arg(short, long)]
+        topic: Option<String>,
+        /// Only this queue
+        #[arg(short, long = "queueId", value_name = "ID")]
+        queue: Option<i32>,
+        /// Name up to so many messages of each key
+        #[arg(short, long, value_name = "COUNT", default_value_t = 0)]
+        messages: i32,
+        #[command(flatten)]
+        brokers: Brokers,
+        #[command(flatten)]
+        namesrv: Namesrv,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Park a message with its key, as its group can't work at it; the group goes on with other keys
+    Park {
+        /// The group
+        #[arg(short, long)]
+        group: String,
+        /// The topic
+        #[arg(short, long)]
+        topic: String,
+        /// The queue
+        #[arg(short, long = "queueId", value_name = "ID")]
+        queue: i32,
+        /// The message's place in the queue
+        #[arg(short = 'i', long, value_name = "OFFSET")]
+        offset: i64,
+        /// The broker
+        #[arg(short, long = "brokerAddr", value_name = "ADDRESS")]
+        broker: String,
+        #[command(flatten)]
+        namesrv: Namesrv,
+    },
+    /// Give a group what is parked: each key's messages in their order, before all later ones of it
+    Unpark {
+        /// The group
+        #[arg(short, long)]
+        group: String,
+        /// The topic
+        #[arg(short, long)]
+        topic: String,
+        /// Only this queue
+        #[arg(short, long = "queueId", value_name = "ID")]
+        queue: Option<i32>,
+        /// Only this key
+        #[arg(short, long)]
+        key: Option<String>,
+        /// Only what is parked from this place on
+        #[arg(short = 'i', long, value_name = "OFFSET")]
+        offset: Option<i64>,
+        /// To the dead letters of the group: the first message of each key, or all that are parked
+        #[arg(short, long = "deadLetters", value_enum)]
+        dead_letters: Option<Dead>,
+        /// The broker
+        #[arg(short, long = "brokerAddr", value_name = "ADDRESS")]
+        broker: String,
+        #[command(flatten)]
+        namesrv: Namesrv,
+    },
+    /// What a group does with order
+    Set {
+        /// The group
+        #[arg(short, long)]
+        group: String,
+        /// Park what its members can't work at with its key, in place of giving it up
+        #[arg(short, long, value_name = "true|false", required_unless_present = "share_by_key")]
+        park: Option<bool>,
+        /// Its members consume queues together, each its own keys in order; to be set while it has no members
+        #[arg(short, long, value_name = "true|false")]
+        share_by_key: Option<bool>,
+        #[command(flatten)]
+        brokers: Brokers,
+        #[command(flatten)]
+        namesrv: Namesrv,
+    },
+}
+
+/// What goes to the dead letters.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum Dead {
+    /// The message that could not be worked at; the rest of the key is released
+    First,
+    /// All that are parked
+    All,
+}
+
+/// A key, and the broker it is on.
+#[derive(Serialize)]
+struct KeyOnBroker {
+    broker: String,
+    #[serde(flatten)]
+    key: ParkedKey,
 }
 
 /// A fence, and the broker it is on.
@@ -82,6 +184,92 @@ pub async fn run(command: OrderCommand, environment: &Environment) -> Result<(),
                 done(environment, "released on", "已放行于", &broker);
             }
         }
+        OrderCommand::Parked { group, topic, queue, messages, brokers, namesrv, output } => {
+            let admin = namesrv.admin(environment);
+            let which = ListParked { group, topic, queue_id: queue, max_num: Some(messages) };
+            let mut found = Vec::new();
+            for broker in brokers.addresses(&admin).await? {
+                let keys = order::parked(&admin, &broker, &which).await?;
+                found.extend(keys.into_iter().map(|key| KeyOnBroker { broker: broker.clone(), key }));
+            }
+            output.show(&found, |found| show_parked(found, environment));
+        }
+        OrderCommand::Park { group, topic, queue, offset, broker, namesrv } => {
+            let message = ParkMessage { group, topic, queue_id: queue, offset };
+            order::park(&namesrv.admin(environment), &broker, &message).await?;
+            done(environment, "parked on", "已搁置于", &broker);
+        }
+        OrderCommand::Unpark { group, topic, queue, key, offset, dead_letters, broker, namesrv } => {
+            let dead_letters = dead_letters.map(|dead| match dead {
+                Dead::First => "first".to_owned(),
+                Dead::All => "all".to_owned(),
+            });
+            let which = ReleaseParked { group, topic, queue_id: queue, key, offset, dead_letters };
+            for queue in order::unpark(&namesrv.admin(environment), &broker, &which).await?.queues {
+                let ReleasedQueue { queue_id, keys, offset, dead_letters } = queue;
+                println!(
+                    "{}",
+                    match environment.language {
+                        Language::English => format!(
+                            "queue {queue_id}: {keys} keys released, {dead_letters} messages to the dead letters; the group goes \
+                             on at {offset}"
+                        ),
+                        Language::Chinese => format!(
+                            "队列 {queue_id}：放行 {keys} 个 key，{dead_letters} 条消息转入死信；消费组从位点 {offset} 继续"
+                        ),
+                    }
+                );
+            }
+        }
+        OrderCommand::Set { group, park, share_by_key, brokers, namesrv } => {
+            let admin = namesrv.admin(environment);
+            let attributes: Vec<(&str, bool)> = [(ORDER_PARK, park), (ORDER_SHARE_BY_KEY, share_by_key)]
+                .into_iter()
+                .filter_map(|(name, on)| Some((name, on?)))
+                .collect();
+            for broker in brokers.addresses(&admin).await? {
+                order::set_group(&admin, &broker, &group, &attributes).await?;
+                done(environment, "set on", "已设置于", &broker);
+            }
+        }
     }
     Ok(())
+}
+
+fn show_parked(found: &[KeyOnBroker], environment: &Environment) -> String {
+    let pick = |english, chinese| environment.language.pick(english, chinese);
+    let row = |KeyOnBroker { broker, key }: &KeyOnBroker| {
+        let state = match (key.expired, key.releasing) {
+            (true, _) => pick("expired", "已过期"),
+            (_, true) => pick("being released", "正在放行"),
+            _ => pick("parked", "已搁置"),
+        };
+        let stored = if key.stored > 0 { local_time(key.stored) } else { String::new() };
+        let offsets = key.messages.iter().map(|message| message.offset.to_string()).collect::<Vec<_>>().join(" ");
+        vec![
+            broker.clone(),
+            key.group.clone(),
+            format!("{}/{}@{}", key.topic, key.queue_id, key.offset),
+            key.key.clone().unwrap_or_else(|| pick("(none)", "（无）").to_owned()),
+            state.to_owned(),
+            local_time(key.since),
+            key.by.clone(),
+            key.message_id.clone(),
+            stored,
+            offsets,
+        ]
+    };
+    let head = [
+        "broker",
+        pick("group", "组"),
+        pick("first message", "首条消息"),
+        pick("key", "key"),
+        pick("state", "状态"),
+        pick("since", "起始时间"),
+        pick("by", "由谁搁置"),
+        pick("id", "ID"),
+        pick("stored", "存储时间"),
+        pick("places", "位点"),
+    ];
+    table(&head, &found.iter().map(row).collect::<Vec<_>>())
 }

@@ -1,14 +1,17 @@
-//! Certificates of one's own: a CA, and what it signs. For `cometmq tls init`, and for tests.
+//! Certificates of one's own: a CA, and what it signs. For `cometmq tls init`, and for tests. What time it is, the caller says.
 
 use super::files::pem;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use std::ops::Range;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// What a CA of ours is called. A renewed certificate is signed by the same name and key.
 const CA_NAME: &str = "CometMQ CA";
+
+/// Since when until when something is valid, as time since 1970.
+pub type Validity = Range<Duration>;
 
 /// Clocks of other machines may be behind by so much.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(24 * 3600);
@@ -31,10 +34,9 @@ pub enum Usage {
     Client,
 }
 
-/// From now, and a day ago, on.
-pub fn valid_for(time: Duration) -> Range<SystemTime> {
-    let now = SystemTime::now();
-    now - CLOCKS_DIFFER..now + time
+/// For `time` from `now` on, and since a day ago.
+pub fn valid_for(time: Duration, now: Duration) -> Validity {
+    now.saturating_sub(CLOCKS_DIFFER)..now + time
 }
 
 /// Who signs certificates.
@@ -44,7 +46,7 @@ pub struct Authority {
 
 impl Authority {
     /// A new CA, and its own certificate and key.
-    pub fn new(valid: Range<SystemTime>) -> Result<(Authority, Issued), rcgen::Error> {
+    pub fn new(valid: Validity) -> Result<(Authority, Issued), rcgen::Error> {
         let key = KeyPair::generate()?;
         let mut params = params(CA_NAME, &[], valid)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -59,19 +61,14 @@ impl Authority {
         let der = super::files::private_key("".as_ref(), key.as_bytes(), None);
         let der = der.map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
         let key = KeyPair::try_from(der.secret_der())?;
-        let mut params = params(CA_NAME, &[], valid_for(Duration::ZERO))?;
+        // Its own certificate is there already, and is not made again.
+        let mut params = params(CA_NAME, &[], Duration::ZERO..Duration::ZERO)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Ok(Authority { issuer: Issuer::new(params, key) })
     }
 
     /// Signs a new certificate for these hosts, addresses and names.
-    pub fn issue(
-        &self,
-        name: &str,
-        hosts: &[String],
-        usage: Usage,
-        valid: Range<SystemTime>,
-    ) -> Result<Issued, rcgen::Error> {
+    pub fn issue(&self, name: &str, hosts: &[String], usage: Usage, valid: Validity) -> Result<Issued, rcgen::Error> {
         let key = KeyPair::generate()?;
         let mut params = params(name, hosts, valid)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -85,12 +82,12 @@ impl Authority {
     }
 }
 
-fn params(name: &str, hosts: &[String], valid: Range<SystemTime>) -> Result<CertificateParams, rcgen::Error> {
+fn params(name: &str, hosts: &[String], valid: Validity) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(hosts)?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
-    params.not_before = valid.start.into();
-    params.not_after = valid.end.into();
+    let begin = rcgen::date_time_ymd(1970, 1, 1);
+    (params.not_before, params.not_after) = (begin + valid.start, begin + valid.end);
     Ok(params)
 }
 

@@ -69,6 +69,7 @@ public final class Interop {
         Topics.scenarios(suite);
         Pushing.scenarios(suite);
         Ordering.scenarios(suite);
+        Keeping.scenarios(suite);
         Clustering.scenarios(suite);
         Naming.scenarios(suite);
         Pulling.scenarios(suite);
