@@ -48,7 +48,7 @@ power-loss images="2000":
 
 # Clients that misbehave, by the thousand.
 hostile:
-    HOSTILE=1 cargo test --release -p cometmq-remoting -p cometmq --test hostile_peers --test hostile_clients -- --test-threads=1
+    HOSTILE=1 cargo test --release -p cometmq-remoting -p cometmq --test hostile_peers --test hostile_clients --test tls -- --test-threads=1
 
 # Fuzzers on every format (`cargo install cargo-fuzz` and a nightly compiler are needed), for so many seconds each.
 fuzz seconds="600":

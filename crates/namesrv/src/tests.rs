@@ -313,3 +313,42 @@ async fn with_access_control_brokers_register_as_inner_and_clients_see_what_is_t
     }
     drop(alice);
 }
+
+#[tokio::test]
+async fn where_operators_have_a_port_of_their_own_the_other_answers_brokers_and_clients_only() {
+    let mut config = NamesrvConfig::default();
+    config.entrance.admin_port = 9877;
+    let running = start_with(config);
+    let admin_server = Server::start(1).unwrap();
+    let admin = admin_server.listen(TcpListener::bind("127.0.0.1:0").unwrap(), running.namesrv.admin_router()).unwrap();
+    let setting = PutKvConfig { namespace: "N".into(), key: "k".into(), value: "v".into() };
+    let refused = running.ask("127.0.0.1", 401, &setting, Vec::new()).await;
+    assert_eq!(refused.code, response::NO_PERMISSION);
+    assert!(refused.remark.unwrap().contains("port 9877 (adminListenPort"));
+    let taken = running.client.invoke(&admin.to_string(), setting.write(), TIMEOUT).await.unwrap();
+    assert_eq!(taken.code, response::SUCCESS);
+    let read = GetKvConfig { namespace: "N".into(), key: "k".into() };
+    assert_eq!(running.ask("127.0.0.1", 401, &read, Vec::new()).await.code, response::SUCCESS);
+    let registered = running.register(&running.client, &header(), &[]).await;
+    assert_eq!(registered.code, response::SUCCESS, "{:?}", registered.remark);
+}
+
+#[tokio::test]
+async fn a_broker_is_registered_however_often_its_address_asks() {
+    let mut config = NamesrvConfig::default();
+    config.entrance.limits.address.requests = 2;
+    let running = start_with(config);
+    let route = GetRoute { topic: "T".into(), accept_standard_json_only: None };
+    let mut refused = None;
+    for _ in 0..1000 {
+        let answer = running.ask("127.0.0.1", 401, &route, Vec::new()).await;
+        if answer.code == response::SYSTEM_BUSY {
+            refused = answer.remark;
+            break;
+        }
+    }
+    assert!(refused.unwrap().contains("requestsPerSecondPerAddress"));
+    for _ in 0..5 {
+        assert_eq!(running.register(&running.client, &header(), &[]).await.code, response::SUCCESS);
+    }
+}

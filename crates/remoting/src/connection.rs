@@ -376,6 +376,13 @@ impl Connection {
         match self.shared.table.entrance.admit(self.incoming[0]).map_err(io::Error::other)? {
             Admitted::Plain => Ok(()),
             Admitted::Tls(session) => {
+                // A handshake costs more than most requests do, and counts as one.
+                let limiter = &self.shared.table.entrance.limiter;
+                if limiter.has_rates()
+                    && let Err(refusal) = limiter.admit(self.visit.account(), 0)
+                {
+                    return Err(io::Error::other(refusal));
+                }
                 let arrived = self.incoming.split();
                 self.shared.tls.borrow_mut().insert(session).open(&arrived, &mut self.incoming)
             }
@@ -482,6 +489,7 @@ impl Connection {
             if limiter.has_rates() {
                 limiter.charge(self.visit.account(), response.body.len());
             }
+            self.shared.table.charge_user(&self.peer, response.body.len());
             if response.behind_write {
                 self.shared.acknowledging.borrow_mut().push(response, opaque);
                 self.shared.acknowledged.borrow_mut().push(opaque);

@@ -66,8 +66,10 @@ impl fmt::Display for Who {
 /// Holds clients to their limits, on all threads of a process.
 #[derive(Debug, Default)]
 pub struct Limiter {
-    /// One of the rates is limited. While none is, requests pass by with this one look.
+    /// One of the rates of addresses is limited. While none is, requests pass by with this look.
     rates_on: AtomicBool,
+    /// The same of users' rates.
+    user_rates_on: AtomicBool,
     limits: RwLock<ClientLimits>,
     accounts: Mutex<Accounts>,
 }
@@ -115,10 +117,17 @@ impl Limiter {
     /// Puts other limits in force.
     pub fn set(&self, limits: ClientLimits) {
         *self.limits.write() = limits;
-        self.rates_on.store(limits.address.is_on() || limits.user.is_on(), Ordering::Relaxed);
+        self.rates_on.store(limits.address.is_on(), Ordering::Relaxed);
+        self.user_rates_on.store(limits.user.is_on(), Ordering::Relaxed);
     }
 
-    /// True when some rate is limited.
+    /// True when users' rates are limited.
+    #[inline]
+    pub(crate) fn has_user_rates(&self) -> bool {
+        self.user_rates_on.load(Ordering::Relaxed)
+    }
+
+    /// True when addresses' rates are limited.
     #[inline]
     pub fn has_rates(&self) -> bool {
         self.rates_on.load(Ordering::Relaxed)

@@ -1,6 +1,7 @@
 //! The table of what a server answers: request code → handler.
 
 use crate::entrance::Entrance;
+use crate::limits::Who;
 use crate::peer::Peer;
 use crate::reply::{Answer, Reject, Response};
 use bytes::Bytes;
@@ -37,6 +38,7 @@ type Gate = Box<dyn Fn(&Peer, &Command) -> Result<(), Reject> + Send + Sync>;
 type BeforeReplies = Box<dyn Fn() -> Result<(), Reject> + Send + Sync>;
 type OnUnreadable = Box<dyn Fn(&Arc<File>, u64, &io::Error) + Send + Sync>;
 type OnClose = Box<dyn Fn(&Peer) + Send + Sync>;
+type KnownAs = Box<dyn Fn(&Peer) -> Option<Arc<str>> + Send + Sync>;
 
 /// What a server answers. A code that is not in the table is answered with "not supported" (3).
 ///
@@ -58,6 +60,7 @@ pub(crate) struct Table {
     pub(crate) entrance: Arc<Entrance>,
     /// Codes that no rate holds up.
     pub(crate) vital: HashSet<i32>,
+    known_as: Option<KnownAs>,
     elsewhere: Option<Elsewhere>,
 }
 
@@ -163,6 +166,12 @@ impl<S: Send + Sync + 'static> Router<S> {
         self
     }
 
+    /// Says which user a peer has shown to be, whose limits hold besides those of its address.
+    pub fn known_as(mut self, user: impl Fn(&Peer) -> Option<Arc<str>> + Send + Sync + 'static) -> Router<S> {
+        self.table.known_as = Some(Box::new(user));
+        self
+    }
+
     /// Answers these codes only, and all others with `refusal`.
     pub fn only(mut self, codes: &[i32], refusal: Reject) -> Router<S> {
         self.table.elsewhere = Some(Elsewhere { here: codes.iter().copied().collect(), refusal });
@@ -180,7 +189,7 @@ impl Table {
             return Box::pin(ready(elsewhere.refusal.clone().into()));
         }
         match self.handlers.get(&command.code) {
-            Some(handler) => match self.gate.as_ref().map_or(Ok(()), |gate| gate(peer, &command)) {
+            Some(handler) => match self.pass(peer, &command) {
                 Ok(()) => handler(peer.clone(), command),
                 Err(refused) => Box::pin(ready(refused.into())),
             },
@@ -192,6 +201,35 @@ impl Table {
                 );
                 Box::pin(ready(Reject::not_supported(remark).into()))
             }
+        }
+    }
+
+    /// May it be handled? The gate is first: it says whose limits count.
+    fn pass(&self, peer: &Peer, command: &Command) -> Result<(), Reject> {
+        self.gate.as_ref().map_or(Ok(()), |gate| gate(peer, command))?;
+        self.admit_user(peer, command)
+    }
+
+    /// Which user the peer has shown to be, where users have limits.
+    fn limited_user(&self, peer: &Peer) -> Option<Who> {
+        if !self.entrance.limiter.has_user_rates() {
+            return None;
+        }
+        let user = self.known_as.as_ref().and_then(|known_as| known_as(peer))?;
+        Some(user).filter(|user| !user.is_empty()).map(Who::User)
+    }
+
+    fn admit_user(&self, peer: &Peer, command: &Command) -> Result<(), Reject> {
+        let user = self.limited_user(peer).filter(|_| !self.vital.contains(&command.code));
+        user.map_or(Ok(()), |user| {
+            self.entrance.limiter.admit(&self.entrance.limiter.account(&user), command.body.len())
+        })
+    }
+
+    /// A reply of `bytes` leaves, and is paid for by who asked.
+    pub(crate) fn charge_user(&self, peer: &Peer, bytes: usize) {
+        if let Some(user) = self.limited_user(peer) {
+            self.entrance.limiter.charge(&self.entrance.limiter.account(&user), bytes);
         }
     }
 }

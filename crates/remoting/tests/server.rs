@@ -8,7 +8,7 @@ use protocol::request::offset::{GetMaxOffset, GetMinOffset, OffsetReply};
 use protocol::request::{Empty, Request};
 use remoting::client::RequestError;
 use remoting::reply::Part;
-use remoting::{Answer, AskError, Body, Call, Client, Peer, Reject, Router, Server};
+use remoting::{Answer, AskError, Body, Call, Client, ClientLimits, Entrance, Peer, Rates, Reject, Router, Server};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -333,4 +333,34 @@ async fn a_client_says_who_did_not_answer() {
     let gone = client.ask(&address, &max_offset(1), SOON).await.unwrap_err();
     assert!(matches!(gone, RequestError::Connect { .. } | RequestError::Broken { .. }), "{gone}");
     assert!(gone.to_string().contains(&address));
+}
+
+#[tokio::test]
+async fn a_user_has_one_limit_from_wherever_it_comes_and_others_have_theirs() {
+    // Whoever is first is alice, all later ones are bob.
+    let first: Arc<Mutex<Option<Peer>>> = Arc::default();
+    let entrance = Arc::new(Entrance::default());
+    let user = Rates { requests: 5, bytes: 0 };
+    entrance.limiter.set(ClientLimits { user, ..ClientLimits::default() });
+    let router = Router::new(Arc::new(State::default())).on(max).behind(entrance).known_as(move |peer| {
+        let is_alice = *first.lock().unwrap().get_or_insert_with(|| peer.clone()) == *peer;
+        Some(if is_alice { "alice" } else { "bob" }.into())
+    });
+    let server = Server::start(2).unwrap();
+    let address = server.listen(TcpListener::bind("127.0.0.1:0").unwrap(), router).unwrap().to_string();
+    let clients: Vec<Client> = (0..3).map(|_| Client::default()).collect();
+    let (alice, bobs) = clients.split_first().unwrap();
+    alice.ask(&address, &max_offset(1), SOON).await.unwrap();
+    let mut refused = None;
+    for n in 0..2000 {
+        if let Err(error) = bobs[n % 2].ask(&address, &max_offset(1), SOON).await {
+            refused = Some(error);
+            break;
+        }
+    }
+    let refused = refused.unwrap();
+    assert_eq!(refused.code(), Some(response::SYSTEM_BUSY));
+    let told = refused.to_string();
+    assert!(told.contains("user bob has had its 5 requests") && told.contains("requestsPerSecondPerUser"), "{told}");
+    alice.ask(&address, &max_offset(1), SOON).await.unwrap();
 }

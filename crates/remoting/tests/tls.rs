@@ -11,7 +11,7 @@ use remoting::reply::Part;
 use remoting::tls::make::{Authority, Issued, Usage, Validity, valid_for};
 use remoting::tls::settings::Side;
 use remoting::tls::{ClientTls, Tls, TlsMode, Trust};
-use remoting::{Answer, Body, Call, Client, Entrance, Limits, Proxies, Reject, Router, Server};
+use remoting::{Answer, Body, Call, Client, ClientLimits, Entrance, Limits, Proxies, Rates, Reject, Router, Server};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -481,6 +481,17 @@ fn openssl_gets_tls_1_2_and_1_3_and_nothing_older() {
     assert!(!agreed, "{said}");
     serving.gone(5);
     serving.server.stop();
+}
+
+#[tokio::test]
+async fn a_handshake_counts_as_a_request() {
+    let files = Files::new("");
+    let entrance = Entrance { tls: Some(files.tls(None)), ..Entrance::default() };
+    let address = Rates { requests: 3, bytes: 0 };
+    entrance.limiter.set(ClientLimits { address, ..ClientLimits::default() });
+    let serving = Serving::behind(entrance);
+    let hello = client_hello();
+    assert!((0..1000).any(|_| send_raw(serving.address, &hello).is_none()), "over three in a second");
 }
 
 #[test]

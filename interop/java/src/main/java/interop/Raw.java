@@ -3,14 +3,27 @@ package interop;
 import java.io.DataInputStream;
 import java.io.DataOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.security.GeneralSecurityException;
+import java.security.KeyFactory;
+import java.security.KeyStore;
+import java.security.PrivateKey;
+import java.security.cert.Certificate;
+import java.security.cert.CertificateFactory;
 import java.security.cert.X509Certificate;
+import java.security.spec.PKCS8EncodedKeySpec;
+import java.util.Base64;
 import java.util.Map;
+import java.util.Properties;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import javax.net.ssl.KeyManager;
+import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLEngine;
 import javax.net.ssl.TrustManager;
@@ -59,11 +72,37 @@ final class Raw {
         }
         try {
             SSLContext context = SSLContext.getInstance("TLS");
-            context.init(null, new TrustManager[] {new Anyone()}, null);
+            context.init(own(), new TrustManager[] {new Anyone()}, null);
             return context.getSocketFactory().createSocket(host, port);
         } catch (GeneralSecurityException error) {
             throw new IOException(error);
         }
+    }
+
+    /** The client's certificate of tls.properties, where that is named; keys are elliptic. */
+    private static KeyManager[] own() throws IOException, GeneralSecurityException {
+        String file = System.getProperty("tls.config.file");
+        if (file == null) {
+            return null;
+        }
+        Properties settings = new Properties();
+        try (InputStream in = Files.newInputStream(Path.of(file))) {
+            settings.load(in);
+        }
+        if (settings.getProperty("tls.client.keyPath") == null) {
+            return null;
+        }
+        String pem = Files.readString(Path.of(settings.getProperty("tls.client.keyPath"))).replaceAll("-----[A-Z ]+-----|\\s", "");
+        PrivateKey key = KeyFactory.getInstance("EC").generatePrivate(new PKCS8EncodedKeySpec(Base64.getDecoder().decode(pem)));
+        KeyStore store = KeyStore.getInstance("PKCS12");
+        store.load(null, null);
+        try (InputStream in = Files.newInputStream(Path.of(settings.getProperty("tls.client.certPath")))) {
+            Certificate certificate = CertificateFactory.getInstance("X.509").generateCertificate(in);
+            store.setKeyEntry("client", key, new char[0], new Certificate[] {certificate});
+        }
+        KeyManagerFactory managers = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
+        managers.init(store, new char[0]);
+        return managers.getKeyManagers();
     }
 
     private static final class Anyone extends X509ExtendedTrustManager {
