@@ -68,9 +68,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// This file, whose field docs are the manual: for who explains settings.
-    pub const MANUAL: &str = include_str!("lib.rs");
-
     /// How this server signs what it asks others.
     pub fn signs_as(&self) -> Option<Credentials> {
         self.inner_credentials.clone().or_else(|| self.own.clone())
