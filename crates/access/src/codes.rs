@@ -131,6 +131,10 @@ pub(crate) fn needs(code: i32) -> Option<Needs> {
         PUT_FILTER_PROGRAM | REMOVE_FILTER_PROGRAM => All(&[Group("consumerGroup", UPDATE), Topic("topic", READ)]),
         REGISTER_MESSAGE_FILTER_CLASS => All(&[Group("consumerGroup", SUB), Topic("topic", SUB)]),
         REMOVE_ORDER_FENCES => All(&[Topic("topic", UPDATE)]),
+        PARK_MESSAGE | RELEASE_PARKED => All(&[Topic("topic", UPDATE), Group("group", UPDATE)]),
+        LIST_PARKED => {
+            Looks(list_parked, "Get on group `group`, or on the cluster; and on topic `topic`, if it is named")
+        }
 
         GET_BROKER_RUNTIME_INFO
         | GET_BROKER_CONFIG
@@ -143,6 +147,7 @@ pub(crate) fn needs(code: i32) -> Option<Needs> {
         | LIST_TRANSACTIONS
         | LIST_TIMERS
         | GET_DUPLICATES
+        | QUERY_AUDIT
         | EXPLAIN_ACCESS => CLUSTER_GET,
         UPDATE_BROKER_CONFIG
         | DELETE_EXPIRED_COMMITLOG
@@ -323,6 +328,14 @@ fn conflicts(asking: &mut Asking<'_>) -> Result<(), Reject> {
         "" => asking.cluster(GET),
         group => asking.group(group, GET),
     }
+}
+
+fn list_parked(asking: &mut Asking<'_>) -> Result<(), Reject> {
+    match field(asking, "group") {
+        "" => asking.cluster(GET)?,
+        group => asking.group(group, GET)?,
+    }
+    TopicIfNamed("topic", GET).ask(asking)
 }
 
 fn consume_directly(asking: &mut Asking<'_>) -> Result<(), Reject> {

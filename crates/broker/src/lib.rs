@@ -273,7 +273,7 @@ impl Broker {
     /// What it answers on `adminListenPort`: everything.
     pub fn admin_router(self: &Arc<Self>) -> Router<Broker> {
         let router = processor::router(self.clone()).behind(self.entrance.clone()).vital(&processor::VITAL);
-        if self.access.is_some() { router.guarded(Broker::admit) } else { router }
+        if self.access.is_some() { router.guarded(Broker::admit).known_as(Peer::user) } else { router }
     }
 
     /// What it answers on its VIP port, two below: all but pulls.

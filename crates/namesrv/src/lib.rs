@@ -111,7 +111,7 @@ impl Namesrv {
     /// What it answers on `adminListenPort`: everything.
     pub fn admin_router(self: &Arc<Namesrv>) -> Router<Namesrv> {
         let router = match self.access {
-            Some(_) => Router::new(self.clone()).guarded(Namesrv::admit),
+            Some(_) => Router::new(self.clone()).guarded(Namesrv::admit).known_as(Peer::user),
             None => Router::new(self.clone()),
         };
         access::answers::answers(router)

@@ -155,6 +155,8 @@ final class Guarding {
         DefaultMQProducer producer = new DefaultMQProducer(Mq.fresh("P"), hook);
         producer.setNamesrvAddr(mq.namesrv);
         producer.setInstanceName(Mq.fresh("i"));
+        // A broker that has just been started is slow at its first requests.
+        producer.setSendMsgTimeout(20_000);
         producer.start();
         return producer;
     }
