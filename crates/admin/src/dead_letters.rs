@@ -21,6 +21,8 @@ use crate::queue::{self, Queue};
 use crate::send::STORED;
 use crate::{Admin, Error, consumer, topic};
 use bytes::Bytes;
+use futures_util::future::join_all;
+use protocol::code::response;
 use protocol::message::{SysFlag, edit_properties, property, push_property};
 use protocol::request::send::SendMessage;
 use protocol::request::topic::CreateTopic;
@@ -45,6 +47,9 @@ const CLOCK_SLACK_MILLIS: i64 = 600_000;
 
 /// How long it is looked for a copy whose answer got lost.
 const DOUBT: Duration = Duration::from_secs(3);
+
+/// So many are on their way at most.
+const AT_ONCE: usize = 64;
 
 /// So many messages are read at a time.
 const BATCH: i32 = 512;
@@ -259,7 +264,15 @@ impl<'a> Reader<'a> {
         if current.next >= current.end {
             return Ok(false);
         }
-        let found = queue::read(self.admin, &current.queue, current.next, "*", BATCH).await?;
+        let found = match queue::read(self.admin, &current.queue, current.next, "*", BATCH).await {
+            Err(error) if error.code() == Some(response::NO_PERMISSION) => {
+                let topic = &current.queue.topic;
+                return Err(Error::Input(format!(
+                    "{error}; brokers of old let nobody read dead letters: updateTopicPerm -t {topic} -p 6"
+                )));
+            }
+            found => found?,
+        };
         self.looked += (found.next - current.next).max(0);
         let stuck = found.messages.is_empty() && found.end;
         current.next = found.next;
@@ -411,6 +424,11 @@ impl Pace {
         Pace { next: Instant::now(), step: Duration::from_secs_f64(1.0 / rate.clamp(0.001, 1e6)) }
     }
 
+    /// Is it the next one's turn?
+    fn is_due(&self) -> bool {
+        self.next <= Instant::now()
+    }
+
     /// Waits until it is the next one's turn. Who was late makes up for at most a second.
     async fn turn(&mut self) {
         let now = Instant::now();
@@ -434,31 +452,61 @@ pub async fn requeue(
 ) -> Result<Tally, Error> {
     let mut reader = Reader::new(admin, Selection { all: false, ..selection }).await?;
     let mut tally = Tally::new();
-    while let Some(letter) = reader.next().await? {
-        let mut outcome = outcome(&letter, Done::Would);
-        if !dry_run {
-            pace.turn().await;
-            let (topic, body) = (retry_topic(&letter.group), letter.message.raw_body.clone());
-            match put(admin, &letter.address, &topic, &copy_of(&letter), body).await {
-                Ok(id) => (outcome.outcome, outcome.copy) = (Done::Requeued, Some(id)),
-                Err(error) if error.code().is_some() => {
-                    (outcome.outcome, outcome.why) = (Done::Failed, Some(error.to_string()));
-                }
-                Err(error) => match look_for_copy(admin, &letter).await {
-                    Ok(true) => outcome.outcome = Done::Requeued,
-                    Ok(false) => (outcome.outcome, outcome.why) = (Done::Unknown, Some(error.to_string())),
-                    Err(_) => {
-                        (outcome.outcome, outcome.why) = (Done::Unknown, Some(error.to_string()));
-                        tell(&outcome, &reader);
-                        return Err(error);
-                    }
-                },
+    let mut letters = Vec::new();
+    loop {
+        // One after the other, as long as answers come faster than it is the next one's turn; else several at once.
+        while letters.is_empty() || letters.len() < AT_ONCE && (dry_run || pace.is_due()) {
+            let Some(letter) = reader.next().await? else { break };
+            if !dry_run {
+                pace.turn().await;
             }
+            letters.push(letter);
         }
-        *tally.entry(outcome.outcome).or_default() += 1;
-        tell(&outcome, &reader);
+        if letters.is_empty() {
+            return Ok(tally);
+        }
+        let sent = join_all(letters.iter().map(|letter| send_again(admin, letter, dry_run))).await;
+        let mut failed = None;
+        for (outcome, error) in sent {
+            *tally.entry(outcome.outcome).or_default() += 1;
+            tell(&outcome, &reader);
+            failed = failed.or(error);
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        letters.clear();
     }
-    Ok(tally)
+}
+
+/// Sends one dead letter to its group again; with the outcome the reason why no other should be tried.
+async fn send_again(admin: &Admin, letter: &DeadLetter, dry_run: bool) -> (Outcome, Option<Error>) {
+    let mut outcome = outcome(letter, Done::Would);
+    if dry_run {
+        return (outcome, None);
+    }
+    let (topic, body) = (retry_topic(&letter.group), letter.message.raw_body.clone());
+    let error = match put(admin, &letter.address, &topic, &copy_of(letter), body).await {
+        Ok(id) => {
+            (outcome.outcome, outcome.copy) = (Done::Requeued, Some(id));
+            return (outcome, None);
+        }
+        Err(error) => error,
+    };
+    outcome.why = Some(error.to_string());
+    if error.code().is_some() {
+        outcome.outcome = Done::Failed;
+        return (outcome, None);
+    }
+    match look_for_copy(admin, letter).await {
+        Ok(true) => (outcome.outcome, outcome.why) = (Done::Requeued, None),
+        Ok(false) => outcome.outcome = Done::Unknown,
+        Err(_) => {
+            outcome.outcome = Done::Unknown;
+            return (outcome, Some(error));
+        }
+    }
+    (outcome, None)
 }
 
 fn outcome(letter: &DeadLetter, done: Done) -> Outcome {

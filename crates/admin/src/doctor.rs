@@ -4,7 +4,6 @@
 //! holds the facts; sentences are for who shows them.
 
 use crate::{Admin, Error, broker, connection, consumer, dead_letters, export, topic, transaction};
-use protocol::code::response;
 use protocol::group::GroupConflicts;
 use protocol::request::group::GetGroupConflicts;
 use protocol::request::route::GetClusterInfo;
@@ -329,7 +328,8 @@ async fn open_letters(admin: &Admin, group: &str) -> Result<Option<DeadLook>, Er
                 dead.since = Some(dead.since.map_or(letter.died_timestamp, |since| since.min(letter.died_timestamp)));
             }
             Ok(None) => break,
-            Err(error) if error.code() == Some(response::NO_PERMISSION) => break,
+            // A group whose dead letters can't be read must not hide the rest.
+            Err(Error::Input(_)) => break,
             Err(error) => return Err(error),
         }
     }

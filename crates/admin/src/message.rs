@@ -163,11 +163,6 @@ impl StoredMessage {
             raw_body,
         }
     }
-
-    /// What it says, as text; what is none is shown as such.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
 }
 
 /// The message with this offset message id (`queryMsgById`), on the broker that the id names.

@@ -63,6 +63,8 @@ struct Sharer {
     pulled: Option<i64>,
     /// It is to go back to here; was it told?
     back: Option<(i64, bool)>,
+    /// It shared the queue before the broker was started, and goes on where it is.
+    was_here: bool,
 }
 
 /// A queue that is shared.
@@ -119,7 +121,7 @@ impl Share {
 
     /// `client` shares the queue, or goes on doing so.
     pub fn join(&mut self, client: &str, now: Instant) {
-        let new = Sharer { until: now, taken: now, pulled: None, back: None };
+        let new = Sharer { until: now, taken: now, pulled: None, back: None, was_here: false };
         let member = self.members.entry(client.to_owned()).or_insert(new);
         (member.until, member.taken) = (now + LOCK_TIME, now);
     }
@@ -185,14 +187,26 @@ impl Share {
             own.for_each(|slot| slot.behind = false);
         }
         let Some(member) = self.members.get_mut(client) else { return Look::Wait };
+        let is_new = member.pulled.is_none() && !member.was_here;
         member.pulled = Some(member.pulled.unwrap_or(asked).max(asked));
+        let has = |slot: &Slot| slot.owner.as_deref() == Some(client) && !slot.unsaved;
+        if self.slots.iter().any(has) {
+            // Who comes first to a new group's queue says where all of it begins.
+            self.slots.iter_mut().for_each(|slot| _ = slot.consumed.get_or_insert(asked));
+        }
+        let least = self.slots.iter().filter(|slot| has(slot)).filter_map(|slot| slot.consumed).min();
+        if let Some(least) = least.filter(|least| is_new && *least < asked) {
+            // It began further on than what is its own.
+            member.back = Some((least, true));
+            self.slots.iter_mut().filter(|slot| has(slot)).for_each(|slot| slot.behind = true);
+            return Look::Moved(least);
+        }
         if let Some(commit) = commit {
             self.commit(client, commit);
         }
         let mut own = Own { slots: vec![None; SLOTS], generation: self.generation };
         for (slot, range) in self.slots.iter_mut().zip(&mut own.slots) {
             if slot.owner.as_deref() == Some(client) && !slot.unsaved && !slot.behind {
-                // Who comes first to a new group's queue says where it begins.
                 let from = *slot.consumed.get_or_insert(asked);
                 *range = Some((from, slot.until.unwrap_or(i64::MAX)));
             }
@@ -336,6 +350,7 @@ impl Shares {
                     for client in share.slots.clone().into_iter().filter_map(|slot| slot.owner) {
                         share.join(&client, now);
                     }
+                    share.members.values_mut().for_each(|member| member.was_here = true);
                     inner.count += 1;
                     inner
                         .queues
@@ -636,6 +651,18 @@ mod tests {
         assert_eq!(share.consumed(), None);
         assert!(matches!(share.look("a", 70, None), Look::Own(own) if own.has(70, None) && !own.has(69, None)));
         assert_eq!(share.consumed(), Some(70));
+    }
+
+    #[test]
+    fn who_begins_behind_what_is_its_own_goes_back_to_it() {
+        let mut story = Story { share: Share::new(None), start: Instant::now() };
+        story.join(&["a", "b"], 0);
+        story.divide(0);
+        let of_a = story.pull("a", 0, 0, 12);
+        story.share.commit("a", 12);
+        assert_eq!(story.share.consumed(), Some(0), "b has not begun");
+        assert_eq!(story.share.look("b", 12, Some(12)), Look::Moved(0));
+        assert_eq!(of_a.len() + story.pull("b", 0, 0, 12).len(), 12);
     }
 
     #[test]

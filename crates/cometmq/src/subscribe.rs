@@ -107,7 +107,7 @@ fn line(message: &ReceivedMessage, time_zone: &TimeZone) -> String {
 
 /// Text as it is, but with its control characters escaped: what arrives shall not steer the terminal. What is no
 /// UTF-8, in hexadecimal digits.
-fn printable(bytes: &[u8]) -> String {
+pub fn printable(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     match std::str::from_utf8(bytes) {
         Ok(text) => {

@@ -144,6 +144,9 @@ async fn daily_commands_tell_and_change_what_they_say() {
         cluster.send("orders", n % 4, &properties, &format!("order {n}")).await;
     }
 
+    let brokers = cluster.json(&["clusterList", "-m", "-c", "DefaultCluster"]);
+    assert_eq!([&brokers[0]["broker"], &brokers[0]["address"]], ["broker-a", broker.as_str()], "{brokers}");
+    assert!(brokers[0]["inTps"].is_number() && brokers[0]["error"].is_null(), "{brokers}");
     let status = cluster.json(&["topicStatus", "-t", "orders"]);
     let ends: Vec<_> =
         status["queues"].as_array().unwrap().iter().map(|it| it["maxOffset"].as_i64().unwrap()).collect();

@@ -99,6 +99,9 @@ impl Default for EntranceSettings {
 }
 
 impl EntranceSettings {
+    /// This file, whose field docs are the manual: for who explains settings.
+    pub const MANUAL: &str = include_str!("entrance.rs");
+
     /// Those of its keys that can be changed while the server runs.
     pub const AT_ONCE: [&str; 5] = [
         "connectionsPerAddress",

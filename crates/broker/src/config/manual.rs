@@ -2,6 +2,7 @@
 
 use super::{AT_ONCE, Config, ConfigError};
 use protocol::properties;
+use remoting::EntranceSettings;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -37,14 +38,16 @@ fn read() -> Vec<Setting> {
     let defaults = Config::default();
     let units = defaults.clone().units();
     let (mut settings, mut doc) = (Vec::new(), String::new());
-    for line in include_str!("../config.rs").lines().map(str::trim) {
-        if let Some(text) = line.strip_prefix("///") {
+    for line in include_str!("../config.rs").lines().chain(EntranceSettings::MANUAL.lines()).map(str::trim) {
+        let text = line.strip_prefix("///").map(str::trim);
+        // An empty line parts the settings of one field.
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
             doc.push(' ');
-            doc.push_str(text.trim());
+            doc.push_str(text);
             continue;
         }
-        let of_field = line.starts_with("pub ").then(|| doc.split_once("Key: `")).flatten();
-        if let Some((meaning, rest)) = of_field
+        let of_field = text.is_some() || line.starts_with("pub ");
+        if let Some((meaning, rest)) = of_field.then(|| doc.split_once("Key: `")).flatten()
             && let Some((key, _)) = rest.split_once('`')
             && let Some(default) = defaults.value(key)
         {
@@ -55,7 +58,7 @@ fn read() -> Vec<Setting> {
                 unit,
                 allowed: allowed(key),
                 default,
-                at_once: AT_ONCE.contains(&key),
+                at_once: AT_ONCE.contains(&key) || EntranceSettings::AT_ONCE.contains(&key),
             });
         }
         doc.clear();

@@ -5,9 +5,9 @@ use crate::environment::Environment;
 use crate::text::Language;
 use ::admin::Error;
 use ::admin::dead_letters::{self, DeadLetter, Done, Outcome, Pace, Reader, Reason, Selection, Tally};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The dead-letter inbox: messages that groups gave up.
@@ -215,8 +215,7 @@ pub async fn run(command: DeadLetterCommand, environment: &Environment) -> Resul
             let selection = selection(&admin, &select, ids, all_groups, max).await?;
             let mut kept = match &file {
                 Some(path) if !dry.dry_run => {
-                    let open = OpenOptions::new().append(true).create(true).open(path);
-                    Some((path, open.map_err(|error| Error::Write { path: path.clone(), error })?))
+                    Some((path, append(path).map_err(|error| Error::Write { path: path.clone(), error })?))
                 }
                 _ => None,
             };
@@ -233,6 +232,14 @@ pub async fn run(command: DeadLetterCommand, environment: &Environment) -> Resul
             Ok(summary(&tally?, output.output, language))
         }
     }
+}
+
+/// Opens a file to add to it; when it is new, its name is on disk, too.
+fn append(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory)?.sync_all()?;
+    Ok(file)
 }
 
 /// What is meant: nobody means everything by saying nothing.

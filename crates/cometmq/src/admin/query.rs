@@ -2,7 +2,8 @@
 
 use super::{Format, Namesrv, Output, View, render, time};
 use crate::environment::Environment;
-use crate::output::local_time;
+use crate::output::bytes;
+use crate::subscribe::printable;
 use crate::text::Language;
 use ::admin::message::{Sought, StoredMessage};
 use ::admin::queue::{self, Queue};
@@ -488,7 +489,11 @@ pub fn whole(message: &StoredMessage, tracks: &[message::Track], language: Langu
         ("reconsumeTimes", "failures", "失败次数"),
     ];
     let facts = render::facts(message, &names, language);
-    let properties = message.properties.iter().map(|(name, value)| format!("    {name} = {value}\n"));
+    let properties = message.properties.iter().map(|(name, value)| {
+        let [name, value] = [name, value].map(|text| printable(text.as_bytes()));
+        format!("    {name} = {value}\n")
+    });
+    let body: Vec<String> = message.body.split(|byte| *byte == b'\n').map(printable).collect();
     let tracks = tracks.iter().map(|track| format!("    {}: {}\n", track.group, track.track)).collect::<String>();
     let tracks = match tracks.is_empty() {
         true => tracks,
@@ -499,7 +504,7 @@ pub fn whole(message: &StoredMessage, tracks: &[message::Track], language: Langu
         language.pick("properties", "属性"),
         properties.collect::<String>(),
         language.pick("body", "内容"),
-        local_time(message.store_timestamp),
-        message.text()
+        bytes(message.body.len() as u64),
+        body.join("\n")
     )
 }
