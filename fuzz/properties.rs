@@ -625,6 +625,49 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// An account file: what is read is read again when tools have changed it, and no secret is in what is said about a bad one.
+pub fn plain_acl(data: &[u8]) {
+    let (path, text) = (Path::new("plain_acl.yml"), String::from_utf8_lossy(data));
+    let _ = access::plain::tools_credentials(&text);
+    let file = match access::plain::PlainFile::read(path, &text) {
+        Ok(file) => file,
+        Err(bad) => {
+            assert!(!bad.to_string().contains("secretOf"), "{bad}");
+            return;
+        }
+    };
+    for account in &file.accounts {
+        let (everything, ..) = access::plain::rights(account).expect("what is read was checked");
+        assert!(!everything || account.admin, "only an admin may do everything");
+        assert!(!format!("{account:?}").contains("secret_key"));
+    }
+    let gone = file.accounts.first().map(|account| account.access_key.clone()).unwrap_or_default();
+    let Ok(changed) = access::plain::edit(path, &text, &access::plain::Edit::Remove(&gone), 1) else { return };
+    let again = access::plain::PlainFile::read(path, &changed).expect("what tools write can be read");
+    assert_eq!(again.white, file.white);
+    assert!(
+        again.accounts.len() + 1 >= file.accounts.len()
+            && again.version.counter == file.version.counter.saturating_add(1)
+    );
+}
+
+/// A rule, as tools send it: what is read is shown, and read again as the same.
+pub fn rule(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut words = text.split_whitespace();
+    let mut word = || words.next().map(str::to_owned);
+    let info = protocol::auth::PolicyEntryInfo {
+        decision: word(),
+        actions: word().iter().flat_map(|word| word.split(',')).map(str::to_owned).collect(),
+        resource: word(),
+        source_ips: word().map(|word| word.split(',').map(str::to_owned).collect()),
+    };
+    if let Ok(rule) = access::rule::Rule::read(&info) {
+        assert_eq!(access::rule::Rule::read(&rule.info()), Ok(rule));
+    }
+    let _ = access::address::Pattern::parse(&text).map(|pattern| pattern.contains([127, 0, 0, 1].into()));
+}
+
 /// What a proxy says first: a header is as long as it says, says nothing before it is whole, and the same whatever follows.
 pub fn proxy_header(data: &[u8]) {
     let read = proxy::read(data);

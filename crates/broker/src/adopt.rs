@@ -88,7 +88,7 @@ pub enum What {
     PopGroups(Vec<String>),
     /// Controller mode: this was a replica of a group.
     Replica,
-    /// Users and rights, which nobody checks here.
+    /// Users and rights in RocksDB, which is not read here.
     Rights,
     /// Messages that were moved to tiered storage.
     Tiered,
@@ -242,7 +242,9 @@ impl fmt::Display for Finding {
             ),
             Rights => write!(
                 f,
-                ": users and their rights stand here, and this version checks nobody's; keep strangers off the port"
+                ": users and their rights stand here in RocksDB, which is not read: make them again with `mqadmin createUser` and \
+                `createAcl`, or bring them over with `mqadmin copyUser` and `copyAcl` while an Apache broker serves this directory; \
+                `migrateAuthFromV1Enabled=true` takes accounts of plain_acl.yml"
             ),
             Tiered => write!(
                 f,

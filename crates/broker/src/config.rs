@@ -12,6 +12,7 @@ use crate::groups::GROUPS_MAX;
 use crate::topics::TOPICS_MAX;
 use protocol::nearest::nearest;
 use protocol::properties;
+use remoting::Credentials;
 use remoting::EntranceSettings;
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
@@ -264,6 +265,10 @@ pub struct Config {
     /// How often it is brought to disk how far delayed messages are delivered; at least twice `flushIntervalCommitLog`.
     /// Key: `flushDelayOffsetInterval`. Default: 10000.
     pub flush_delay_offset_interval: Duration,
+    /// Who may do what: `aclEnable`, `plainAclFile`, `authenticationEnabled`, `authorizationEnabled`,
+    /// `authenticationWhitelist`, `authorizationWhitelist`, `initAuthenticationUser`,
+    /// `innerClientAuthenticationCredentials`, `migrateAuthFromV1Enabled`; `access::Config` describes them.
+    pub access: access::Config,
     /// The file that they come from, where changes are kept. No key.
     pub file: Option<PathBuf>,
     /// The way to the files. No key: for tests.
@@ -350,6 +355,7 @@ impl Default for Config {
             notify_consumer_ids_changed: true,
             flush_consumer_offset_interval: Duration::from_secs(5),
             flush_delay_offset_interval: Duration::from_secs(10),
+            access: access::Config::default(),
             file: None,
             disk: Disk::default(),
             clock: Clock::default(),
@@ -513,6 +519,15 @@ impl Config {
             ("notifyConsumerIdsChangedEnable", Flag(&mut self.notify_consumer_ids_changed)),
             ("flushConsumerOffsetInterval", Millis(&mut self.flush_consumer_offset_interval, MILLIS)),
             ("flushDelayOffsetInterval", Millis(&mut self.flush_delay_offset_interval, MILLIS)),
+            ("aclEnable", Flag(&mut self.access.plain)),
+            ("plainAclFile", File(&mut self.access.plain_file)),
+            ("authenticationEnabled", Flag(&mut self.access.authentication)),
+            ("authorizationEnabled", Flag(&mut self.access.authorization)),
+            ("authenticationWhitelist", Codes(&mut self.access.authentication_whitelist)),
+            ("authorizationWhitelist", Codes(&mut self.access.authorization_whitelist)),
+            ("initAuthenticationUser", User(&mut self.access.init_user)),
+            ("innerClientAuthenticationCredentials", User(&mut self.access.inner_credentials)),
+            ("migrateAuthFromV1Enabled", Flag(&mut self.access.migrate)),
         ]
     }
 
@@ -557,23 +572,30 @@ impl Config {
                 notes.repeated.push(Repeated { key: key.clone(), line, earlier: *earlier });
             }
             set.push((line, key.clone()));
-            let bad = |allowed: String| ConfigError::Value {
+            let bad = |value: &str, allowed: String| ConfigError::Value {
                 path: path.into(),
                 line,
                 key: key.clone(),
-                value: value.clone(),
+                value: value.to_owned(),
                 allowed,
             };
             if let Some((_, mut item)) = self.items().into_iter().find(|(honoured, _)| *honoured == key) {
-                item.set(&value).map_err(bad)?;
+                let shown = if matches!(item, Item::User(_)) { HIDDEN } else { &value };
+                item.set(&value).map_err(|allowed| bad(shown, allowed))?;
                 continue;
             }
             if let Some(set) = self.entrance.set(&key, &value) {
-                set.map_err(|allowed| bad(allowed.into()))?;
+                set.map_err(|allowed| bad(&value, allowed.into()))?;
                 continue;
             }
             if let Some(refused) = REFUSED.iter().find(|refused| refused.key == key && (refused.when)(&value)) {
-                return Err(bad(refused.instead.into()));
+                return Err(bad(&value, refused.instead.into()));
+            }
+            if let Some((_, class)) = PROVIDERS.iter().find(|(known, _)| *known == key) {
+                match value.is_empty() || value.rsplit('.').next() == Some(class) {
+                    true => continue,
+                    false => return Err(bad(&value, NO_PROVIDER.into())),
+                }
             }
             match apache_keys().find(|(known, _)| *known == key) {
                 Some((_, default)) => {
@@ -672,17 +694,26 @@ struct Refused {
 }
 
 const REFUSED: &[Refused] = &[
-    Refused { key: "aclEnable", when: is_true, instead: NO_ACCESS_CONTROL },
-    Refused { key: "authenticationEnabled", when: is_true, instead: NO_ACCESS_CONTROL },
-    Refused { key: "authorizationEnabled", when: is_true, instead: NO_ACCESS_CONTROL },
     Refused { key: "brokerRole", when: |role| role == "SLAVE", instead: NO_SLAVE },
     Refused { key: "enableControllerMode", when: is_true, instead: NO_SLAVE },
     Refused { key: "enableDLegerCommitLog", when: is_true, instead: NO_SLAVE },
 ];
-const NO_ACCESS_CONTROL: &str = "this version checks nobody's rights, and starting would leave the broker open; \
-    set it to false and keep strangers off the port";
 const NO_SLAVE: &str = "this version does not replicate; run it as a master of its own, with brokerRole=ASYNC_MASTER, brokerId=0, \
     enableControllerMode=false and enableDLegerCommitLog=false";
+
+/// Apache's classes that check users and rights, by the keys that name them: what they do is done here. Another class would decide
+/// otherwise.
+const PROVIDERS: [(&str, &str); 4] = [
+    ("authenticationProvider", "DefaultAuthenticationProvider"),
+    ("authenticationMetadataProvider", "LocalAuthenticationMetadataProvider"),
+    ("authorizationProvider", "DefaultAuthorizationProvider"),
+    ("authorizationMetadataProvider", "LocalAuthorizationMetadataProvider"),
+];
+const NO_PROVIDER: &str =
+    "classes of one's own can't decide here, only what Apache's Default… and Local… providers do; leave the key out";
+
+/// What is shown of a secret.
+const HIDDEN: &str = "******";
 
 /// How 4.4 and older spell keys, and how they are spelt since.
 const FORMERLY: [(&str, &str); 2] = [
@@ -793,8 +824,14 @@ enum Item<'a> {
     Addresses(&'a mut Vec<String>),
     Directory(&'a mut PathBuf),
     OneDirectory(&'a mut Option<PathBuf>),
+    /// A file, or none.
+    File(&'a mut Option<PathBuf>),
     Flush(&'a mut FlushDiskType),
     Delays(&'a mut DelayLevels),
+    /// Request codes.
+    Codes(&'a mut Vec<i32>),
+    /// A name and its secret, which is never shown.
+    User(&'a mut Option<Credentials>),
 }
 
 impl Item<'_> {
@@ -862,6 +899,14 @@ impl Item<'_> {
                 return Err("one directory; a log over several is not in this version".into());
             }
             Item::OneDirectory(field) => **field = Some(PathBuf::from(value)).filter(|_| !value.is_empty()),
+            Item::File(field) => **field = Some(PathBuf::from(value)).filter(|_| !value.is_empty()),
+            Item::Codes(field) => **field = access::read_codes(value).ok_or("request codes, parted by commas")?,
+            // As it is shown: it stays.
+            Item::User(_) if value == HIDDEN => {}
+            Item::User(field) => {
+                let allowed = r#"{"username":"…","password":"…"}, or {"accessKey":"…","secretKey":"…"}"#;
+                **field = access::read_credentials(value).ok_or(allowed)?;
+            }
             Item::Flush(field) => match value {
                 "SYNC_FLUSH" => **field = FlushDiskType::Sync,
                 "ASYNC_FLUSH" => **field = FlushDiskType::Async,
@@ -911,10 +956,14 @@ impl Item<'_> {
             }),
             Item::Addresses(addresses) => addresses.join(";"),
             Item::Directory(path) => path.display().to_string(),
-            Item::OneDirectory(path) => path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            Item::OneDirectory(path) | Item::File(path) => {
+                path.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+            }
             Item::Flush(FlushDiskType::Sync) => "SYNC_FLUSH".into(),
             Item::Flush(FlushDiskType::Async) => "ASYNC_FLUSH".into(),
             Item::Delays(levels) => levels.text.clone(),
+            Item::Codes(codes) => access::show_codes(codes),
+            Item::User(user) => user.as_ref().map(|_| HIDDEN.to_owned()).unwrap_or_default(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Takes messages in, hands them out.
 //!
 //! A [`Broker`] is opened, gives its [`Broker::router`] to a server, runs what needs time in [`Broker::run`], and is
-//! closed. What it answers stands in `processor`; all else here are the tables that answers come from.
+//! closed. What it answers stands in `processor`, what its gate must know of it in `gate`; all else here are the tables that answers
+//! come from.
 //!
 //! Locks: `consumers`, `producers`, `locks` and those inside the tables are never held two at a time. `transactions` is held
 //! while messages are put, and comes before all others that this needs; so are a window of `dedup`, for messages with an id, and
@@ -16,6 +17,7 @@ pub mod delay;
 mod deletion;
 pub mod fences;
 pub mod filter;
+mod gate;
 pub mod groups;
 pub mod life;
 pub mod locks;
@@ -40,6 +42,7 @@ pub mod transaction;
 pub use config::Config;
 pub use table::OpenError as TableError;
 
+use access::Access;
 use adopt::{Fate, Finding, InspectError};
 use config::FlushDiskType;
 use consumers::Consumers;
@@ -134,6 +137,8 @@ pub struct Broker {
     held_pulls: AtomicUsize,
     /// For queues that nobody chose.
     turn: AtomicU32,
+    /// Who may do what; `None`: everybody may everything.
+    pub access: Option<Arc<Access>>,
     /// What is counted.
     pub stats: Stats,
     /// What connections pass first, on all ports.
@@ -155,6 +160,9 @@ pub enum OpenError {
     /// A table can't be read.
     #[error(transparent)]
     Table(#[from] table::OpenError),
+    /// Who may do what can't be read.
+    #[error(transparent)]
+    Access(#[from] access::OpenError),
     /// What another broker keeps there can't be looked at.
     #[error(transparent)]
     Inspect(#[from] InspectError),
@@ -209,6 +217,7 @@ impl Broker {
             delay: Delay::open(&config, &store)?,
             timer: Timer::open(&config, &store)
                 .map_err(|error| store::OpenError::Io { path: config.store_root.join("timerwheel"), error })?,
+            access: gate::open(&config)?,
             dedup: Dedup::new(&config),
             send_backs: SendBacks::default(),
             life: Life::new(&config),
@@ -247,7 +256,8 @@ impl Broker {
 
     /// What it answers on `adminListenPort`: everything.
     pub fn admin_router(self: &Arc<Self>) -> Router<Broker> {
-        processor::router(self.clone()).behind(self.entrance.clone()).vital(&processor::VITAL)
+        let router = processor::router(self.clone()).behind(self.entrance.clone()).vital(&processor::VITAL);
+        if self.access.is_some() { router.guarded(Broker::admit).known_as(Peer::user) } else { router }
     }
 
     /// What it answers on its VIP port, two below: all but pulls.

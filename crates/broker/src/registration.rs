@@ -123,7 +123,7 @@ impl Registration {
             broker_addr: host_and_port(host, port),
             // Slaves would come here. A port that is taken already is told as it is: nobody comes.
             ha_server_addr: host_and_port(host, port.saturating_add(1)),
-            client,
+            client: client.signing(broker.config.access.signs_as()),
             known: Mutex::new(namesrv_addr.iter().map(|address| (address.clone(), None)).collect()),
             count: watch::Sender::new(0),
             broker,

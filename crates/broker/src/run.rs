@@ -53,6 +53,7 @@ impl Broker {
         tasks.spawn(look_at_clock(self.clone()));
         tasks.spawn(look_at_stats(self.clone()));
         tasks.spawn(keep_events(self.clone()));
+        self.access.iter().for_each(|access| _ = tasks.spawn(access.clone().run()));
         let entrance = self.entrance.clone();
         tasks.spawn(async move { entrance.watch().await });
         shutdown.await;

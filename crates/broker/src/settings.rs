@@ -213,7 +213,7 @@ mod tests {
             ("fileReservedTime", "soon", "a number from 1"),
             ("brokerConfigPath", "/x", "black list"),
             ("haListenPort", "1", "does not do what it says"),
-            ("aclEnable", "true", "checks nobody's rights"),
+            ("aclEnable", "true", "only when the broker starts"),
         ] {
             let refused =
                 settings.update(&[property("deleteWhen", "05"), property(key, value)], 1).unwrap_err().to_string();

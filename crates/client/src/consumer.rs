@@ -136,7 +136,8 @@ impl ConsumerBuilder {
                 notify.notify_one();
             }
         })
-        .with_tls(self.shared.remoting.tls());
+        .with_tls(self.shared.remoting.tls())
+        .signing(self.shared.remoting.credentials().cloned());
         let (outbox, deliveries) = mpsc::channel(WAITING_MAX);
         let member = Arc::new(Member {
             client_id: client_id(&self.shared),

@@ -35,6 +35,7 @@ pub use consumer::{Consumer, ConsumerBuilder, MessageModel, StartFrom};
 pub use error::Error;
 pub use message::{Delivery, Message, MessageQueue, ReceivedMessage};
 pub use producer::{Producer, SendStatus, Sent};
+pub use remoting::Credentials;
 
 use routes::Routes;
 use std::net::{IpAddr, Ipv4Addr};

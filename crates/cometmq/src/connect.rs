@@ -60,6 +60,6 @@ impl Environment {
 
     /// A client that connects so.
     pub fn remoting(&self) -> remoting::Client {
-        remoting::Client::default().with_tls(self.tls.clone())
+        remoting::Client::default().with_tls(self.tls.clone()).signing(self.credentials.clone())
     }
 }

@@ -9,6 +9,7 @@ use crate::shutdown::Shutdown;
 use crate::text;
 use namesrv::Namesrv;
 use namesrv::config::NamesrvConfig;
+use remoting::Credentials;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
@@ -27,8 +28,7 @@ pub async fn serve(
     let config =
         NamesrvConfig { bind_address, entrance, kv_config_path: Some(kv_config_path), ..NamesrvConfig::default() };
     let listener = listen::on(config.bind_address, namesrv_port, "--namesrv-port")?;
-    let namesrv = Namesrv::open(config).map_err(StartError::Namesrv)?;
-    let namesrv_address = server.listen(listener, namesrv.router()).map_err(StartError::Threads)?;
+    let namesrv_address = listener.local_addr().map_err(StartError::Threads)?;
 
     if !settings.config.namesrv_addr.is_empty() {
         eprintln!("{}", text::own_namesrv(&settings.config.namesrv_addr, environment.language));
@@ -39,7 +39,10 @@ pub async fn serve(
     {
         eprintln!("{}", text::advertised_but_local(advertised, bind_address, environment.language));
     }
+    settings.config.access.own = Some(own_user());
     let broker = RunningBroker::start(settings, environment.language, &server, Unset::AsReached)?;
+    let namesrv = Namesrv::open_beside(config, broker.access()).map_err(StartError::Namesrv)?;
+    server.listen(listener, namesrv.router()).map_err(StartError::Threads)?;
     let facts = broker.facts();
     if facts.advertised == Advertised::AsReached {
         namesrv.advertise_as_reached(facts.address.clone());
@@ -59,6 +62,17 @@ pub async fn serve(
     tokio::spawn(announce);
     tokio::spawn(namesrv.run(shutdown.clone().requested()));
     broker.run(shutdown, server).await
+}
+
+/// As whom the broker registers, where access control is on: nobody else knows the secret, and nobody needs it tomorrow.
+fn own_user() -> Credentials {
+    let mut bytes = [0; 16];
+    // Without the system's randomness, no name server beside the broker takes its registration.
+    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    let usable = filled.is_ok_and(|count| count == bytes.len());
+    let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = if usable { "cometmq-dev" } else { "" };
+    Credentials::new(name, &secret)
 }
 
 /// Is it an address that only this machine reaches?

@@ -1,13 +1,14 @@
 //! What the environment says. Nothing else reads it.
 
 use crate::text::Language;
+use remoting::Credentials;
 use remoting::tls::ClientTls;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 
 /// The variables that count.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Environment {
     /// `LC_ALL`, `LC_MESSAGES`, `LANG`: the first that is set.
     pub language: Language,
@@ -15,6 +16,14 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// `NAMESRV_ADDR`: for brokers and clients to which nobody named a name server.
     pub namesrv_addr: Option<String>,
+    /// `COMETMQ_ACCESS_KEY` and `COMETMQ_SECRET_KEY`: as whom tools ask.
+    pub access_key: Option<String>,
+    /// See there.
+    pub secret_key: Option<String>,
+    /// `ROCKETMQ_HOME`: where `conf/tools.yml` is.
+    pub rocketmq_home: Option<PathBuf>,
+    /// As whom tools ask, as flags, environment and file say.
+    pub credentials: Option<Credentials>,
     /// `COMETMQ_LOG`: off, error, warn, info, debug or trace.
     pub log_level: LevelFilter,
     /// How clients encrypt, if the command line says that they do (`connect`).
@@ -35,6 +44,10 @@ impl Environment {
             language: Language::of_locale(locale.as_deref().unwrap_or_default()),
             home: set("HOME").map(PathBuf::from),
             namesrv_addr: set("NAMESRV_ADDR"),
+            access_key: set("COMETMQ_ACCESS_KEY"),
+            secret_key: set("COMETMQ_SECRET_KEY"),
+            rocketmq_home: set("ROCKETMQ_HOME").map(PathBuf::from),
+            credentials: None,
             log_level: set("COMETMQ_LOG").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO),
             tls: None,
         }

@@ -22,6 +22,7 @@ mod output;
 mod publish;
 mod serve;
 mod shutdown;
+mod signing;
 mod store;
 mod subscribe;
 mod telemetry;
@@ -48,6 +49,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Command {
     #[command(subcommand)]
     process: Process,
+    #[command(flatten)]
+    signing: signing::Signing,
 }
 
 #[derive(Subcommand)]
@@ -91,8 +94,17 @@ fn command_line(environment: &Environment) -> Command {
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    let environment = Environment::read();
+    let mut environment = Environment::read();
     let command = command_line(&environment);
+    if command.process.asks_servers() {
+        match command.signing.credentials(&environment) {
+            Ok(credentials) => environment.credentials = credentials,
+            Err(why) => {
+                eprintln!("cometmq: {why}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
     telemetry::start(environment.log_level);
     match command.process {
         Process::Dev(options) => run(&environment, async |shutdown| {
@@ -118,6 +130,13 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Command::command(), "cometmq", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
+    }
+}
+
+impl Process {
+    /// Is it a tool that asks servers, and may have to say as whom?
+    fn asks_servers(&self) -> bool {
+        matches!(self, Process::Pub(_) | Process::Sub(_) | Process::Bench(_) | Process::Admin(_))
     }
 }
 

@@ -245,7 +245,17 @@ mod tests {
     fn environment() -> Environment {
         let namesrv_addr = Some("from-environment".into());
         let home = Some("/home/u".into());
-        Environment { language: Language::English, home, namesrv_addr, log_level: LevelFilter::OFF, tls: None }
+        Environment {
+            language: Language::English,
+            home,
+            namesrv_addr,
+            access_key: None,
+            secret_key: None,
+            rocketmq_home: None,
+            credentials: None,
+            tls: None,
+            log_level: LevelFilter::OFF,
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub enum StartError {
     BrokerConfig(broker::config::ConfigError),
     /// `namesrv.conf` can't be used.
     NamesrvConfig(::namesrv::config::ConfigError),
-    /// The name server's own settings can't be used.
+    /// The name server's own settings can't be used, or its users not be read.
     Namesrv(::namesrv::OpenError),
     /// A list of name servers can't be used.
     NamesrvAddr {
@@ -101,7 +101,9 @@ pub async fn namesrv(
     }
     let server = data_threads(config.channel_max_idle)?;
     let listener = listen::on(config.bind_address, config.listen_port, "--port")?;
-    warn_if_open(config.bind_address, environment.language);
+    if !config.access.is_on() {
+        warn_if_open(config.bind_address, environment.language);
+    }
     let (admin_bind, admin_port) = (config.entrance.admin_bind, config.entrance.admin_port);
     let namesrv = Namesrv::open(config).map_err(StartError::Namesrv)?;
     if admin_port > 0 {
@@ -217,7 +219,9 @@ impl RunningBroker {
             Unset::Choose => config.entrance.client_tls().map_err(StartError::Tls)?,
             Unset::AsReached => None,
         };
-        warn_if_open(bind, language);
+        if !config.access.is_on() {
+            warn_if_open(bind, language);
+        }
         let broker = Broker::open(config).map_err(StartError::Open)?;
         let tls = match unset {
             Unset::Choose => tls,
@@ -238,6 +242,11 @@ impl RunningBroker {
         let namesrv = remoting::Client::default().with_tls(tls);
         let registration = Registration::by(namesrv, broker.clone(), &host);
         Ok(RunningBroker { broker, registration, advertised, vip_port })
+    }
+
+    /// Who may do what.
+    pub fn access(&self) -> Option<Arc<access::Access>> {
+        self.broker.access.clone()
     }
 
     /// What the banner says of it.

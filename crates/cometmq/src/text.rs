@@ -233,6 +233,8 @@ pub fn start_error(error: &StartError, language: Language) -> String {
         (StartError::BrokerConfig(error), Chinese) => format!("配置文件有误：{error}"),
         (StartError::NamesrvConfig(error), English) => error.to_string(),
         (StartError::NamesrvConfig(error), Chinese) => format!("配置文件有误：{error}"),
+        (StartError::Namesrv(namesrv::OpenError::Access(error)), English) => format!("access control: {error}"),
+        (StartError::Namesrv(namesrv::OpenError::Access(error)), Chinese) => format!("访问控制：{error}"),
         (StartError::Namesrv(namesrv::OpenError::Kv(error)), English) => {
             format!("the name server's settings (kvConfigPath): {error}")
         }
@@ -349,7 +351,10 @@ pub fn finding(finding: &Finding, language: Language) -> String {
         }
         What::PopGroups(groups) => format!("消费组 {} 设为 POP 模式，本版本没有该模式；其消费者将改为拉取", list(groups)),
         What::Replica => "该 Broker 曾是带控制器的副本组的成员，在这里是独立的。请使用主节点的目录，并让其余节点保持停止".into(),
-        What::Rights => "这里存有用户和权限，本版本不检查任何人的权限；请勿让陌生人访问端口".into(),
+        What::Rights => "这里的 RocksDB 中存有用户和权限，本版本不读取它。请用 `mqadmin createUser` 和 `createAcl` 重新创建，\
+            或在 Apache Broker 使用该目录运行时用 `mqadmin copyUser` 和 `copyAcl` 复制过来；plain_acl.yml 中的账号可由 \
+            migrateAuthFromV1Enabled=true 导入"
+            .into(),
         What::Tiered => "只存在于分级存储中的消息不提供服务；队列从提交日志中现有的消息开始".into(),
     };
     format!("{path}：{sentence}")

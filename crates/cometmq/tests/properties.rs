@@ -187,6 +187,25 @@ fn confs() -> Vec<Vec<u8>> {
     .concat()
 }
 
+fn account_files() -> Vec<Vec<u8>> {
+    [
+        "globalWhiteRemoteAddresses:\n- 10.10.103.*\n- 192.168.0.{1,2}\naccounts:\n- accessKey: RocketMQ\n  secretKey: secretOf1\n  \
+         whiteRemoteAddress:\n  admin: false\n  defaultTopicPerm: DENY\n  topicPerms:\n  - topicB=PUB|SUB\n  groupPerms: [g=SUB]\n",
+        "accounts:\n- {accessKey: adminAAA, secretKey: 'secretOf2', admin: true, whiteRemoteAddress: '5::7:6:1-200:*'}\n\
+         dataVersion: [{counter: 9223372036854775807, timestamp: 7}]\n",
+        "accessKey: rocketmq2\nsecretKey: secretOf3\n",
+        "---\n# nothing\n",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .into()
+}
+
+fn rules() -> Vec<Vec<u8>> {
+    ["Allow Pub,Sub Topic:ord* 10.0.0.0/8,::1", "Deny All *", "Allow Get Cluster:c1", "192.168.1-5.{1,2}", "fe80:*"]
+        .map(|text| text.as_bytes().to_vec())
+        .into()
+}
+
 fn subscriptions() -> Vec<Vec<u8>> {
     [
         "*",
@@ -295,6 +314,8 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
         "bodies" => bodies(),
         "tables" => tables(),
         "conf" => confs(),
+        "plain_acl" => account_files(),
+        "rule" => rules(),
         "subscription" => subscriptions(),
         "sql92" => expressions(),
         "program" => programs(),
@@ -341,6 +362,8 @@ properties! {
     bodies: 1000,
     tables: 200,
     conf: 300,
+    plain_acl: 1000,
+    rule: 2000,
     subscription: 2000,
     sql92: 3000,
     program: 400,

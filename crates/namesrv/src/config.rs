@@ -1,6 +1,7 @@
 //! What an operator can set: `namesrv.conf`, with Apache's keys.
 
 use protocol::properties;
+use remoting::Credentials;
 use remoting::{ClientLimits, EntranceSettings};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ pub struct NamesrvConfig {
     /// A connection on which for so long no whole request arrives and nothing of a reply leaves is closed.
     /// Key: `serverChannelMaxIdleTimeSeconds`, seconds. Default: 120.
     pub channel_max_idle: Duration,
+    /// Who may do what, with the keys of a broker; Apache's name servers have none of them.
+    pub access: access::Config,
     /// TLS, proxies, limits of clients, the port for operators: what the manual of [`EntranceSettings`] says.
     pub entrance: EntranceSettings,
     /// The file that they come from, where changes are kept. No key.
@@ -48,6 +51,7 @@ impl Default for NamesrvConfig {
             order_messages: false,
             order_topics_to_broker: true,
             channel_max_idle: Duration::from_secs(120),
+            access: access::Config::default(),
             entrance: EntranceSettings::default(),
             file: None,
         }
@@ -135,7 +139,10 @@ impl NamesrvConfig {
         for properties::Property { line, key, value } in properties::read(&String::from_utf8_lossy(&text)) {
             match config.set(&key, &value) {
                 Some(Ok(())) => {}
-                Some(Err(allowed)) => return Err(ConfigError::Value { path: path.into(), line, key, value, allowed }),
+                Some(Err(allowed)) => {
+                    let value = if is_secret(&key) { HIDDEN.to_owned() } else { value };
+                    return Err(ConfigError::Value { path: path.into(), line, key, value, allowed });
+                }
                 None => ignored.push(format!("{key}={value}")),
             }
         }
@@ -169,9 +176,41 @@ impl NamesrvConfig {
                 }
                 _ => (false, "1 to 86400 seconds"),
             },
-            _ => return self.entrance.set(key, value),
+            _ => return self.entrance.set(key, value).or_else(|| self.set_access(key, value)),
         };
         Some(if set { Ok(()) } else { Err(allowed) })
+    }
+
+    fn set_access(&mut self, key: &str, value: &str) -> Option<Result<(), &'static str>> {
+        let access = &mut self.access;
+        let user = |user: &mut Option<Credentials>| match access::read_credentials(value) {
+            // As it is shown: it stays.
+            _ if value == HIDDEN => Ok(()),
+            Some(read) => {
+                *user = read;
+                Ok(())
+            }
+            None => Err(r#"{"username":"…","password":"…"}, or {"accessKey":"…","secretKey":"…"}"#),
+        };
+        let on = |switch: &mut bool| flag(value).map(|on| *switch = on).ok_or(FLAG);
+        let codes = |codes: &mut Vec<i32>| {
+            access::read_codes(value).map(|read| *codes = read).ok_or("request codes, parted by commas")
+        };
+        Some(match key {
+            "aclEnable" => on(&mut access.plain),
+            "plainAclFile" => {
+                access.plain_file = Some(PathBuf::from(value)).filter(|_| !value.is_empty());
+                Ok(())
+            }
+            "authenticationEnabled" => on(&mut access.authentication),
+            "authorizationEnabled" => on(&mut access.authorization),
+            "authenticationWhitelist" => codes(&mut access.authentication_whitelist),
+            "authorizationWhitelist" => codes(&mut access.authorization_whitelist),
+            "initAuthenticationUser" => user(&mut access.init_user),
+            "innerClientAuthenticationCredentials" => user(&mut access.inner_credentials),
+            "migrateAuthFromV1Enabled" => on(&mut access.migrate),
+            _ => return None,
+        })
     }
 
     /// Changes settings, here and in `namesrv.conf`: all or none. Blocks.
@@ -185,13 +224,14 @@ impl NamesrvConfig {
             match changed.set(key, value) {
                 None => return Err(UpdateError::Unknown(key.clone())),
                 Some(Err(allowed)) => {
-                    return Err(UpdateError::Value { key: key.clone(), value: value.clone(), allowed });
+                    let value = if is_secret(key) { HIDDEN } else { value };
+                    return Err(UpdateError::Value { key: key.clone(), value: value.to_owned(), allowed });
                 }
                 Some(Ok(())) => {}
             }
             let fixed = |config: &NamesrvConfig| {
                 let entrance = EntranceSettings { limits: ClientLimits::default(), ..config.entrance.clone() };
-                (config.bind_address, config.listen_port, config.channel_max_idle, entrance)
+                (config.bind_address, config.listen_port, config.channel_max_idle, entrance, config.access.clone())
             };
             if fixed(&changed) != fixed(self) {
                 return Err(UpdateError::AtRestart(key.clone()));
@@ -223,10 +263,30 @@ impl NamesrvConfig {
             ("orderMessageEnable", self.order_messages.to_string()),
             ("returnOrderTopicConfigToBroker", self.order_topics_to_broker.to_string()),
             ("serverChannelMaxIdleTimeSeconds", self.channel_max_idle.as_secs().to_string()),
+            ("aclEnable", self.access.plain.to_string()),
+            ("plainAclFile", self.access.plain_file.iter().map(|path| path.display().to_string()).collect()),
+            ("authenticationEnabled", self.access.authentication.to_string()),
+            ("authorizationEnabled", self.access.authorization.to_string()),
+            ("authenticationWhitelist", access::show_codes(&self.access.authentication_whitelist)),
+            ("authorizationWhitelist", access::show_codes(&self.access.authorization_whitelist)),
+            ("initAuthenticationUser", hidden(&self.access.init_user)),
+            ("innerClientAuthenticationCredentials", hidden(&self.access.inner_credentials)),
+            ("migrateAuthFromV1Enabled", self.access.migrate.to_string()),
         ];
         values.extend(self.entrance.values());
         values
     }
+}
+
+/// What is shown of a secret.
+const HIDDEN: &str = "******";
+
+fn hidden(user: &Option<Credentials>) -> String {
+    user.iter().map(|_| HIDDEN).collect()
+}
+
+fn is_secret(key: &str) -> bool {
+    matches!(key, "initAuthenticationUser" | "innerClientAuthenticationCredentials")
 }
 
 /// What a key that is on or off may be set to.

@@ -8,10 +8,12 @@
 
 pub mod admin;
 pub mod config;
+mod gate;
 pub mod kv;
 pub mod processor;
 pub mod routes;
 
+use access::Access;
 use config::NamesrvConfig;
 use kv::KvConfigs;
 use parking_lot::RwLock;
@@ -30,6 +32,8 @@ pub struct Namesrv {
     config: RwLock<NamesrvConfig>,
     routes: RwLock<Routes>,
     kv: KvConfigs,
+    /// Who may do what; `None`: everybody may everything.
+    access: Option<Arc<Access>>,
     /// What connections pass first, on all ports.
     entrance: Arc<Entrance>,
     /// Brokers of this process to which nobody gave an address: every client is told the one by which it came here.
@@ -45,6 +49,9 @@ pub enum OpenError {
     /// TLS can't be as it is set.
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
+    /// Who may do what can't be read.
+    #[error(transparent)]
+    Access(#[from] access::OpenError),
 }
 
 /// What clients and brokers ask for; all else is for operators. Where these have a port of their own, the other answers these
@@ -63,12 +70,23 @@ const VITAL: [i32; 4] =
     [request::REGISTER_BROKER, request::UNREGISTER_BROKER, request::QUERY_DATA_VERSION, request::UPDATE_NAMESRV_CONFIG];
 
 impl Namesrv {
-    /// A name server that knows nobody yet.
+    /// A name server that knows nobody yet. Fails when a file of settings or of users is there and can't be read.
     pub fn open(config: NamesrvConfig) -> Result<Arc<Namesrv>, OpenError> {
         let kv = KvConfigs::open(config.kv_config_path.clone())?;
+        let access = Access::open(&config.access, None, gate::files(&config))?;
+        Namesrv::with(config, kv, access)
+    }
+
+    /// A name server in a broker's process: whom the broker lets in, it lets in.
+    pub fn open_beside(config: NamesrvConfig, access: Option<Arc<Access>>) -> Result<Arc<Namesrv>, OpenError> {
+        let kv = KvConfigs::open(config.kv_config_path.clone())?;
+        Namesrv::with(config, kv, access)
+    }
+
+    fn with(config: NamesrvConfig, kv: KvConfigs, access: Option<Arc<Access>>) -> Result<Arc<Namesrv>, OpenError> {
         let entrance = Arc::new(Entrance::open(&config.entrance)?);
         let config = RwLock::new(config);
-        Ok(Arc::new(Namesrv { config, routes: RwLock::default(), kv, entrance, as_reached: RwLock::default() }))
+        Ok(Arc::new(Namesrv { config, routes: RwLock::default(), kv, access, entrance, as_reached: RwLock::default() }))
     }
 
     /// What it answers on its main port.
@@ -82,7 +100,11 @@ impl Namesrv {
 
     /// What it answers on `adminListenPort`: everything.
     pub fn admin_router(self: &Arc<Namesrv>) -> Router<Namesrv> {
-        Router::new(self.clone())
+        let router = match self.access {
+            Some(_) => Router::new(self.clone()).guarded(Namesrv::admit).known_as(Peer::user),
+            None => Router::new(self.clone()),
+        };
+        access::answers::answers(router)
             .behind(self.entrance.clone())
             .vital(&VITAL)
             .on(processor::register_broker)
@@ -119,7 +141,13 @@ impl Namesrv {
                 }
             }
         };
-        tokio::select! { () = scan => {}, () = self.entrance.watch() => {}, () = shutdown => {} }
+        let accounts = async {
+            match &self.access {
+                Some(access) => access.clone().run().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! { () = scan => {}, () = accounts => {}, () = self.entrance.watch() => {}, () = shutdown => {} }
     }
 
     /// In answers, the broker that registers as `broker_addr`, and runs in this process, gets the address by which the

@@ -352,6 +352,11 @@ impl Routes {
         ClusterInfo { broker_addr_table: self.brokers.clone(), cluster_addr_table: clusters }
     }
 
+    /// Does a broker belong to this cluster?
+    pub fn has_cluster(&self, cluster: &str) -> bool {
+        self.brokers.values().any(|broker| broker.cluster == cluster)
+    }
+
     /// The topics of which a broker of this cluster has queues.
     #[doc(alias = "getTopicsByCluster")]
     pub fn topics_of_cluster(&self, cluster: &str) -> Vec<String> {

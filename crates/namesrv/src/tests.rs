@@ -307,3 +307,48 @@ async fn a_broker_is_registered_however_often_its_address_asks() {
         assert_eq!(running.register(&running.client, &header(), &[]).await.code, response::SUCCESS);
     }
 }
+
+#[tokio::test]
+async fn with_access_control_brokers_register_as_inner_and_clients_see_what_is_theirs() {
+    let credentials = |name: &str| remoting::Credentials::new(name, "a secret");
+    let access = access::Config {
+        authentication: true,
+        authorization: true,
+        inner_credentials: Some(credentials("inner")),
+        ..access::Config::default()
+    };
+    let running = start_with(NamesrvConfig { access, ..NamesrvConfig::default() });
+    let refused = |answer: Command, words: &str| {
+        let remark = answer.remark.unwrap_or_default();
+        assert!(answer.code == response::NO_PERMISSION && remark.contains(words), "{remark}");
+    };
+    refused(running.register(&Client::default(), &header(), &topics()).await, "username cannot be null.");
+    refused(running.ask("127.0.0.1", 479, &route("orders"), vec![]).await, "username cannot be null.");
+    let inner = Client::default().signing(Some(credentials("inner")));
+    assert_eq!(running.register(&inner, &header(), &topics()).await.code, response::SUCCESS);
+
+    let create = protocol::request::auth::CreateUser { username: Some("alice".into()) };
+    let allow = protocol::request::auth::CreateAcl { subject: Some("User:alice".into()) };
+    let rule = br#"{"policies":[{"entries":[{"resource":"Topic:orders","actions":["Pub"],"decision":"Allow"}]}]}"#;
+    let address = format!("127.0.0.1:{}", running.port);
+    inner.ask_with_body(&address, &create, br#"{"password":"a secret"}"#.to_vec().into(), TIMEOUT).await.unwrap();
+    inner.ask_with_body(&address, &allow, rule.to_vec().into(), TIMEOUT).await.unwrap();
+
+    let alice = Client::default().signing(Some(credentials("alice")));
+    let ask = async |request: Command| alice.invoke(&address, request, TIMEOUT).await.unwrap();
+    assert_eq!(ask(route("orders").write()).await.code, response::SUCCESS);
+    // The template after which topics are made, and where replies go, are everybody's.
+    assert_eq!(ask(route("TBW102").write()).await.code, response::SUCCESS);
+    assert_eq!(ask(route("DefaultCluster_REPLY_TOPIC").write()).await.code, response::TOPIC_NOT_EXIST);
+    refused(ask(route("others").write()).await, "User:alice has no permission to access Topic:others");
+    refused(ask(route("%RETRY%others").write()).await, "Group:others");
+    refused(ask(route("other_REPLY_TOPIC").write()).await, "Topic:other_REPLY_TOPIC");
+    refused(ask(GetClusterInfo {}.write()).await, "Cluster:");
+    refused(ask(header().write()).await, "Cluster:DefaultCluster");
+    let codes: Vec<i32> = running.namesrv.router().codes();
+    for code in codes.into_iter().filter(|code| *code != 105) {
+        let words = if (50..60).contains(&code) && code != 52 { "Need admin permission" } else { "has no permission" };
+        refused(ask(Command::request(code)).await, words);
+    }
+    drop(alice);
+}

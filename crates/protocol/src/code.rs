@@ -192,6 +192,7 @@ pub mod request {
         MESSAGE_LIFE = 90_030,
         QUERY_GROUP_CONFLICTS = 90_040,
         GET_DUPLICATES = 90_050,
+        EXPLAIN_ACCESS = 90_069,
     }
 }
 
@@ -231,6 +232,9 @@ pub mod response {
         INVALID_PARAMETER = 29,
         CONSUMER_NOT_ONLINE = 206,
         CONSUME_MSG_TIMEOUT = 207,
+        UPDATE_AND_CREATE_ACL_CONFIG_FAILED = 209,
+        DELETE_ACL_CONFIG_FAILED = 210,
+        UPDATE_GLOBAL_WHITE_ADDRS_CONFIG_FAILED = 211,
         ILLEGAL_OPERATION = 604,
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here opens a socket, reads a file or asks a clock.
 
 pub mod admin;
+pub mod auth;
 pub mod body;
 pub mod code;
 pub mod command;

@@ -3,6 +3,7 @@
 //! Requests of any task go through a channel to the connection's own task, which writes all that wait in one call and
 //! pairs answers with requests by `opaque`.
 
+use crate::signature::Credentials;
 use crate::stream::{Sink, Source, Stream};
 use crate::tls::ClientTls;
 use bytes::BytesMut;
@@ -98,6 +99,7 @@ pub struct Client {
     connections: Arc<Mutex<HashMap<String, Slot>>>,
     opaque: Arc<AtomicI32>,
     on_request: OnRequest,
+    credentials: Option<Credentials>,
     tls: Option<Arc<ClientTls>>,
 }
 
@@ -140,7 +142,24 @@ impl Client {
     /// A client with no connections yet; `on_request` gets what servers ask of it, with the server's address. Requests
     /// that want an answer are told that there is none.
     pub fn new(on_request: impl Fn(&str, Command) + Send + Sync + 'static) -> Client {
-        Client { connections: Arc::default(), opaque: Arc::default(), on_request: Arc::new(on_request), tls: None }
+        Client {
+            connections: Arc::default(),
+            opaque: Arc::default(),
+            on_request: Arc::new(on_request),
+            tls: None,
+            credentials: None,
+        }
+    }
+
+    /// Signs every request, if there are credentials.
+    pub fn signing(mut self, credentials: Option<Credentials>) -> Client {
+        self.credentials = credentials;
+        self
+    }
+
+    /// Who signs its requests.
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
     }
 
     /// With this, connections that it opens are encrypted.
@@ -235,6 +254,9 @@ impl Client {
         answer: Option<oneshot::Sender<Command>>,
     ) -> Result<Option<Place>, RequestError> {
         command.opaque = self.opaque.fetch_add(1, Ordering::Relaxed);
+        if let Some(credentials) = &self.credentials {
+            credentials.sign(&mut command);
+        }
         let connection = self.connection(address).await?;
         // The place is taken before the request leaves, so that no answer comes before it.
         let place = answer.map(|answer| {

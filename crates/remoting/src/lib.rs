@@ -14,6 +14,7 @@ pub mod proxy;
 pub mod reply;
 pub mod router;
 pub mod server;
+pub mod signature;
 mod stream;
 pub mod tls;
 
@@ -24,4 +25,5 @@ pub use peer::{AskError, Peer};
 pub use reply::{Answer, Body, Reject};
 pub use router::{Call, Router};
 pub use server::{Limits, Server};
+pub use signature::Credentials;
 pub use stream::{Sink, Source, Stream};

@@ -25,6 +25,8 @@ struct Inner {
     closed: AtomicBool,
     /// Which of 64 marks it was asked for.
     marks: AtomicU64,
+    /// Who signed its last request; empty: its address is trusted. `None`: that is not known.
+    user: Mutex<Option<Arc<str>>>,
     /// Who waits for the answer to which of our requests, by `opaque`. An answer that nobody waits for is dropped.
     asked: Mutex<HashMap<i32, oneshot::Sender<Command>>>,
 }
@@ -53,6 +55,7 @@ impl Peer {
             opaque: AtomicI32::new(0),
             closed: AtomicBool::new(false),
             marks: AtomicU64::new(0),
+            user: Mutex::default(),
             asked: Mutex::default(),
         };
         (Peer(Arc::new(inner)), requests)
@@ -66,6 +69,19 @@ impl Peer {
     /// Our address, as the peer reached it.
     pub fn reached(&self) -> SocketAddr {
         self.0.reached
+    }
+
+    /// Who signed its last request; empty: nobody, and its address is trusted. `None`: that is not known.
+    pub fn user(&self) -> Option<Arc<str>> {
+        self.0.user.lock().clone()
+    }
+
+    /// Notes who signed its last request.
+    pub fn set_user(&self, user: Option<&Arc<str>>) {
+        let mut known = self.0.user.lock();
+        if known.as_ref() != user {
+            *known = user.cloned();
+        }
     }
 
     /// Sends a request that wants no answer. False when the connection is gone, or reads too slowly to take more.

@@ -34,6 +34,7 @@ pub struct Call<R> {
 
 pub(crate) type Handling = Pin<Box<dyn Future<Output = Response>>>;
 type Handler = Box<dyn Fn(Peer, Command) -> Handling + Send + Sync>;
+type Gate = Box<dyn Fn(&Peer, &Command) -> Result<(), Reject> + Send + Sync>;
 type BeforeReplies = Box<dyn Fn() -> Result<(), Reject> + Send + Sync>;
 type OnUnreadable = Box<dyn Fn(&Arc<File>, u64, &io::Error) + Send + Sync>;
 type OnClose = Box<dyn Fn(&Peer) + Send + Sync>;
@@ -52,6 +53,7 @@ pub struct Router<S> {
 #[derive(Default)]
 pub(crate) struct Table {
     handlers: foldhash::HashMap<i32, Handler>,
+    gate: Option<Gate>,
     pub(crate) before_replies: Option<BeforeReplies>,
     pub(crate) on_unreadable: Option<OnUnreadable>,
     pub(crate) on_close: Option<OnClose>,
@@ -98,6 +100,23 @@ impl<S: Send + Sync + 'static> Router<S> {
             );
         }
         self
+    }
+
+    /// Asks `gate` about each request before it is handled: one that it refuses is answered with the refusal.
+    pub fn guarded(
+        mut self,
+        gate: impl Fn(&S, &Peer, &Command) -> Result<(), Reject> + Send + Sync + 'static,
+    ) -> Router<S> {
+        let state = self.state.clone();
+        self.table.gate = Some(Box::new(move |peer, command| gate(&state, peer, command)));
+        self
+    }
+
+    /// The codes that are answered, in order.
+    pub fn codes(&self) -> Vec<i32> {
+        let mut codes: Vec<i32> = self.table.handlers.keys().copied().collect();
+        codes.sort_unstable();
+        codes
     }
 
     /// Leaves these codes unanswered for (3).
@@ -170,7 +189,7 @@ impl Table {
             return Box::pin(ready(elsewhere.refusal.clone().into()));
         }
         match self.handlers.get(&command.code) {
-            Some(handler) => match self.admit_user(peer, &command) {
+            Some(handler) => match self.admit(peer, &command) {
                 Ok(()) => handler(peer.clone(), command),
                 Err(refused) => Box::pin(ready(refused.into())),
             },
@@ -194,7 +213,9 @@ impl Table {
         Some(user).filter(|user| !user.is_empty()).map(Who::User)
     }
 
-    fn admit_user(&self, peer: &Peer, command: &Command) -> Result<(), Reject> {
+    /// May it? And has it not asked too often? The gate says who it is.
+    fn admit(&self, peer: &Peer, command: &Command) -> Result<(), Reject> {
+        self.gate.as_ref().map_or(Ok(()), |gate| gate(peer, command))?;
         let user = self.limited_user(peer).filter(|_| !self.vital.contains(&command.code));
         user.map_or(Ok(()), |user| {
             self.entrance.limiter.admit(&self.entrance.limiter.account(&user), command.body.len())

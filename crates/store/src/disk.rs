@@ -4,9 +4,9 @@
 //! done: what it records is enough to build what a power failure at any moment would have left.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -173,6 +173,21 @@ impl Disk {
     /// Replaces what a file has, which is made if it is not there. Nothing is brought to disk.
     pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<File> {
         let file = self.create(path)?;
+        self.fill(file, path, bytes)
+    }
+
+    /// As [`Disk::replace`], and only the owner may read it.
+    pub(crate) fn replace_private(&self, path: &Path, bytes: &[u8]) -> io::Result<File> {
+        let file = self.act(Action::Create(path), || {
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+            // It may have been there before.
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            Ok(file)
+        })?;
+        self.fill(file, path, bytes)
+    }
+
+    fn fill(&self, file: File, path: &Path, bytes: &[u8]) -> io::Result<File> {
         self.resize(&file, path, 0)?;
         self.act(Action::Write { path, at: 0, bytes }, || (&file).write_all(bytes))?;
         Ok(file)

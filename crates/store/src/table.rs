@@ -54,13 +54,22 @@ pub struct LoadError {
 /// Saves `bytes` as the newest state of `path`; the state before stays as `<path>.bak`.
 #[doc(alias = "ConfigManager.persist")]
 pub fn save(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    put_in_place(disk, path, bytes, || if path.exists() { disk.rename(path, &beside(path, ".bak")) } else { Ok(()) })
+    put_in_place(disk, path, |fresh| disk.replace(fresh, bytes), || put_aside_as_last_good(disk, path))
+}
+
+/// As [`save`], and only the owner may read it: for what has secrets in it.
+pub fn save_private(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    put_in_place(disk, path, |fresh| disk.replace_private(fresh, bytes), || put_aside_as_last_good(disk, path))
+}
+
+fn put_aside_as_last_good(disk: &Disk, path: &Path) -> io::Result<()> {
+    if path.exists() { disk.rename(path, &beside(path, ".bak")) } else { Ok(()) }
 }
 
 /// Saves `bytes` as `path`, and keeps nothing of what was there before: for files of which an older one is of no use.
 /// At every moment there is the one or the other, whole.
 pub fn replace(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    put_in_place(disk, path, bytes, || Ok(()))
+    put_in_place(disk, path, |fresh| disk.replace(fresh, bytes), || Ok(()))
 }
 
 /// Deletes what [`replace`] saved, if it is there.
@@ -69,7 +78,12 @@ pub fn remove(disk: &Disk, path: &Path) -> io::Result<()> {
     path.parent().filter(|dir| dir.is_dir()).map_or(Ok(()), |dir| disk.sync_directory(dir))
 }
 
-fn put_in_place(disk: &Disk, path: &Path, bytes: &[u8], put_aside: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+fn put_in_place(
+    disk: &Disk,
+    path: &Path,
+    write: impl FnOnce(&Path) -> io::Result<std::fs::File>,
+    put_aside: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let missing = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()).collect::<Vec<_>>();
     if !missing.is_empty() {
@@ -80,7 +94,7 @@ fn put_in_place(disk: &Disk, path: &Path, bytes: &[u8], put_aside: impl FnOnce()
         disk.sync_directory(above)?;
     }
     let fresh = beside(path, ".tmp");
-    let file = disk.replace(&fresh, bytes)?;
+    let file = write(&fresh)?;
     disk.sync(&file, &fresh)?;
     put_aside()?;
     disk.rename(&fresh, path)?;

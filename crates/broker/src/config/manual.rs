@@ -38,7 +38,8 @@ fn read() -> Vec<Setting> {
     let defaults = Config::default();
     let units = defaults.clone().units();
     let (mut settings, mut doc) = (Vec::new(), String::new());
-    for line in include_str!("../config.rs").lines().chain(EntranceSettings::MANUAL.lines()).map(str::trim) {
+    let manuals = [include_str!("../config.rs"), include_str!("../../../access/src/lib.rs"), EntranceSettings::MANUAL];
+    for line in manuals.into_iter().flat_map(str::lines).map(str::trim) {
         let text = line.strip_prefix("///").map(str::trim);
         // An empty line parts the settings of one field.
         if let Some(text) = text.filter(|text| !text.is_empty()) {

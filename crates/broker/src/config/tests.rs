@@ -43,8 +43,18 @@ fn defaults_are_those_of_apache_and_of_the_manual() {
                 | "dedupIdsMax"
                 | "topicsMax"
                 | "groupsMax"
+                | "plainAclFile"
         ) || entrance.iter().any(|(ours, _)| *ours == key);
         assert_ne!(apache.is_some(), is_ours, "{key} is no key of Apache's");
+        // `access::Config` is their manual, for brokers and name servers.
+        if key.starts_with("acl") || key.starts_with("auth") || key.ends_with("AuthFromV1Enabled") {
+            assert_eq!(apache, Some(value.as_str()), "{key}");
+            continue;
+        }
+        if matches!(key, "plainAclFile" | "initAuthenticationUser" | "innerClientAuthenticationCredentials") {
+            assert_eq!((apache.unwrap_or_default(), value.as_str()), ("", ""), "{key}");
+            continue;
+        }
         let described = manual.as_str().split(&format!("Key: `{key}`. Default: ")).nth(1);
         let described = described.unwrap_or_else(|| panic!("{key} has no manual")).trim_start_matches('`');
         if !matches!(
@@ -118,7 +128,25 @@ fn a_bad_value_stops_the_start_and_says_what_is_allowed() {
     check("brokerId=1", "does not replicate");
     check("brokerRole=SLAVE", "does not replicate");
     check("enableDLegerCommitLog=true", "does not replicate");
-    check("aclEnable=true", "checks nobody's rights");
+    check("authenticationWhitelist=all", "request codes");
+    check("authorizationProvider=com.example.MyProvider", "classes of one's own");
+    let apaches = "org.apache.rocketmq.auth.authorization.provider.DefaultAuthorizationProvider";
+    assert_eq!(read(&format!("authorizationProvider={apaches}")).unwrap().1, Notes::default());
+}
+
+#[test]
+fn secrets_are_taken_and_not_shown() {
+    let text = "initAuthenticationUser={\"username\":\"root\",\"password\":\"topSecret\"}\n\
+        innerClientAuthenticationCredentials={\"accessKey\":\"inner\",\"secretKey\":\"topSecret\"}\n";
+    let (config, notes) = read(text).unwrap();
+    assert_eq!(notes, Notes::default());
+    assert_eq!(config.access.init_user.as_ref().map(|user| user.secret_key()), Some("topSecret"));
+    assert_eq!(config.value("initAuthenticationUser").as_deref(), Some("******"));
+    assert!(!format!("{config:?} {:?}", config.values()).contains("topSecret"));
+    let again = config.clone().parse_over(Path::new("broker.conf"), &properties::write(config.values())).unwrap().0;
+    assert_eq!(again, config, "what is shown leaves it as it is");
+    let error = read("initAuthenticationUser=root:topSecret").unwrap_err().to_string();
+    assert!(error.contains("initAuthenticationUser=****** can't be") && !error.contains("topSecret"), "{error}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use protocol::request::group::{
     AskConsumer, ConsumeDirectly, GetConsumerStatus, GetConsumerStatusFromClient, GetRunningInfo,
 };
 use protocol::request::{Empty, Request};
+use remoting::signature::{ACCESS_KEY, SECURITY_TOKEN, SIGNATURE};
 use remoting::{Answer, AskError, Body, Call, Reject};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,8 @@ const RELAY_VERSION_MIN: i32 = 62;
 
 /// GET_CONSUMER_RUNNING_INFO (307).
 pub(super) async fn running_info(broker: Arc<Broker>, call: Call<GetRunningInfo>) -> Result<Answer<Empty>, Reject> {
-    let request = call.request.write();
+    let mut request = call.request.write();
+    request.ext = call.request.ext.iter().filter(|(key, _)| !is_signature(key)).collect();
     ask(&broker, &call.request, Command { body: call.body, ..request }).await
 }
 
@@ -53,11 +55,19 @@ pub(super) async fn consume_directly(
         asked.topic.as_deref().and_then(|topic| broker.topics.get(topic)).map(|it| it.topic_sys_flag.to_string());
     let group = broker.groups.get(&asked.consumer_group).map(|it| it.group_sys_flag.to_string());
     let ours = [("brokerName", Some(broker.config.name.clone())), ("topicSysFlag", topic), ("groupSysFlag", group)];
-    let passed = asked.ext.iter().filter(|(key, _)| !ours.iter().any(|(name, value)| name == key && value.is_some()));
+    let passed = asked
+        .ext
+        .iter()
+        .filter(|(key, _)| !is_signature(key) && !ours.iter().any(|(name, value)| name == key && value.is_some()));
     let added = ours.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
     request.ext = passed.chain(added).collect();
     request.body = message;
     ask(&broker, asked, request).await
+}
+
+/// The broker answers for what it passes on; a consumer could use who asked to ask in its name.
+fn is_signature(key: &str) -> bool {
+    [ACCESS_KEY, SECURITY_TOKEN, SIGNATURE].contains(&key)
 }
 
 fn stored(broker: &Broker, id: &str, at: CommitLogOffset) -> Result<Bytes, Reject> {

@@ -32,7 +32,7 @@ use store::PutError;
 
 /// The table.
 pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
-    Router::new(broker)
+    access::answers::answers(Router::new(broker))
         .on(send_message::send_message)
         .on(reply::send_reply)
         .on(send_back::send_back)

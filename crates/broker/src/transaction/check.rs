@@ -21,6 +21,7 @@ type CheckError = Box<dyn std::error::Error + Send + Sync>;
 /// A question for a producer of a group.
 struct Question {
     group: String,
+    topic: String,
     request: Command,
 }
 
@@ -195,14 +196,17 @@ impl Broker {
             broker_name: Some(self.config.name.clone()),
         };
         let request = Command { body: body.into(), ..header.write() };
-        Question { group: read.get(property::PGROUP).unwrap_or_default().to_owned(), request }
+        let group = read.get(property::PGROUP).unwrap_or_default().to_owned();
+        Question { group, topic: topic.to_owned(), request }
     }
 
     /// Asks one of the group's producers, another one each time; if it can't be reached, the next one.
     #[doc(alias = "sendCheckMessage")]
     fn ask(&self, question: Question) {
-        let Question { group, request } = question;
-        let peers = self.producers.lock().peers(&group);
+        let Question { group, topic, request } = question;
+        let mut peers = self.producers.lock().peers(&group);
+        // The question holds the message: a name of a group gives nobody a right to that.
+        peers.retain(|peer| self.may_publish(peer, &topic));
         if peers.is_empty() {
             tracing::warn!(group, "nobody can be asked about a transaction: no producer of its group is connected");
             return;

@@ -4,7 +4,7 @@ use broker::{Broker, Config};
 use bytes::{Bytes, BytesMut};
 use protocol::command::Command;
 use protocol::record::Record;
-use remoting::Server;
+use remoting::{Credentials, Server};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -101,6 +101,8 @@ pub struct Client {
     stream: TcpStream,
     incoming: BytesMut,
     opaque: i32,
+    /// Who signs what it sends.
+    pub signs_as: Option<Credentials>,
     /// Requests of the broker's that came while an answer was awaited.
     pub told: Vec<Command>,
 }
@@ -109,7 +111,7 @@ impl Client {
     pub fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        Client { stream, incoming: BytesMut::new(), opaque: 0, told: Vec::new() }
+        Client { stream, incoming: BytesMut::new(), opaque: 0, signs_as: None, told: Vec::new() }
     }
 
     /// Sends a request with these fields; answers with the response.
@@ -127,6 +129,9 @@ impl Client {
             command.ext.push(key, value);
         }
         command.body = Bytes::copy_from_slice(body);
+        if let Some(credentials) = &self.signs_as {
+            credentials.sign(&mut command);
+        }
         let mut frame = Vec::new();
         command.encode(&mut frame);
         self.stream.write_all(&frame).unwrap();

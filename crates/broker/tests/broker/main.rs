@@ -1,5 +1,6 @@
 //! A broker on loopback, asked with frames as clients write them.
 
+mod access;
 mod captures;
 mod client;
 mod clock;

@@ -4,6 +4,7 @@
 //! Exit codes: 0 done; 1 refused; 2 the command line is wrong; 3 not reached, so trying again may help; 4 what was named is
 //! not there; 5 done on some servers; 6 looked, and found something (`doctor`, `config diff`).
 
+mod auth;
 mod broker;
 pub mod chinese;
 mod cluster;
@@ -52,6 +53,8 @@ enum AdminCommand {
     Topic(topic::TopicCommand),
     #[command(flatten)]
     Consumer(consumer::ConsumerCommand),
+    #[command(flatten)]
+    Auth(auth::AuthCommand),
     #[command(flatten)]
     Connection(connection::ConnectionCommand),
     #[command(flatten)]
@@ -115,6 +118,7 @@ pub async fn run(args: AdminArgs, environment: &Environment) -> ExitCode {
         AdminCommand::Query(command) => query::run(command, environment).await.map(done),
         AdminCommand::Stats(command) => stats::run(command, environment).await.map(done),
         AdminCommand::Export(command) => export::run(command, environment).await.map(done),
+        AdminCommand::Auth(command) => auth::run(command, environment).await.map(done),
         AdminCommand::Filter(command) => filter::run(command, environment).await.map(done),
         AdminCommand::Order(command) => order::run(command, environment).await.map(done),
         AdminCommand::Message(command) => message::run(command, environment).await.map(done),

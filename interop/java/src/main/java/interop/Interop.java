@@ -84,6 +84,7 @@ public final class Interop {
         Tracing.scenarios(suite);
         Following.scenarios(suite);
         Restarting.scenarios(suite);
+        Guarding.scenarios(suite);
         NotYet.scenarios(suite);
         return suite;
     }
