@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+pub mod audit;
 pub mod auth;
 pub mod broker;
 pub mod cluster;
@@ -24,6 +25,7 @@ pub mod doctor;
 pub mod export;
 pub mod filter;
 pub mod impact;
+pub mod logging;
 pub mod message;
 pub mod namesrv;
 pub mod offset;

@@ -20,7 +20,7 @@ pub async fn list(admin: &Admin) -> Result<Vec<String>, Error> {
 
 /// Where a topic is (`topicRoute`).
 pub async fn route(admin: &Admin, topic: &str) -> Result<TopicRoute, Error> {
-    let request = GetRoute { topic: topic.to_owned(), accept_standard_json_only: Some(true) };
+    let request = GetRoute { topic: topic.to_owned(), accept_standard_json_only: Some(true), ..GetRoute::default() };
     match admin.ask_name_server_for(&request).await {
         Err(error) if error.code() == Some(response::TOPIC_NOT_EXIST) => {
             let known = list(admin).await?;

@@ -10,6 +10,7 @@ pub mod manual;
 
 use crate::groups::GROUPS_MAX;
 use crate::topics::TOPICS_MAX;
+use protocol::logging::{self, LogConfig};
 use protocol::nearest::nearest;
 use protocol::properties;
 use remoting::Credentials;
@@ -269,6 +270,10 @@ pub struct Config {
     /// `authenticationWhitelist`, `authorizationWhitelist`, `initAuthenticationUser`,
     /// `innerClientAuthenticationCredentials`, `migrateAuthFromV1Enabled`; `access::Config` describes them.
     pub access: access::Config,
+    /// What the process tells of itself over HTTP: metrics, and whether it lives and is ready.
+    pub metrics: MetricsConfig,
+    /// Logs: `logLevel`, `logFormat`, `logFile`, `logFileMaxBytes`, `logFilesMax`. Apache's broker has no such keys.
+    pub log: LogConfig,
     /// The file that they come from, where changes are kept. No key.
     pub file: Option<PathBuf>,
     /// The way to the files. No key: for tests.
@@ -356,6 +361,8 @@ impl Default for Config {
             flush_consumer_offset_interval: Duration::from_secs(5),
             flush_delay_offset_interval: Duration::from_secs(10),
             access: access::Config::default(),
+            metrics: MetricsConfig::default(),
+            log: LogConfig::default(),
             file: None,
             disk: Disk::default(),
             clock: Clock::default(),
@@ -389,6 +396,59 @@ pub enum FlushDiskType {
 pub struct DelayLevels {
     text: String,
     delays: Vec<Duration>,
+}
+
+/// What a broker tells of itself over HTTP, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// `PROM`: there is a port for `/metrics`, `/livez` and `/readyz`. `DISABLE`: there is none.
+    /// Key: `metricsExporterType`. Default: `DISABLE`.
+    pub on: bool,
+    /// The address to listen on for that. Empty: `bindAddress`. Apache's broker takes `brokerIP1` then.
+    /// Key: `metricsPromExporterHost`. Default: empty.
+    pub host: Option<String>,
+    /// The port for that. 0: any.
+    /// Key: `metricsPromExporterPort`. Default: 5557.
+    pub port: u16,
+    /// Labels that all metrics get, `name:value`, parted by `,`.
+    /// Key: `metricsLabel`. Default: empty.
+    pub label: String,
+    /// A metric has so many series at most; how many are left out is told.
+    /// Key: `metricsOtelCardinalityLimit`. Default: 50000.
+    pub series_max: usize,
+    /// Topics, groups, permission. Key: `enableStatsMetrics`. Default: true.
+    pub stats: bool,
+    /// Messages that come and go. Key: `enableRequestMetrics`. Default: true.
+    pub requests: bool,
+    /// Producers and consumers. Key: `enableConnectionMetrics`. Default: true.
+    pub connections: bool,
+    /// How far groups are behind, and dead letters. Key: `enableLagAndDlqMetrics`. Default: true.
+    pub lag: bool,
+    /// Transactions. Key: `enableTransactionMetrics`. Default: true.
+    pub transactions: bool,
+    /// How long answers take. Key: `enableRemotingMetrics`. Default: true.
+    pub remoting: bool,
+    /// The log, the disk, the timer wheel. Key: `enableMessageStoreMetrics`. Default: true.
+    pub store: bool,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> MetricsConfig {
+        MetricsConfig {
+            on: false,
+            host: None,
+            port: 5557,
+            label: String::new(),
+            series_max: 50_000,
+            stats: true,
+            requests: true,
+            connections: true,
+            lag: true,
+            transactions: true,
+            remoting: true,
+            store: true,
+        }
+    }
 }
 
 impl DelayLevels {
@@ -528,6 +588,23 @@ impl Config {
             ("initAuthenticationUser", User(&mut self.access.init_user)),
             ("innerClientAuthenticationCredentials", User(&mut self.access.inner_credentials)),
             ("migrateAuthFromV1Enabled", Flag(&mut self.access.migrate)),
+            ("logLevel", LogLevel(&mut self.log.level)),
+            ("logFormat", LogFormat(&mut self.log.json)),
+            ("logFile", OneDirectory(&mut self.log.file)),
+            ("logFileMaxBytes", Size(&mut self.log.file_bytes_max, 65_536..=i64::MAX as u64, 1)),
+            ("logFilesMax", Size(&mut self.log.files_max, 1..=10_000, 1)),
+            ("metricsExporterType", Exporter(&mut self.metrics.on)),
+            ("metricsPromExporterHost", Host(&mut self.metrics.host)),
+            ("metricsPromExporterPort", Port(&mut self.metrics.port)),
+            ("metricsLabel", Labels(&mut self.metrics.label)),
+            ("metricsOtelCardinalityLimit", Size(&mut self.metrics.series_max, SIZE, 1)),
+            ("enableStatsMetrics", Flag(&mut self.metrics.stats)),
+            ("enableRequestMetrics", Flag(&mut self.metrics.requests)),
+            ("enableConnectionMetrics", Flag(&mut self.metrics.connections)),
+            ("enableLagAndDlqMetrics", Flag(&mut self.metrics.lag)),
+            ("enableTransactionMetrics", Flag(&mut self.metrics.transactions)),
+            ("enableRemotingMetrics", Flag(&mut self.metrics.remoting)),
+            ("enableMessageStoreMetrics", Flag(&mut self.metrics.store)),
         ]
     }
 
@@ -739,7 +816,7 @@ pub(crate) fn is_apaches(key: &str) -> bool {
 }
 
 /// The settings that take effect at once when UPDATE_BROKER_CONFIG changes them.
-pub const AT_ONCE: [&str; 31] = [
+pub const AT_ONCE: [&str; 34] = [
     "topicsMax",
     "groupsMax",
     "registerBrokerTimeoutMills",
@@ -771,6 +848,9 @@ pub const AT_ONCE: [&str; 31] = [
     "litePullMessageEnable",
     "notifyConsumerIdsChangedEnable",
     "flushConsumerOffsetInterval",
+    "logLevel",
+    "metricsLabel",
+    "metricsOtelCardinalityLimit",
 ];
 
 /// `host:port` of each of `text`'s addresses, which are parted by `;`. Without a port it is 9876.
@@ -832,6 +912,10 @@ enum Item<'a> {
     Codes(&'a mut Vec<i32>),
     /// A name and its secret, which is never shown.
     User(&'a mut Option<Credentials>),
+    Exporter(&'a mut bool),
+    LogLevel(&'a mut String),
+    LogFormat(&'a mut bool),
+    Labels(&'a mut String),
 }
 
 impl Item<'_> {
@@ -912,6 +996,22 @@ impl Item<'_> {
                 "ASYNC_FLUSH" => **field = FlushDiskType::Async,
                 _ => return Err("SYNC_FLUSH or ASYNC_FLUSH".into()),
             },
+            Item::Exporter(field) => match value.to_ascii_uppercase().as_str() {
+                "DISABLE" | "0" => **field = false,
+                "PROM" | "2" => **field = true,
+                _ => {
+                    return Err(
+                        "DISABLE or PROM: this version is scraped by Prometheus, and pushes metrics nowhere".into()
+                    );
+                }
+            },
+            Item::LogLevel(field) if logging::is_level(value) => **field = value.into(),
+            Item::LogLevel(_) => return Err(logging::LEVEL_ALLOWED.into()),
+            Item::LogFormat(field) => **field = logging::read_format(value).ok_or(logging::FORMAT_ALLOWED)?,
+            Item::Labels(field) => match crate::metrics::read_labels(value) {
+                Some(_) => **field = value.into(),
+                None => return Err("name:value, several parted by `,`; names are made of letters, digits and _".into()),
+            },
             Item::Delays(field) => {
                 **field =
                     DelayLevels::read(value).ok_or("numbers with a unit s, m, h or d, parted by blanks: 1s 5s 2h")?;
@@ -964,6 +1064,9 @@ impl Item<'_> {
             Item::Delays(levels) => levels.text.clone(),
             Item::Codes(codes) => access::show_codes(codes),
             Item::User(user) => user.as_ref().map(|_| HIDDEN.to_owned()).unwrap_or_default(),
+            Item::Exporter(on) => if **on { "PROM" } else { "DISABLE" }.into(),
+            Item::Labels(text) | Item::LogLevel(text) => text.to_string(),
+            Item::LogFormat(json) => logging::format_name(**json).into(),
         }
     }
 }

@@ -243,6 +243,11 @@ impl<P: Clone + Eq> Consumers<P> {
         conflicts
     }
 
+    /// The groups that have members.
+    pub fn names(&self) -> Vec<String> {
+        self.groups.keys().cloned().collect()
+    }
+
     /// The groups that subscribe to `topic`.
     #[doc(alias = "queryTopicConsumeByWho")]
     pub fn subscribers(&self, topic: &str) -> Vec<String> {

@@ -9,6 +9,7 @@
 //! what `send_backs` holds, for those that consumers send back. `parking` is held while the offsets of a group are reset with it.
 
 pub mod adopt;
+pub mod audit;
 mod cleaning;
 pub mod config;
 pub mod consumers;
@@ -21,11 +22,13 @@ mod gate;
 pub mod groups;
 pub mod life;
 pub mod locks;
+pub mod metrics;
 pub mod offsets;
 pub mod parking;
 mod processor;
 pub mod producers;
 pub mod program;
+pub mod put_times;
 mod records;
 pub mod registration;
 pub mod retry;
@@ -35,6 +38,7 @@ pub mod settings;
 pub mod shares;
 pub mod stats;
 mod table;
+mod tally;
 pub mod timer;
 pub mod topics;
 pub mod transaction;
@@ -53,6 +57,7 @@ use filter::Filters;
 use groups::Groups;
 use life::Life;
 use locks::QueueLocks;
+use metrics::Metrics;
 use offsets::ConsumerOffsets;
 use parking::Parking;
 use parking_lot::{Mutex, RwLock};
@@ -61,6 +66,7 @@ use program::FilterPrograms;
 use protocol::code::response;
 use protocol::subscription::ORDER_SHARE_BY_KEY;
 use protocol::topic::{DLQ_PREFIX, RETRY_PREFIX, SCHEDULE_TOPIC, TopicConfig};
+use put_times::PutTimes;
 use remoting::tls::TlsError;
 use remoting::{Entrance, Peer, Reject, Router};
 use send_backs::SendBacks;
@@ -73,6 +79,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use store::audit::AuditLog;
 use store::{PutError, PutMessage, Store, StoreConfig, Stored};
 use timer::{Timer, Wait};
 use topics::Topics;
@@ -141,6 +148,12 @@ pub struct Broker {
     pub access: Option<Arc<Access>>,
     /// What is counted.
     pub stats: Stats,
+    /// What is counted for a page of metrics besides.
+    pub metrics: Metrics,
+    /// How long messages took to be put.
+    pub put_times: PutTimes,
+    /// Who changed what.
+    pub audit: AuditLog,
     /// What connections pass first, on all ports.
     pub entrance: Arc<Entrance>,
     /// When it was started; in milliseconds since 1970, too.
@@ -226,6 +239,9 @@ impl Broker {
             turn: AtomicU32::new(now as u32),
             no_room_told: Mutex::default(),
             stats: Stats::default(),
+            metrics: Metrics::new(&config),
+            put_times: PutTimes::default(),
+            audit: AuditLog::new(config.disk.clone(), Some(&config.store_root.join("audit.log")), config.clock.clone()),
             started: (Instant::now(), now),
             entrance,
             log_end_at_start: store.commit_log_bounds().1.0,
@@ -276,13 +292,15 @@ impl Broker {
         }
         // Behind the store: what a table says was delivered is on disk then.
         let saved = self.tables().map(|(_, table)| table.save());
-        closed.and(saved.into_iter().collect())
+        closed.and(saved.into_iter().collect::<io::Result<()>>()).and(self.audit.sync())
     }
 
     /// Hands what was put to the operating system; sends are acknowledged behind it.
     fn write_out(&self) -> Result<(), Reject> {
         self.say_ends();
-        self.store.write_out().map_err(|error| {
+        let written = self.store.write_out();
+        self.put_times.written();
+        written.map_err(|error| {
             let remark = format!("the message is not stored, and may be later or not: {error}");
             Reject::new(response::SERVICE_NOT_AVAILABLE, remark)
         })

@@ -178,6 +178,11 @@ impl Life {
         }
     }
 
+    /// Events that found no room in the buffer, since the start.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
     /// A number for a name, likely to be another one for another name.
     pub(crate) fn mark(&self, name: &str) -> u64 {
         foldhash::fast::FixedState::default().hash_one(name)

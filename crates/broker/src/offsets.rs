@@ -243,6 +243,13 @@ impl ConsumerOffsets {
         topics
     }
 
+    /// How far `group` is in each queue of `topic`: what it has consumed, if that is known, and what it has pulled.
+    pub fn progress_of(&self, group: &str, topic: &str) -> BTreeMap<i32, (Option<i64>, i64)> {
+        let table = self.table.read();
+        let queues = table.groups.get(group).and_then(|topics| topics.get(topic)).into_iter().flatten();
+        queues.map(|(id, it)| (*id, (it.consumed, it.pulled.max(it.consumed.unwrap_or(0))))).collect()
+    }
+
     /// The groups that have consumed anything of `topic`.
     #[doc(alias = "whichGroupByTopic")]
     pub fn groups_of(&self, topic: &str) -> BTreeSet<String> {

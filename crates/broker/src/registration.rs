@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -108,6 +109,8 @@ pub struct Registration {
     known: Mutex<BTreeMap<String, Option<i64>>>,
     /// How many name servers know this broker.
     count: watch::Sender<usize>,
+    /// One ever did.
+    was_known: AtomicBool,
 }
 
 impl Registration {
@@ -126,6 +129,7 @@ impl Registration {
             client: client.signing(broker.config.access.signs_as()),
             known: Mutex::new(namesrv_addr.iter().map(|address| (address.clone(), None)).collect()),
             count: watch::Sender::new(0),
+            was_known: AtomicBool::new(false),
             broker,
         })
     }
@@ -133,6 +137,12 @@ impl Registration {
     /// The address that is told to clients.
     pub fn broker_addr(&self) -> &str {
         &self.broker_addr
+    }
+
+    /// Which name servers know this broker now; and whether one ever did.
+    pub fn state(&self) -> (Vec<(String, bool)>, bool) {
+        let known = self.known.lock().iter().map(|(address, counter)| (address.clone(), counter.is_some())).collect();
+        (known, self.was_known.load(Ordering::Relaxed))
     }
 
     /// How many name servers know this broker, whenever it changes.
@@ -237,6 +247,7 @@ impl Registration {
                 enable_acting_master: Some(false),
                 compressed: Some(false),
                 body_crc32: Some(RegisterBrokerBody::checksum(&body)),
+                zone_name: None,
             };
             tracing::trace!(%namesrv, part, topics = topics.len(), "registering");
             let timeout = self.broker.config.register_timeout;
@@ -259,6 +270,7 @@ impl Registration {
     }
 
     fn set_known(&self, namesrv: &str, counter: Option<i64>) {
+        self.was_known.fetch_or(counter.is_some(), Ordering::Relaxed);
         self.known.lock().insert(namesrv.to_owned(), counter);
         let count = self.known.lock().values().flatten().count();
         self.count.send_if_modified(|told| std::mem::replace(told, count) != count);

@@ -220,8 +220,12 @@ async fn look_at_clock(broker: Arc<Broker>) {
         ticks.tick().await;
         let broker = broker.clone();
         // What it sees goes to disk.
-        if let Err(error) = spawn_blocking(move || broker.store.look_at_clock()).await {
-            tracing::error!(%error, "can't look at the clock");
+        let looked = spawn_blocking(move || {
+            broker.store.look_at_clock();
+            broker.audit.sync()
+        });
+        if let Err(error) = looked.await.map_err(std::io::Error::other).flatten() {
+            tracing::error!(%error, "can't look at the clock, or bring audit.log to disk");
         }
     }
 }
@@ -236,6 +240,9 @@ async fn look_at_stats(broker: Arc<Broker>) {
         let today = jiff::Zoned::now().date();
         let day = i64::from(today.year()) * 366 + i64::from(today.day_of_year());
         broker.stats.look_at_day(day, || broker.so_far());
+        if second.is_multiple_of(60) {
+            broker.put_times.look();
+        }
         if second.is_multiple_of(10) {
             let broker = broker.clone();
             if let Err(error) = spawn_blocking(move || broker.look_at_stats(now)).await {

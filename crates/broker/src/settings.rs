@@ -27,6 +27,8 @@ pub struct Settings {
     version: Mutex<DataVersion>,
     /// Held while one is made, which takes as long as the disk.
     changing: Mutex<()>,
+    /// Who writes logs, and is told what to.
+    logs: OnceLock<fn(&str)>,
 }
 
 /// Why settings are not changed. None is, then.
@@ -90,7 +92,25 @@ impl Settings {
     pub fn new(config: Config) -> Settings {
         let versions: Box<[OnceLock<Config>]> = (0..=CHANGES_MAX).map(|_| OnceLock::new()).collect();
         let _ = versions[0].set(config);
-        Settings { versions, current: AtomicUsize::new(0), version: Mutex::default(), changing: Mutex::default() }
+        Settings {
+            versions,
+            current: AtomicUsize::new(0),
+            version: Mutex::default(),
+            changing: Mutex::default(),
+            logs: OnceLock::new(),
+        }
+    }
+
+    /// Has `logs` called whenever `logLevel` changes.
+    pub fn on_log_level(&self, logs: fn(&str)) {
+        let _ = self.logs.set(logs);
+    }
+
+    /// Has logs follow the level that is in force.
+    pub(crate) fn tell_log_level(&self) {
+        if let Some(logs) = self.logs.get() {
+            logs(&self.log.level);
+        }
     }
 
     /// How often they were changed, and when.

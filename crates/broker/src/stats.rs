@@ -5,12 +5,12 @@
 //! came to a topic, its queues say by themselves. Pulls are, once for each answer that has messages.
 
 use crate::Broker;
+use crate::tally::{Tally, add};
 use foldhash::HashMap;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use protocol::admin::{StatsData, StatsSpan};
 use protocol::topic::{DLQ_PREFIX, is_system_topic};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Messages that were sent to a topic.
@@ -96,16 +96,15 @@ fn span(looks: &VecDeque<Look>) -> StatsSpan {
     }
 }
 
-/// What a group was given of each topic.
-type ByTopic = HashMap<Box<str>, Arc<Reads>>;
-
 /// What one group was given of one topic.
-#[derive(Debug)]
-struct Reads {
-    is_system: bool,
-    times: AtomicI64,
-    messages: AtomicI64,
-    bytes: AtomicI64,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reads {
+    /// How often.
+    pub times: i64,
+    /// Messages.
+    pub messages: i64,
+    /// Their bytes.
+    pub bytes: i64,
 }
 
 /// What the whole broker did, since it was started.
@@ -132,10 +131,10 @@ pub struct Mornings {
 
 /// All counters.
 #[doc(alias = "BrokerStatsManager")]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stats {
-    /// Group → topic → what it was given.
-    reads: RwLock<HashMap<Box<str>, ByTopic>>,
+    /// By group and topic, what it was given: how often, messages, bytes.
+    reads: Tally,
     missed: AtomicI64,
     given: AtomicI64,
     given_of_users: AtomicI64,
@@ -145,6 +144,14 @@ pub struct Stats {
     came: Mutex<Came>,
     came_of_users: Mutex<Came>,
     looks: Mutex<Looks>,
+}
+
+impl Default for Stats {
+    fn default() -> Stats {
+        let (missed, given, given_of_users, found) = Default::default();
+        let (sent_back, came, came_of_users, looks) = Default::default();
+        Stats { reads: Tally::new(3), missed, given, given_of_users, found, sent_back, came, came_of_users, looks }
+    }
 }
 
 /// Messages of topics together. A topic that is deleted takes none of them away.
@@ -184,25 +191,24 @@ struct Looks {
 impl Stats {
     /// A group was given messages of a topic.
     pub fn given(&self, group: &str, topic: &str, messages: usize, bytes: usize) {
-        let known = self.reads.read().get(group).and_then(|topics| topics.get(topic)).cloned();
-        let reads = known.unwrap_or_else(|| self.begin(group, topic));
         let (messages, bytes) = (messages as i64, bytes as i64);
-        reads.times.fetch_add(1, Ordering::Relaxed);
-        reads.messages.fetch_add(messages, Ordering::Relaxed);
-        reads.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.reads.count(group, topic, |reads| {
+            add(&reads[0], 1);
+            add(&reads[1], messages);
+            add(&reads[2], bytes);
+        });
         self.found.fetch_add(1, Ordering::Relaxed);
         self.given.fetch_add(messages, Ordering::Relaxed);
-        if !reads.is_system {
+        if !is_system_topic(topic) {
             self.given_of_users.fetch_add(messages, Ordering::Relaxed);
         }
     }
 
-    fn begin(&self, group: &str, topic: &str) -> Arc<Reads> {
-        let (times, messages, bytes) = Default::default();
-        let reads = || Reads { is_system: is_system_topic(topic), times, messages, bytes };
-        let mut all = self.reads.write();
-        let topics = all.entry(group.into()).or_default();
-        topics.entry(topic.into()).or_insert_with(|| Arc::new(reads())).clone()
+    /// What groups were given of topics: group, topic, how much.
+    pub(crate) fn reads(&self) -> impl Iterator<Item = (Box<str>, Box<str>, Reads)> {
+        self.reads.totals().into_iter().map(|((group, topic), counts)| {
+            (group, topic, Reads { times: counts[0], messages: counts[1], bytes: counts[2] })
+        })
     }
 
     /// A pull was given nothing.
@@ -217,10 +223,7 @@ impl Stats {
 
     /// Forgets whom nobody knows any more.
     pub fn keep(&self, knows_group: impl Fn(&str) -> bool, knows_topic: impl Fn(&str) -> bool) {
-        self.reads.write().retain(|group, topics| {
-            topics.retain(|topic, _| knows_topic(topic));
-            knows_group(group) && !topics.is_empty()
-        });
+        self.reads.keep(|group, topic| knows_group(group) && knows_topic(topic));
         self.sent_back.lock().retain(|key, _| {
             key.split_once('@').is_some_and(|(topic, group)| knows_group(group) && knows_topic(topic))
         });
@@ -238,13 +241,10 @@ impl Stats {
             counts.push((TOPIC_PUT_NUMS, topic.clone(), Count { times: *messages, sum: *messages }));
             counts.push((TOPIC_PUT_SIZE, topic.clone(), Count { times: *messages, sum: *bytes }));
         }
-        for (group, topics) in &*self.reads.read() {
-            for (topic, reads) in topics {
-                let (key, times) = (format!("{topic}@{group}"), reads.times.load(Ordering::Relaxed));
-                let (messages, bytes) = (reads.messages.load(Ordering::Relaxed), reads.bytes.load(Ordering::Relaxed));
-                counts.push((GROUP_GET_NUMS, key.clone(), Count { times, sum: messages }));
-                counts.push((GROUP_GET_SIZE, key, Count { times, sum: bytes }));
-            }
+        for (group, topic, Reads { times, messages, bytes }) in self.reads() {
+            let key = format!("{topic}@{group}");
+            counts.push((GROUP_GET_NUMS, key.clone(), Count { times, sum: messages }));
+            counts.push((GROUP_GET_SIZE, key, Count { times, sum: bytes }));
         }
         for (key, sum) in &*self.sent_back.lock() {
             counts.push((SNDBCK_PUT_NUMS, key.clone(), Count { times: *sum, sum: *sum }));
@@ -374,6 +374,7 @@ impl Broker {
     /// Looks at everything that is counted by topic and group, as is done every ten seconds; `now` in ms since 1970. Blocks.
     pub fn look_at_stats(&self, now: i64) {
         self.stats.keep(|group| self.groups.get(group).is_some(), |topic| self.topics.get(topic).is_some());
+        self.metrics.keep(|group| self.groups.get(group).is_some(), |topic| self.topics.get(topic).is_some());
         self.stats.look(now, &self.config.cluster_name, &self.put_by_topic());
     }
 }

@@ -131,6 +131,16 @@ pub(crate) struct Timer {
     deciding: Mutex<()>,
 }
 
+/// How far the wheel is.
+pub(crate) struct TimerProgress {
+    /// The first message of the timer topic that is not laid in yet.
+    pub queue_offset: i64,
+    /// Messages of ticks that are over.
+    pub overdue: usize,
+    /// For how long the first of these ticks is over, milliseconds.
+    pub overdue_for: i64,
+}
+
 /// What may have been delivered, or put again, without a note of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Found {
@@ -219,6 +229,24 @@ impl Timer {
             Ok(time) if time > now && asked.is_timed() && self.files.is_some() => Wait::Tick(self.tick_before(time)),
             _ => Wait::No,
         }
+    }
+
+    /// How far it is at `now`; `None` if it stands still. A tick that is just over is not overdue yet.
+    pub(crate) fn progress(&self, now: i64) -> Option<TimerProgress> {
+        /// So many slots are looked into.
+        const SLOTS_MAX: usize = 100;
+        let files = self.files.as_ref()?.lock();
+        let last = files.tick_of(now) - 2;
+        let (mut overdue, mut overdue_for, mut from) = (0, 0, files.tick());
+        for _ in 0..SLOTS_MAX {
+            let Ok(Some(tick)) = files.next_from(from, last) else { break };
+            overdue += files.slot(tick).map_or(0, |positions| positions.len());
+            if overdue_for == 0 {
+                overdue_for = (now - files.begin_of(tick + 1)).max(0);
+            }
+            from = tick + 1;
+        }
+        Some(TimerProgress { queue_offset: files.queue_offset(), overdue, overdue_for })
     }
 
     /// What is still needed of the log: the oldest message that lies in the wheel, and the queue offset of the first that
@@ -562,6 +590,9 @@ impl<'a> Task<'a> {
                     self.add(&mut units, offset)?;
                     return Ok(false);
                 }
+                if timed.rolled == 0 {
+                    broker.metrics.laid_in(timed.topic, timed.slot_time - timed.record.born_timestamp);
+                }
                 if !is_over {
                     units.push(unit);
                     continue;
@@ -737,7 +768,9 @@ impl Broker {
         if self.is_of_deleted(timed) {
             return Ok(());
         }
-        self.put_copy(timed, (timed.topic, timed.queue_id), enqueued, None)
+        self.put_copy(timed, (timed.topic, timed.queue_id), enqueued, None)?;
+        self.metrics.fired(timed.topic);
+        Ok(())
     }
 
     fn put_copy(

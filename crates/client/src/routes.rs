@@ -164,7 +164,7 @@ impl Routes {
     }
 
     async fn ask(&self, topic: &str) -> Result<Option<RouteBody>, Error> {
-        let request = GetRoute { topic: topic.into(), accept_standard_json_only: Some(true) };
+        let request = GetRoute { topic: topic.into(), accept_standard_json_only: Some(true), ..GetRoute::default() };
         match self.ask_name_server(&request, Bytes::new()).await {
             Ok((address, _, body)) => {
                 let unreadable =

@@ -17,6 +17,8 @@ pub struct Banner {
     pub namesrv: Option<Vec<String>>,
     /// The broker, if there is one.
     pub broker: Option<BrokerFacts>,
+    /// Where it is watched, if it is.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// A ready broker.
@@ -75,6 +77,11 @@ impl Banner {
             }
             lines.push(line(language, "data", "数据目录", &broker.data.display().to_string()));
         }
+        if let Some(address) = self.metrics {
+            let host = if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
+            let page = format!("http://{}/metrics", SocketAddr::new(host, address.port()));
+            lines.push(line(language, "metrics", "监控", &page));
+        }
         lines.extend([String::new(), text::stop(language), String::new()]);
         lines.join("\n")
     }
@@ -96,6 +103,7 @@ mod tests {
         Banner {
             ready_after: Duration::from_micros(23_400),
             namesrv: Some(vec!["127.0.0.1:9876".into(), "10.0.0.5:9876".into()]),
+            metrics: None,
             broker: Some(BrokerFacts {
                 name: "laptop".into(),
                 address: "10.0.0.5:10911".into(),

@@ -4,7 +4,9 @@ use crate::banner::{self, Banner};
 use crate::environment::Environment;
 use crate::listen;
 use crate::options::DevSettings;
-use crate::serve::{Advertised, RunningBroker, StartError, Unset, bind_address, data_threads};
+use crate::serve::{
+    Advertised, RunningBroker, StartError, Unset, bind_address, data_threads, start_logs, watch_broker,
+};
 use crate::shutdown::Shutdown;
 use crate::text;
 use namesrv::Namesrv;
@@ -21,7 +23,9 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
     let DevSettings { namesrv_port, broker: mut settings } = settings;
-    let server = data_threads(settings.config.channel_max_idle)?;
+    let config = &settings.config;
+    start_logs(&config.log)?;
+    let server = data_threads(config.channel_max_idle, config.metrics.on && config.metrics.remoting)?;
     let kv_config_path = settings.config.store_root.join("config/kvConfig.json");
     let bind_address = bind_address(&settings.config.bind_address)?;
     let entrance = settings.config.entrance.clone();
@@ -29,6 +33,7 @@ pub async fn serve(
         NamesrvConfig { bind_address, entrance, kv_config_path: Some(kv_config_path), ..NamesrvConfig::default() };
     let listener = listen::on(config.bind_address, namesrv_port, "--namesrv-port")?;
     let namesrv_address = listener.local_addr().map_err(StartError::Threads)?;
+    let watch = watch_broker(&settings.config, &server)?;
 
     if !settings.config.namesrv_addr.is_empty() {
         eprintln!("{}", text::own_namesrv(&settings.config.namesrv_addr, environment.language));
@@ -43,6 +48,10 @@ pub async fn serve(
     let broker = RunningBroker::start(settings, environment.language, &server, Unset::AsReached)?;
     let namesrv = Namesrv::open_beside(config, broker.access()).map_err(StartError::Namesrv)?;
     server.listen(listener, namesrv.router()).map_err(StartError::Threads)?;
+    if let Some((watch, _)) = &watch {
+        watch.beside(namesrv.clone());
+    }
+    let metrics = broker.watched(watch, &shutdown);
     let facts = broker.facts();
     if facts.advertised == Advertised::AsReached {
         namesrv.advertise_as_reached(facts.address.clone());
@@ -56,7 +65,7 @@ pub async fn serve(
         // An error means that the broker has stopped before it was registered: then it is not ready.
         if registered.wait_for(|count| *count > 0).await.is_ok() {
             let namesrv = Some(banner::reachable(namesrv_address));
-            Banner { ready_after: started.elapsed(), namesrv, broker: Some(facts) }.print(language);
+            Banner { ready_after: started.elapsed(), namesrv, broker: Some(facts), metrics }.print(language);
         }
     };
     tokio::spawn(announce);

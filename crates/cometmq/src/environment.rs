@@ -1,11 +1,11 @@
 //! What the environment says. Nothing else reads it.
 
 use crate::text::Language;
+use protocol::logging::is_level;
 use remoting::Credentials;
 use remoting::tls::ClientTls;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tracing::level_filters::LevelFilter;
 
 /// The variables that count.
 #[derive(Clone)]
@@ -24,8 +24,8 @@ pub struct Environment {
     pub rocketmq_home: Option<PathBuf>,
     /// As whom tools ask, as flags, environment and file say.
     pub credentials: Option<Credentials>,
-    /// `COMETMQ_LOG`: off, error, warn, info, debug or trace.
-    pub log_level: LevelFilter,
+    /// `COMETMQ_LOG`: what is logged, as the setting `logLevel` has it.
+    pub log_level: String,
     /// How clients encrypt, if the command line says that they do (`connect`).
     pub tls: Option<Arc<ClientTls>>,
 }
@@ -48,7 +48,7 @@ impl Environment {
             secret_key: set("COMETMQ_SECRET_KEY"),
             rocketmq_home: set("ROCKETMQ_HOME").map(PathBuf::from),
             credentials: None,
-            log_level: set("COMETMQ_LOG").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO),
+            log_level: set("COMETMQ_LOG").filter(|level| is_level(level)).unwrap_or_else(|| "info".to_owned()),
             tls: None,
         }
     }

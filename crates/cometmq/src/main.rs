@@ -16,9 +16,11 @@ mod bench;
 mod connect;
 mod dev;
 mod environment;
+mod http;
 mod listen;
 mod options;
 mod output;
+mod process;
 mod publish;
 mod serve;
 mod shutdown;
@@ -28,6 +30,7 @@ mod subscribe;
 mod telemetry;
 mod text;
 mod tls;
+mod watch;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use connect::ConnectArgs;
@@ -105,8 +108,8 @@ fn main() -> ExitCode {
             }
         }
     }
-    telemetry::start(environment.log_level);
-    match command.process {
+    telemetry::start(&environment.log_level);
+    let ended = match command.process {
         Process::Dev(options) => run(&environment, async |shutdown| {
             dev::serve(options.read(&environment)?, &environment, started, shutdown).await
         }),
@@ -130,7 +133,9 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Command::command(), "cometmq", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
-    }
+    };
+    telemetry::end();
+    ended
 }
 
 impl Process {

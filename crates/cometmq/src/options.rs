@@ -7,6 +7,7 @@ use crate::serve::StartError;
 use broker::config::{Config, Notes, is_host, namesrv_addresses};
 use clap::Args;
 use namesrv::config::NamesrvConfig;
+use protocol::logging::LogConfig;
 use protocol::properties;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
@@ -175,6 +176,7 @@ impl BrokerSettings {
         environment: &Environment,
         data: &str,
     ) -> Result<BrokerSettings, StartError> {
+        config.log.level.clone_from(&environment.log_level);
         if let Some(home) = &environment.home {
             config.store_root = home.join(data);
         }
@@ -217,10 +219,12 @@ pub struct NamesrvSettings {
 impl Namesrv {
     /// Flags, file and environment together.
     pub fn read(self, environment: &Environment) -> Result<NamesrvSettings, StartError> {
+        let log = LogConfig { level: environment.log_level.clone(), ..LogConfig::default() };
+        let defaults = NamesrvConfig { log, ..NamesrvConfig::default() };
         let (mut config, file) = match self.config {
-            None => (NamesrvConfig::default(), None),
+            None => (defaults, None),
             Some(path) => {
-                let (config, ignored) = NamesrvConfig::read(&path)?;
+                let (config, ignored) = defaults.read_over(&path)?;
                 (config, Some((path, ignored)))
             }
         };
@@ -240,7 +244,6 @@ impl Namesrv {
 mod tests {
     use super::*;
     use crate::text::Language;
-    use tracing::level_filters::LevelFilter;
 
     fn environment() -> Environment {
         let namesrv_addr = Some("from-environment".into());
@@ -254,7 +257,7 @@ mod tests {
             rocketmq_home: None,
             credentials: None,
             tls: None,
-            log_level: LevelFilter::OFF,
+            log_level: "off".into(),
         }
     }
 

@@ -8,14 +8,19 @@ use crate::environment::Environment;
 use crate::listen;
 use crate::options::{BrokerSettings, NamesrvSettings};
 use crate::shutdown::Shutdown;
+use crate::telemetry;
 use crate::text::{self, Language};
+use crate::watch::{Place, Watch};
 use ::namesrv::Namesrv;
+use broker::config::Config;
 use broker::registration::{self, Chosen, Registration};
 use broker::{Broker, OpenError};
+use protocol::logging::LogConfig;
 use remoting::tls::TlsError;
 use remoting::{Limits, Server};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -49,6 +54,10 @@ pub enum StartError {
     },
     /// What is to be advertised is no host.
     Advertise(String),
+    /// `metricsPromExporterHost` is no address.
+    MetricsHost(String),
+    /// The file for logs can't be written.
+    LogFile(PathBuf, io::Error),
     /// `bindAddress` is no address.
     BindAddress(String),
     /// `dev` has no port for operators.
@@ -83,9 +92,10 @@ impl From<::namesrv::config::ConfigError> for StartError {
 }
 
 /// One data thread for each processor; connections that are silent for `idle` are closed.
-pub fn data_threads(idle: Duration) -> Result<Server, StartError> {
+/// How long answers take is measured where somebody wants to know.
+pub fn data_threads(idle: Duration, latencies: bool) -> Result<Server, StartError> {
     let threads = std::thread::available_parallelism().map_or(1, |processors| processors.get());
-    Server::start_with(threads, Limits { idle, ..Limits::default() }).map_err(StartError::Threads)
+    Server::start_with(threads, Limits { idle, latencies, ..Limits::default() }).map_err(StartError::Threads)
 }
 
 /// `cometmq namesrv`.
@@ -99,20 +109,27 @@ pub async fn namesrv(
     if let Some((path, ignored)) = file.filter(|(_, ignored)| !ignored.is_empty()) {
         eprintln!("{}", text::ignored_in_namesrv_conf(&path, &ignored, environment.language));
     }
-    let server = data_threads(config.channel_max_idle)?;
+    start_logs(&config.log)?;
+    let server = data_threads(config.channel_max_idle, config.metrics)?;
     let listener = listen::on(config.bind_address, config.listen_port, "--port")?;
     if !config.access.is_on() {
         warn_if_open(config.bind_address, environment.language);
     }
     let (admin_bind, admin_port) = (config.entrance.admin_bind, config.entrance.admin_port);
-    let namesrv = Namesrv::open(config).map_err(StartError::Namesrv)?;
+    let namesrv = Namesrv::open(config.clone()).map_err(StartError::Namesrv)?;
+    namesrv.on_log_level(telemetry::set_level);
+    let host = config.metrics_host.map(|host| host.to_string());
+    let place =
+        config.metrics.then_some(Place { host: host.as_deref(), port: config.metrics_port, bind: config.bind_address });
+    let watch = place.map(|place| Watch::start(place, &server, Some(namesrv.clone()), false)).transpose()?;
     if admin_port > 0 {
         let listener = listen::on(admin_bind, admin_port, "adminListenPort")?;
         server.listen(listener, namesrv.admin_router()).map_err(StartError::Threads)?;
     }
     let address = server.listen(listener, namesrv.router()).map_err(StartError::Threads)?;
-    Banner { ready_after: started.elapsed(), namesrv: Some(banner::reachable(address)), broker: None }
-        .print(environment.language);
+    let (ready_after, namesrv_addresses) = (started.elapsed(), Some(banner::reachable(address)));
+    let metrics = watch.as_ref().map(|(_, address)| *address);
+    Banner { ready_after, namesrv: namesrv_addresses, broker: None, metrics }.print(environment.language);
     namesrv.run(shutdown.requested()).await;
     stop(server).await;
     Ok(())
@@ -125,11 +142,32 @@ pub async fn broker(
     started: Instant,
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
-    let server = data_threads(settings.config.channel_max_idle)?;
+    let config = &settings.config;
+    start_logs(&config.log)?;
+    let server = data_threads(config.channel_max_idle, config.metrics.on && config.metrics.remoting)?;
+    let watch = watch_broker(config, &server)?;
     let broker = RunningBroker::start(settings, environment.language, &server, Unset::Choose)?;
-    Banner { ready_after: started.elapsed(), namesrv: None, broker: Some(broker.facts()) }.print(environment.language);
+    let metrics = broker.watched(watch, &shutdown);
+    Banner { ready_after: started.elapsed(), namesrv: None, broker: Some(broker.facts()), metrics }
+        .print(environment.language);
     broker.warn_unless_reachable(environment.language);
     broker.run(shutdown, server).await
+}
+
+/// Logs from here on as settings say.
+pub fn start_logs(config: &LogConfig) -> Result<(), StartError> {
+    let file = config.file.clone().unwrap_or_default();
+    telemetry::apply(config).map_err(|error| StartError::LogFile(file, error))
+}
+
+/// A broker's port for metrics and health, if it is to have one; it answers while the store is still being opened.
+pub fn watch_broker(config: &Config, server: &Server) -> Result<Option<(Arc<Watch>, SocketAddr)>, StartError> {
+    if !config.metrics.on {
+        return Ok(None);
+    }
+    let bind = bind_address(&config.bind_address)?;
+    let place = Place { host: config.metrics.host.as_deref(), port: config.metrics.port, bind };
+    Watch::start(place, server, None, true).map(Some)
 }
 
 /// Says in plain words that nobody's rights are checked, where others than this machine's users reach the port.
@@ -223,6 +261,7 @@ impl RunningBroker {
             warn_if_open(bind, language);
         }
         let broker = Broker::open(config).map_err(StartError::Open)?;
+        broker.config.on_log_level(telemetry::set_level);
         let tls = match unset {
             Unset::Choose => tls,
             // The name server is this process, and may take TLS only.
@@ -247,6 +286,18 @@ impl RunningBroker {
     /// Who may do what.
     pub fn access(&self) -> Option<Arc<access::Access>> {
         self.broker.access.clone()
+    }
+
+    /// Whoever watches the process may look at the broker now. Answers with where they do.
+    pub fn watched(&self, watch: Option<(Arc<Watch>, SocketAddr)>, shutdown: &Shutdown) -> Option<SocketAddr> {
+        let (watch, address) = watch?;
+        watch.opened(self.broker.clone(), self.registration.clone());
+        let requested = shutdown.clone().requested();
+        tokio::spawn(async move {
+            requested.await;
+            watch.stopping();
+        });
+        Some(address)
     }
 
     /// What the banner says of it.

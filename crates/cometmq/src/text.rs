@@ -267,6 +267,18 @@ pub fn start_error(error: &StartError, language: Language) -> String {
             format!("--advertise is {value}; an address or a name is wanted, without port")
         }
         (StartError::Advertise(value), Chinese) => format!("--advertise 的值 {value} 有误：应为地址或域名，不带端口"),
+        (StartError::MetricsHost(value), English) => {
+            format!("metricsPromExporterHost is {value}, which is no IP address of this machine to listen on")
+        }
+        (StartError::MetricsHost(value), Chinese) => {
+            format!("metricsPromExporterHost 的值 {value} 不是可监听的 IP 地址")
+        }
+        (StartError::LogFile(path, error), English) => {
+            format!("the log can't be written to {} (logFile): {error}; choose another file, or none", path.display())
+        }
+        (StartError::LogFile(path, error), Chinese) => {
+            format!("无法写日志文件 {}（logFile）：{error}；请换一个文件，或不设该项", path.display())
+        }
         (StartError::BindAddress(value), English) => format!("bindAddress is {value}, which is no IP address"),
         (StartError::BindAddress(value), Chinese) => format!("bindAddress 的值 {value} 不是 IP 地址"),
         (StartError::Open(OpenError::Store(store::OpenError::Locked { directory, key, pid })), Chinese) => {

@@ -125,7 +125,7 @@ fn ask(address: &str, request: &impl Request) -> Frame {
 
 /// The master's address in the route of a topic that every broker has.
 fn broker_of(namesrv: &str) -> Result<String, String> {
-    let answer = ask(namesrv, &GetRoute { topic: "TBW102".into(), accept_standard_json_only: None });
+    let answer = ask(namesrv, &GetRoute { topic: "TBW102".into(), ..GetRoute::default() });
     match answer.code {
         response::SUCCESS => {
             Ok(json::read::<TopicRoute>(&answer.body).unwrap().broker_datas[0].broker_addrs[&0].clone())

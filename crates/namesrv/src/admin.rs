@@ -53,6 +53,9 @@ pub async fn update_config(namesrv: Arc<Namesrv>, call: Call<UpdateNamesrvConfig
         };
         Reject::new(code, error.to_string())
     })?;
+    if let Some(logs) = namesrv.logs.get() {
+        logs(&namesrv.config.read().log.level);
+    }
     namesrv.entrance.limiter.set(namesrv.config.read().entrance.limits);
     for change in changes {
         tracing::info!(key = change.key, value = change.value, by = ?call.peer, "setting changed");

@@ -1,5 +1,6 @@
 //! What an operator can set: `namesrv.conf`, with Apache's keys.
 
+use protocol::logging::{self, LogConfig};
 use protocol::properties;
 use remoting::Credentials;
 use remoting::{ClientLimits, EntranceSettings};
@@ -10,6 +11,9 @@ use store::disk::Disk;
 
 /// Where a name server listens unless told otherwise.
 pub const PORT: u16 = 9876;
+
+/// Where it tells of itself over HTTP unless told otherwise: next to a broker on the same machine.
+pub const METRICS_PORT: u16 = 5558;
 
 /// A name server's settings. What is not said to change at once takes effect at restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +39,15 @@ pub struct NamesrvConfig {
     pub channel_max_idle: Duration,
     /// Who may do what, with the keys of a broker; Apache's name servers have none of them.
     pub access: access::Config,
+    /// There is a port for `/metrics`, `/livez` and `/readyz`, as on a broker.
+    /// Key: `metricsExporterType`, `PROM` or `DISABLE`. Default: `DISABLE`.
+    pub metrics: bool,
+    /// The address to listen on for that. None: `bindAddress`. Key: `metricsPromExporterHost`. Default: none.
+    pub metrics_host: Option<IpAddr>,
+    /// The port for that. 0: any. Key: `metricsPromExporterPort`. Default: 5558.
+    pub metrics_port: u16,
+    /// Logs. `logLevel` changes at once. Keys: `logLevel`, `logFormat`, `logFile`, `logFileMaxBytes`, `logFilesMax`.
+    pub log: LogConfig,
     /// TLS, proxies, limits of clients, the port for operators: what the manual of [`EntranceSettings`] says.
     pub entrance: EntranceSettings,
     /// The file that they come from, where changes are kept. No key.
@@ -52,6 +65,10 @@ impl Default for NamesrvConfig {
             order_topics_to_broker: true,
             channel_max_idle: Duration::from_secs(120),
             access: access::Config::default(),
+            metrics: false,
+            metrics_host: None,
+            metrics_port: METRICS_PORT,
+            log: LogConfig::default(),
             entrance: EntranceSettings::default(),
             file: None,
         }
@@ -98,7 +115,7 @@ pub enum UpdateError {
     BlackListed(String),
     /// It changes nothing here.
     #[error(
-        "setting {0} changes nothing on this name server; it has bindAddress, listenPort and scanNotActiveBrokerInterval"
+        "setting {0} changes nothing on this name server; GET_NAMESRV_CONFIG (mqadmin getNamesrvConfig) lists those that it has"
     )]
     Unknown(String),
     /// It can change only while the name server is down.
@@ -133,8 +150,13 @@ impl NamesrvConfig {
     /// Reads a `namesrv.conf` over the defaults. Returns with it what changes nothing here, as `key=value`: a name
     /// server needs few settings, and most of Apache's are sizes of its thread pools.
     pub fn read(path: &Path) -> Result<(NamesrvConfig, Vec<String>), ConfigError> {
+        NamesrvConfig::default().read_over(path)
+    }
+
+    /// The same, over these settings.
+    pub fn read_over(self, path: &Path) -> Result<(NamesrvConfig, Vec<String>), ConfigError> {
         let text = std::fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
-        let (mut config, mut ignored) = (NamesrvConfig::default(), Vec::new());
+        let (mut config, mut ignored) = (self, Vec::new());
         config.file = Some(path.into());
         for properties::Property { line, key, value } in properties::read(&String::from_utf8_lossy(&text)) {
             match config.set(&key, &value) {
@@ -176,6 +198,51 @@ impl NamesrvConfig {
                 }
                 _ => (false, "1 to 86400 seconds"),
             },
+            "metricsExporterType" => match value.to_ascii_uppercase().as_str() {
+                "DISABLE" | "0" => {
+                    self.metrics = false;
+                    (true, "")
+                }
+                "PROM" | "2" => {
+                    self.metrics = true;
+                    (true, "")
+                }
+                _ => (false, "DISABLE or PROM"),
+            },
+            "metricsPromExporterHost" if value.is_empty() => {
+                self.metrics_host = None;
+                (true, "")
+            }
+            "metricsPromExporterHost" => {
+                (value.parse().map(|ip| self.metrics_host = Some(ip)).is_ok(), "an IP address, or nothing")
+            }
+            "metricsPromExporterPort" => (value.parse().map(|port| self.metrics_port = port).is_ok(), "0 to 65535"),
+            "logLevel" if logging::is_level(value) => {
+                self.log.level = value.to_owned();
+                (true, "")
+            }
+            "logLevel" => (false, logging::LEVEL_ALLOWED),
+            "logFormat" => {
+                (logging::read_format(value).map(|json| self.log.json = json).is_some(), logging::FORMAT_ALLOWED)
+            }
+            "logFile" => {
+                self.log.file = Some(PathBuf::from(value)).filter(|path| !path.as_os_str().is_empty());
+                (true, "")
+            }
+            "logFileMaxBytes" => match value.parse() {
+                Ok(bytes @ 65_536..) => {
+                    self.log.file_bytes_max = bytes;
+                    (true, "")
+                }
+                _ => (false, "65536 bytes or more"),
+            },
+            "logFilesMax" => match value.parse() {
+                Ok(files @ 1..=10_000) => {
+                    self.log.files_max = files;
+                    (true, "")
+                }
+                _ => (false, "1 to 10000 files"),
+            },
             _ => return self.entrance.set(key, value).or_else(|| self.set_access(key, value)),
         };
         Some(if set { Ok(()) } else { Err(allowed) })
@@ -213,6 +280,11 @@ impl NamesrvConfig {
         })
     }
 
+    /// Where it says who changed what: `audit.log` beside `kvConfigPath`. `None`: nowhere.
+    pub fn audit_log(&self) -> Option<PathBuf> {
+        self.kv_config_path.as_ref().map(|path| path.with_file_name("audit.log"))
+    }
+
     /// Changes settings, here and in `namesrv.conf`: all or none. Blocks.
     #[doc(alias = "updateNamesrvConfig")]
     pub fn update(&mut self, changes: &[properties::Property]) -> Result<(), UpdateError> {
@@ -231,7 +303,15 @@ impl NamesrvConfig {
             }
             let fixed = |config: &NamesrvConfig| {
                 let entrance = EntranceSettings { limits: ClientLimits::default(), ..config.entrance.clone() };
-                (config.bind_address, config.listen_port, config.channel_max_idle, entrance, config.access.clone())
+                let metrics = (config.metrics, config.metrics_host, config.metrics_port);
+                let log = LogConfig { level: String::new(), ..config.log.clone() };
+                (
+                    config.bind_address,
+                    config.listen_port,
+                    config.channel_max_idle,
+                    (entrance, metrics, log),
+                    config.access.clone(),
+                )
             };
             if fixed(&changed) != fixed(self) {
                 return Err(UpdateError::AtRestart(key.clone()));
@@ -272,6 +352,14 @@ impl NamesrvConfig {
             ("initAuthenticationUser", hidden(&self.access.init_user)),
             ("innerClientAuthenticationCredentials", hidden(&self.access.inner_credentials)),
             ("migrateAuthFromV1Enabled", self.access.migrate.to_string()),
+            ("metricsExporterType", if self.metrics { "PROM" } else { "DISABLE" }.to_owned()),
+            ("metricsPromExporterHost", self.metrics_host.map(|ip| ip.to_string()).unwrap_or_default()),
+            ("metricsPromExporterPort", self.metrics_port.to_string()),
+            ("logLevel", self.log.level.clone()),
+            ("logFormat", logging::format_name(self.log.json).to_owned()),
+            ("logFile", self.log.file.iter().map(|path| path.display().to_string()).collect()),
+            ("logFileMaxBytes", self.log.file_bytes_max.to_string()),
+            ("logFilesMax", self.log.files_max.to_string()),
         ];
         values.extend(self.entrance.values());
         values

@@ -74,6 +74,16 @@ impl KvConfigs {
         self.table.read().get(namespace)?.get(key).cloned()
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.table.read().values().map(BTreeMap::len).sum()
+    }
+
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// All of a namespace.
     pub fn list(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
         self.table.read().get(namespace).cloned()

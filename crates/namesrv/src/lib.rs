@@ -7,9 +7,11 @@
 //! to operators.
 
 pub mod admin;
+pub mod audit;
 pub mod config;
 mod gate;
 pub mod kv;
+mod metrics;
 pub mod processor;
 pub mod routes;
 
@@ -23,8 +25,11 @@ use remoting::tls::TlsError;
 use remoting::{Entrance, Peer, Router};
 use routes::Routes;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+use store::audit::AuditLog;
+use store::clock::Clock;
+use store::disk::Disk;
 use store::table::LoadError;
 
 /// A name server.
@@ -38,6 +43,10 @@ pub struct Namesrv {
     entrance: Arc<Entrance>,
     /// Brokers of this process to which nobody gave an address: every client is told the one by which it came here.
     as_reached: RwLock<Vec<String>>,
+    /// Who writes logs, and is told what to.
+    logs: OnceLock<fn(&str)>,
+    /// Who changed what.
+    audit: AuditLog,
 }
 
 /// Why a name server does not start.
@@ -85,8 +94,9 @@ impl Namesrv {
 
     fn with(config: NamesrvConfig, kv: KvConfigs, access: Option<Arc<Access>>) -> Result<Arc<Namesrv>, OpenError> {
         let entrance = Arc::new(Entrance::open(&config.entrance)?);
-        let config = RwLock::new(config);
-        Ok(Arc::new(Namesrv { config, routes: RwLock::default(), kv, access, entrance, as_reached: RwLock::default() }))
+        let audit = AuditLog::new(Disk::default(), config.audit_log().as_deref(), Clock::default());
+        let (config, routes, as_reached) = (RwLock::new(config), RwLock::default(), RwLock::default());
+        Ok(Arc::new(Namesrv { config, routes, kv, access, entrance, as_reached, logs: OnceLock::new(), audit }))
     }
 
     /// What it answers on its main port.
@@ -127,6 +137,8 @@ impl Namesrv {
             .on(admin::add_write_perm)
             .on(admin::get_config)
             .on(admin::update_config)
+            .on(audit::query)
+            .audited(audit::look)
             .on_close(Namesrv::disconnected)
     }
 
@@ -148,6 +160,11 @@ impl Namesrv {
             }
         };
         tokio::select! { () = scan => {}, () = accounts => {}, () = self.entrance.watch() => {}, () = shutdown => {} }
+    }
+
+    /// Has `logs` called whenever `logLevel` changes.
+    pub fn on_log_level(&self, logs: fn(&str)) {
+        let _ = self.logs.set(logs);
     }
 
     /// In answers, the broker that registers as `broker_addr`, and runs in this process, gets the address by which the

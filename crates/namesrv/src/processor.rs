@@ -12,7 +12,7 @@ use protocol::request::route::{
     QueryDataVersion, QueryDataVersionReply, RegisterBroker, RegisterBrokerReply, UnregisterBroker,
 };
 use protocol::request::topic::ForgetTopic;
-use protocol::route::{KvTable, RegisterBrokerBody, TopicList};
+use protocol::route::{BrokerData, KvTable, RegisterBrokerBody, TopicList, TopicRoute};
 use protocol::topic::{DataVersion, UNIT, UNIT_SUB};
 use remoting::{Answer, Call, Reject};
 use serde::Serialize;
@@ -43,7 +43,7 @@ pub async fn register_broker(
         name: broker_name.clone(),
         id: broker_id,
         ha_server_addr: call.request.ha_server_addr,
-        zone_name: None,
+        zone_name: call.request.zone_name,
         expiry: timeout.map(Duration::from_millis),
         enable_acting_master: call.request.enable_acting_master,
         topics: body.topic_config_serialize_wrapper,
@@ -103,12 +103,29 @@ pub async fn get_route(namesrv: Arc<Namesrv>, call: Call<GetRoute>) -> Result<An
             format!("No topic route info in name server for the topic: {topic}. {}", routes.why_no_route(topic));
         return Err(Reject::new(response::TOPIC_NOT_EXIST, remark));
     };
+    if call.request.zone_mode.as_deref().is_some_and(|mode| mode.eq_ignore_ascii_case("true"))
+        && let Some(zone) = call.request.zone_name.as_deref().filter(|zone| !zone.trim().is_empty())
+    {
+        keep_zone(&mut route, zone);
+    }
     if namesrv.config.read().order_messages {
         route.order_topic_conf = namesrv.kv.get(ORDER_NAMESPACE, topic);
     }
     namesrv.advertise(&mut route.broker_datas, &call.peer);
     let standard = call.version >= STANDARD_JSON || call.request.accept_standard_json_only == Some(true);
     Ok(Answer::new(Empty {}).with_body(if standard { json::write(&route) } else { json::write_bare_keys(&route) }))
+}
+
+/// Leaves the brokers of other zones out; one whose master is gone stays, for its slaves are better than nothing.
+#[doc(alias = "ZoneRouteRPCHook")]
+fn keep_zone(route: &mut TopicRoute, zone: &str) {
+    let is_kept = |broker: &BrokerData| {
+        let is_here = broker.zone_name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(zone));
+        is_here || !broker.broker_addrs.contains_key(&0)
+    };
+    route.broker_datas.retain(is_kept);
+    let kept = |name: &str| route.broker_datas.iter().any(|broker| broker.broker_name == name);
+    route.queue_datas.retain(|queues| kept(&queues.broker_name));
 }
 
 /// GET_BROKER_CLUSTER_INFO: all brokers.

@@ -277,6 +277,11 @@ impl Routes {
         self.mappings.retain(|_, mappings| !mappings.is_empty());
     }
 
+    /// May topics of a broker be written to, as far as operators say? `None`: it is not here.
+    pub fn is_writable(&self, broker: &str) -> Option<bool> {
+        self.brokers.contains_key(broker).then(|| !self.wiped.contains(broker))
+    }
+
     /// Takes the permission to write from all topics of a broker, or gives it back: as long as the broker is here, also when it
     /// registers anew. Answers with how many topics it has.
     #[doc(alias = "operateWritePermOfBrokerByLock")]

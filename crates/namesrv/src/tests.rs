@@ -72,7 +72,7 @@ fn topics() -> Vec<u8> {
 }
 
 fn route(topic: &str) -> GetRoute {
-    GetRoute { topic: topic.into(), accept_standard_json_only: None }
+    GetRoute { topic: topic.into(), ..GetRoute::default() }
 }
 
 #[tokio::test]
@@ -293,7 +293,7 @@ async fn a_broker_is_registered_however_often_its_address_asks() {
     let mut config = NamesrvConfig::default();
     config.entrance.limits.address.requests = 2;
     let running = start_with(config);
-    let route = GetRoute { topic: "T".into(), accept_standard_json_only: None };
+    let route = route("T");
     let mut refused = None;
     for _ in 0..1000 {
         let answer = running.ask("127.0.0.1", 401, &route, Vec::new()).await;
@@ -351,4 +351,75 @@ async fn with_access_control_brokers_register_as_inner_and_clients_see_what_is_t
         refused(ask(Command::request(code)).await, words);
     }
     drop(alice);
+}
+
+#[tokio::test]
+async fn a_client_of_a_zone_gets_the_brokers_of_its_zone() {
+    let running = start();
+    // Each with a connection of its own: with it, its broker would go.
+    let (one, other, third) = (Client::default(), Client::default(), Client::default());
+    let at = |name: &str, id: i64, zone: Option<&str>| RegisterBroker {
+        broker_name: name.into(),
+        broker_addr: format!("10.0.0.{id}:{}", name.len()),
+        broker_id: id,
+        zone_name: zone.map(str::to_owned),
+        ..header()
+    };
+    running.register(&one, &at("broker-a", 0, Some("East")), &topics()).await;
+    running.register(&other, &at("broker-bb", 0, Some("west")), &topics()).await;
+    running.register(&third, &at("broker-ccc", 0, None), &topics()).await;
+    let brokers = async |mode: Option<&str>, zone: Option<&str>| {
+        let request = GetRoute {
+            zone_mode: mode.map(str::to_owned),
+            zone_name: zone.map(str::to_owned),
+            accept_standard_json_only: Some(true),
+            ..route("orders")
+        };
+        let answer = running.ask("127.0.0.1", 400, &request, vec![]).await;
+        let route: TopicRoute = json::read(&answer.body).unwrap();
+        let queues: Vec<String> = route.queue_datas.into_iter().map(|queues| queues.broker_name).collect();
+        assert_eq!(route.broker_datas.into_iter().map(|it| it.broker_name).collect::<Vec<_>>(), queues);
+        queues
+    };
+    let all = ["broker-a", "broker-bb", "broker-ccc"];
+    assert_eq!(brokers(None, Some("east")).await, all);
+    assert_eq!(brokers(Some("true"), None).await, all);
+    assert_eq!(brokers(Some("false"), Some("east")).await, all);
+    assert_eq!(brokers(Some("true"), Some("east")).await, ["broker-a"]);
+    assert_eq!(brokers(Some("TRUE"), Some("WEST")).await, ["broker-bb"]);
+    assert!(brokers(Some("true"), Some("north")).await.is_empty());
+}
+
+#[tokio::test]
+async fn each_change_leaves_a_line_and_what_asks_does_not() {
+    use protocol::audit::{AuditEntry, AuditFilter};
+    use protocol::code::request;
+    let dir = tempfile::tempdir().unwrap();
+    let kv_config_path = Some(dir.path().join("kvConfig.json"));
+    let running = start_with(NamesrvConfig { kv_config_path, ..NamesrvConfig::default() });
+    let entries = || running.namesrv.audit.read(&AuditFilter::default(), usize::MAX).unwrap();
+    running.register(&running.client, &header(), &topics()).await;
+    let mut changing = 0;
+    for code in running.namesrv.router().codes() {
+        let before = entries().len();
+        let command = Command::request(code);
+        running.client.invoke(&format!("127.0.0.1:{}", running.port), command, TIMEOUT).await.unwrap();
+        let is_change = !audit::NOT_AUDITED.contains(&code);
+        let name = request::name(code).unwrap();
+        assert_eq!(entries().len() - before, usize::from(is_change), "{name}");
+        changing += usize::from(is_change);
+        let asks = ["GET_", "QUERY_"].iter().any(|asks| name.starts_with(asks));
+        assert!(is_change || asks || name.ends_with("REGISTER_BROKER"), "{name} is to be audited");
+    }
+    assert!(changing >= 6, "{changing}");
+    let put = |value: &str| PutKvConfig { namespace: "n".into(), key: "k".into(), value: value.into() };
+    running.ask("127.0.0.1", 400, &put("1"), vec![]).await;
+    running.ask("127.0.0.1", 400, &put("2"), vec![]).await;
+    let AuditEntry { before, after, asked, address, outcome, .. } = entries().pop().unwrap();
+    assert_eq!((&before, &after, &asked["value"]), (&"1".into(), &"2".into(), &"2".into()));
+    assert!(address.starts_with("127.0.0.1:") && outcome == "done", "{address} {outcome}");
+    let wipe = protocol::request::admin::WipeWritePerm { broker_name: "broker-a".into() };
+    running.ask("127.0.0.1", 400, &wipe, vec![]).await;
+    let entry = entries().pop().unwrap();
+    assert_eq!((&entry.before["writable"], &entry.after["writable"]), (&true.into(), &false.into()));
 }

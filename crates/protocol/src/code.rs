@@ -193,6 +193,7 @@ pub mod request {
         QUERY_GROUP_CONFLICTS = 90_040,
         GET_DUPLICATES = 90_050,
         EXPLAIN_ACCESS = 90_069,
+        QUERY_AUDIT = 90_065,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here opens a socket, reads a file or asks a clock.
 
 pub mod admin;
+pub mod audit;
 pub mod auth;
 pub mod body;
 pub mod code;
@@ -12,7 +13,9 @@ pub mod group;
 pub mod heartbeat;
 pub mod json;
 pub mod life;
+pub mod logging;
 pub mod message;
+pub mod metrics;
 pub mod nearest;
 pub mod properties;
 pub mod record;

@@ -5,26 +5,38 @@
 //! do, they are never held up.
 
 use crate::connection::Shared;
-use std::cell::{Cell, RefCell};
+use crate::measure::Measures;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// One thread's share of a server's memory for work in progress.
 pub(crate) struct Budget {
     max: usize,
-    held: Cell<usize>,
+    /// Has how much is held; this thread alone changes it.
+    measures: Arc<Measures>,
     /// Who waits for how much, in order of arrival.
     waiting: RefCell<VecDeque<(Weak<Shared>, usize)>>,
 }
 
 impl Budget {
-    pub(crate) fn new(max: usize) -> Budget {
-        Budget { max, held: Cell::new(0), waiting: RefCell::default() }
+    pub(crate) fn new(max: usize, measures: Arc<Measures>) -> Budget {
+        Budget { max, measures, waiting: RefCell::default() }
+    }
+
+    fn held(&self) -> usize {
+        self.measures.held.load(Ordering::Relaxed)
+    }
+
+    fn set_held(&self, bytes: usize) {
+        self.measures.held.store(bytes, Ordering::Relaxed);
     }
 
     /// True while connections hold more than they should.
     pub(crate) fn is_short(&self) -> bool {
-        self.held.get() > self.max
+        self.held() > self.max
     }
 
     /// True while someone waits in line.
@@ -34,7 +46,7 @@ impl Budget {
 
     /// Counts `bytes` that are there already.
     pub(crate) fn add(&self, bytes: usize) {
-        self.held.set(self.held.get() + bytes);
+        self.set_held(self.held() + bytes);
     }
 
     /// Counts `bytes` that are still to come (true), or has `connection` wait in line: when they are counted for it,
@@ -54,7 +66,7 @@ impl Budget {
         if bytes == 0 {
             return;
         }
-        self.held.set(self.held.get() - bytes);
+        self.set_held(self.held() - bytes);
         let mut waiting = self.waiting.borrow_mut();
         while let Some((connection, bytes)) = waiting.front() {
             if let Some(connection) = connection.upgrade().filter(|connection| !connection.is_over()) {
@@ -70,6 +82,6 @@ impl Budget {
 
     /// One frame always does, however small the share.
     fn fits(&self, bytes: usize) -> bool {
-        self.held.get() == 0 || self.held.get() + bytes <= self.max
+        self.held() == 0 || self.held() + bytes <= self.max
     }
 }

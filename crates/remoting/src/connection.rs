@@ -10,6 +10,7 @@
 
 use crate::budget::Budget;
 use crate::limits::Visit;
+use crate::measure::{Answered, Measures};
 use crate::outgoing::Outgoing;
 use crate::peer::Peer;
 use crate::proxy;
@@ -20,6 +21,7 @@ use crate::tls::Admitted;
 use crate::tls::session::{PIECE, Session, with_piece};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use protocol::code::request::{LITE_PULL_MESSAGE, PULL_MESSAGE};
 use protocol::command::Command;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -29,7 +31,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -61,6 +63,9 @@ pub(crate) struct Shared {
     /// Replies that may leave once `Router::before_replies` has succeeded, and which requests they answer.
     acknowledging: RefCell<Outgoing>,
     acknowledged: RefCell<Vec<i32>>,
+    /// What was answered since the last turn, which request came when, and whether the answer had to wait for the write. Empty
+    /// unless latencies are measured.
+    answered: RefCell<Vec<(Answered, Instant, bool)>>,
     /// On the sender's list.
     pub(crate) queued: Cell<bool>,
     /// Sweeps since a whole request arrived, or some of a reply left.
@@ -107,6 +112,21 @@ impl Shared {
             Err(_) => self.broken.set(true),
         }
         self.wake();
+    }
+
+    /// Counts the answers that have left, or are about to.
+    pub(crate) fn count_answers(&self, written: &Result<(), Reject>, measures: &Measures) {
+        let mut answered = self.answered.borrow_mut();
+        if answered.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for (mut answered, came, behind_write) in answered.drain(..) {
+            if let (Err(refusal), true) = (written, behind_write) {
+                answered.response = refusal.code;
+            }
+            measures.answered(answered, now.saturating_duration_since(came));
+        }
     }
 
     /// Writes what the socket takes; true when that was all.
@@ -192,6 +212,7 @@ pub(crate) async fn serve(mut stream: TcpStream, table: Arc<Table>, sender: Rc<S
         outgoing: RefCell::default(),
         acknowledging: RefCell::default(),
         acknowledged: RefCell::default(),
+        answered: RefCell::default(),
         queued: Cell::new(false),
         quiet_sweeps: Cell::new(0),
         slow_sweeps: Cell::new(0),
@@ -207,6 +228,7 @@ pub(crate) async fn serve(mut stream: TcpStream, table: Arc<Table>, sender: Rc<S
         task: Cell::new(None),
     });
     sender.join(&shared);
+    sender.measures.connected();
     let mut connection = Connection {
         peer: peer.clone(),
         socket,
@@ -218,6 +240,7 @@ pub(crate) async fn serve(mut stream: TcpStream, table: Arc<Table>, sender: Rc<S
         parked: FuturesUnordered::new(),
         parked_bytes: 0,
         in_line: false,
+        came: None,
         shared: shared.clone(),
         sender,
     };
@@ -262,6 +285,8 @@ struct Connection {
     parked_bytes: usize,
     /// Waits until there is memory for the frame that is arriving.
     in_line: bool,
+    /// When what is being handled arrived, if latencies are measured.
+    came: Option<Instant>,
     shared: Rc<Shared>,
     sender: Rc<Sender>,
 }
@@ -288,10 +313,10 @@ impl Connection {
                 self.shared.full.set(true);
                 break;
             }
-            let Poll::Ready(Some((opaque, response, bytes))) = self.parked.poll_next_unpin(cx) else { break };
+            let Poll::Ready(Some((asked, response, bytes))) = self.parked.poll_next_unpin(cx) else { break };
             self.parked_bytes -= bytes;
             self.sender.budget.give_back(bytes);
-            self.reply(opaque, response);
+            self.reply(asked, response);
             if self.shared.full.get() {
                 // It may have waited for just this.
                 cx.waker().wake_by_ref();
@@ -399,6 +424,7 @@ impl Connection {
             self.in_line = false;
             self.shared.frame.set(granted);
         }
+        self.came = self.sender.measures.now();
         // Also a request that nothing answers wants to be written out, and so do handshakes.
         self.sender.queue(&self.shared);
         if self.is_new && !self.incoming.is_empty() {
@@ -460,21 +486,23 @@ impl Connection {
             command.body = Bytes::new();
         }
         let opaque = (!command.is_oneway()).then_some(command.opaque);
+        let asked = Asked { opaque, code: command.code, came: self.came, held: false };
         let table = &self.shared.table;
         if table.entrance.limiter.has_rates()
             && !table.vital.contains(&command.code)
             && let Err(refusal) = table.entrance.limiter.admit(self.visit.account(), bytes)
         {
-            return self.reply(opaque, refusal.into());
+            return self.reply(asked, refusal.into());
         }
         let handling = match catch_unwind(AssertUnwindSafe(|| self.shared.table.handle(&self.peer, command))) {
             Ok(handling) => handling,
-            Err(_) => return self.reply(opaque, panicked()),
+            Err(_) => return self.reply(asked, panicked()),
         };
-        let mut parked = Parked { opaque, handling, bytes };
+        let mut parked = Parked { asked, handling, bytes };
         match Pin::new(&mut parked).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready((opaque, response, _)) => self.reply(opaque, response),
+            Poll::Ready((asked, response, _)) => self.reply(asked, response),
             Poll::Pending => {
+                parked.asked.held = matches!(parked.asked.code, PULL_MESSAGE | LITE_PULL_MESSAGE);
                 self.parked_bytes += bytes;
                 self.sender.budget.add(bytes);
                 self.parked.push(parked);
@@ -483,7 +511,13 @@ impl Connection {
     }
 
     /// Nothing answers a oneway request, not even a refusal.
-    fn reply(&self, opaque: Option<i32>, response: Response) {
+    fn reply(&self, asked: Asked, response: Response) {
+        let Asked { opaque, code, came, held } = asked;
+        if let Some(came) = came {
+            let answered = Answered { request: code, response: response.head.code, held, oneway: opaque.is_none() };
+            self.shared.answered.borrow_mut().push((answered, came, response.behind_write));
+            self.sender.queue(&self.shared);
+        }
         if let Some(opaque) = opaque {
             let limiter = &self.shared.table.entrance.limiter;
             if limiter.has_rates() {
@@ -508,24 +542,37 @@ impl Drop for Connection {
         shared.close_asked.set(true);
         let held = shared.frame.take() + shared.granted.take() + shared.unsent.take() + self.parked_bytes;
         self.sender.budget.give_back(held);
+        self.sender.measures.disconnected();
     }
+}
+
+/// What is still to be known of a request when it is answered.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// `None`: nobody waits for the answer.
+    opaque: Option<i32>,
+    code: i32,
+    /// When it arrived, if latencies are measured.
+    came: Option<Instant>,
+    /// It is a pull, and waited for messages.
+    held: bool,
 }
 
 /// A handler that waits, and the request that it answers.
 struct Parked {
-    opaque: Option<i32>,
+    asked: Asked,
     handling: Handling,
     /// The size of its request's body.
     bytes: usize,
 }
 
 impl Future for Parked {
-    type Output = (Option<i32>, Response, usize);
+    type Output = (Asked, Response, usize);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let polled = catch_unwind(AssertUnwindSafe(|| self.handling.as_mut().poll(cx)));
         let response = ready!(polled.unwrap_or_else(|_| Poll::Ready(panicked())));
-        Poll::Ready((self.opaque, response, self.bytes))
+        Poll::Ready((self.asked, response, self.bytes))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod client;
 mod connection;
 pub mod entrance;
 pub mod limits;
+pub mod measure;
 mod outgoing;
 pub mod peer;
 pub mod proxy;

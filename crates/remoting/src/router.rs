@@ -37,6 +37,9 @@ type Handler = Box<dyn Fn(Peer, Command) -> Handling + Send + Sync>;
 type Gate = Box<dyn Fn(&Peer, &Command) -> Result<(), Reject> + Send + Sync>;
 type BeforeReplies = Box<dyn Fn() -> Result<(), Reject> + Send + Sync>;
 type OnUnreadable = Box<dyn Fn(&Arc<File>, u64, &io::Error) + Send + Sync>;
+/// What is told of a request when it has been answered: code and text; `None` when nobody waits for that any more.
+pub type Audited = Box<dyn FnOnce(Option<(i32, Option<&str>)>)>;
+type Audit = Box<dyn Fn(&Peer, &Command) -> Option<Audited> + Send + Sync>;
 type OnClose = Box<dyn Fn(&Peer) + Send + Sync>;
 type KnownAs = Box<dyn Fn(&Peer) -> Option<Arc<str>> + Send + Sync>;
 
@@ -57,6 +60,7 @@ pub(crate) struct Table {
     pub(crate) before_replies: Option<BeforeReplies>,
     pub(crate) on_unreadable: Option<OnUnreadable>,
     pub(crate) on_close: Option<OnClose>,
+    audit: Option<Audit>,
     pub(crate) entrance: Arc<Entrance>,
     /// Codes that no rate holds up.
     pub(crate) vital: HashSet<i32>,
@@ -112,13 +116,6 @@ impl<S: Send + Sync + 'static> Router<S> {
         self
     }
 
-    /// The codes that are answered, in order.
-    pub fn codes(&self) -> Vec<i32> {
-        let mut codes: Vec<i32> = self.table.handlers.keys().copied().collect();
-        codes.sort_unstable();
-        codes
-    }
-
     /// Leaves these codes unanswered for (3).
     pub fn without(mut self, codes: &[i32]) -> Router<S> {
         for code in codes {
@@ -144,6 +141,24 @@ impl<S: Send + Sync + 'static> Router<S> {
         let state = self.state.clone();
         self.table.on_unreadable = Some(Box::new(move |file, at, error| action(&state, file, at, error)));
         self
+    }
+
+    /// Has `audit` look at each request before its handler does. It answers with what is to be told how that ended, also when
+    /// the connection is gone by then; or with nothing, and the request is none of its business.
+    pub fn audited(
+        mut self,
+        audit: impl Fn(&Arc<S>, &Peer, &Command) -> Option<Audited> + Send + Sync + 'static,
+    ) -> Router<S> {
+        let state = self.state.clone();
+        self.table.audit = Some(Box::new(move |peer, command| audit(&state, peer, command)));
+        self
+    }
+
+    /// The codes that it answers, in order.
+    pub fn codes(&self) -> Vec<i32> {
+        let mut codes: Vec<i32> = self.table.handlers.keys().copied().collect();
+        codes.sort_unstable();
+        codes
     }
 
     /// Runs `action` when a connection is gone.
@@ -189,10 +204,22 @@ impl Table {
             return Box::pin(ready(elsewhere.refusal.clone().into()));
         }
         match self.handlers.get(&command.code) {
-            Some(handler) => match self.admit(peer, &command) {
-                Ok(()) => handler(peer.clone(), command),
-                Err(refused) => Box::pin(ready(refused.into())),
-            },
+            // The gate says who asks.
+            Some(handler) => {
+                let passed = self.pass(peer, &command);
+                let audited = self.audit.as_ref().and_then(|audit| audit(peer, &command));
+                let handling = match passed {
+                    Ok(()) => handler(peer.clone(), command),
+                    Err(refused) => Box::pin(ready(refused.into())),
+                };
+                let Some(audited) = audited else { return handling };
+                let mut ending = Ending(Some(audited));
+                Box::pin(async move {
+                    let response = handling.await;
+                    ending.tell(Some((response.head.code, response.head.remark.as_deref())));
+                    response
+                })
+            }
             None => {
                 let name = request::name(command.code).map(|name| format!(" ({name})")).unwrap_or_default();
                 let remark = format!(
@@ -213,9 +240,12 @@ impl Table {
         Some(user).filter(|user| !user.is_empty()).map(Who::User)
     }
 
-    /// May it? And has it not asked too often? The gate says who it is.
-    fn admit(&self, peer: &Peer, command: &Command) -> Result<(), Reject> {
+    fn pass(&self, peer: &Peer, command: &Command) -> Result<(), Reject> {
         self.gate.as_ref().map_or(Ok(()), |gate| gate(peer, command))?;
+        self.admit_user(peer, command)
+    }
+
+    fn admit_user(&self, peer: &Peer, command: &Command) -> Result<(), Reject> {
         let user = self.limited_user(peer).filter(|_| !self.vital.contains(&command.code));
         user.map_or(Ok(()), |user| {
             self.entrance.limiter.admit(&self.entrance.limiter.account(&user), command.body.len())
@@ -227,5 +257,22 @@ impl Table {
         if let Some(user) = self.limited_user(peer) {
             self.entrance.limiter.charge(&self.entrance.limiter.account(&user), bytes);
         }
+    }
+}
+
+/// A request that is audited, until it has ended: one that is dropped has ended, too.
+struct Ending(Option<Audited>);
+
+impl Ending {
+    fn tell(&mut self, answer: Option<(i32, Option<&str>)>) {
+        if let Some(audited) = self.0.take() {
+            audited(answer);
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.tell(None);
     }
 }

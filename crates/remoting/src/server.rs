@@ -14,6 +14,7 @@
 
 use crate::budget::Budget;
 use crate::connection::{self, Shared};
+use crate::measure::{Measures, ServerMeasures};
 use crate::proxy::NoHeader;
 use crate::reply::Reject;
 use crate::router::{Router, Table};
@@ -69,6 +70,8 @@ pub struct Limits {
     pub in_progress: usize,
     /// A connection on which so many requests wait, held pulls above all, is not read from until one is answered.
     pub waiting: usize,
+    /// How long answers take is measured, which costs each of them a few dozen nanoseconds.
+    pub latencies: bool,
     /// So long a connection may take for a handshake of TLS, and a proxy to say for whom it connects. It is looked at twelve
     /// times in `idle`.
     pub handshake: Duration,
@@ -76,13 +79,15 @@ pub struct Limits {
 
 impl Default for Limits {
     /// 120 s, as Apache's servers; 256 MiB; 65,535 requests, as Java's clients have no more under way
-    /// (`com.rocketmq.remoting.clientAsyncSemaphoreValue`); 10 s for handshakes, as Netty has it.
+    /// (`com.rocketmq.remoting.clientAsyncSemaphoreValue`); 10 s for handshakes, as Netty has it; latencies are not
+    /// measured.
     fn default() -> Limits {
         Limits {
             idle: Duration::from_secs(120),
             in_progress: 256 * 1024 * 1024,
             waiting: 65_535,
             handshake: Duration::from_secs(10),
+            latencies: false,
         }
     }
 }
@@ -102,6 +107,7 @@ type Orders = mpsc::UnboundedSender<Order>;
 pub struct Server {
     orders: Vec<Orders>,
     threads: Vec<JoinHandle<()>>,
+    measures: ServerMeasures,
 }
 
 impl Server {
@@ -116,13 +122,21 @@ impl Server {
         let limits = Limits { in_progress: (limits.in_progress / orders.len()).max(2 * FRAME_SIZE_MAX), ..limits };
         let deal = Arc::new(Deal { orders: orders.clone(), next: AtomicUsize::new(0), limits, told: Mutex::default() });
         let mut handles = Vec::new();
+        let mut measures = Vec::new();
         for (number, receiver) in receivers.drain(..).enumerate() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let deal = deal.clone();
+            let of_thread = Arc::new(Measures::new(limits.in_progress, limits.latencies));
+            measures.push(of_thread.clone());
             let thread = std::thread::Builder::new().name(format!("data-{number}"));
-            handles.push(thread.spawn(move || LocalSet::new().block_on(&runtime, run(receiver, deal)))?);
+            handles.push(thread.spawn(move || LocalSet::new().block_on(&runtime, run(receiver, deal, of_thread)))?);
         }
-        Ok(Server { orders, threads: handles })
+        Ok(Server { orders, threads: handles, measures: ServerMeasures::of(measures) })
+    }
+
+    /// What its threads do, in numbers.
+    pub fn measures(&self) -> ServerMeasures {
+        self.measures.clone()
     }
 
     /// Serves all who connect to `listener`. Returns where it listens.
@@ -208,8 +222,8 @@ impl Deal {
     }
 }
 
-async fn run(mut orders: mpsc::UnboundedReceiver<Order>, deal: Arc<Deal>) {
-    let sender = Rc::new(Sender::new(deal.limits));
+async fn run(mut orders: mpsc::UnboundedReceiver<Order>, deal: Arc<Deal>, measures: Arc<Measures>) {
+    let sender = Rc::new(Sender::new(deal.limits, measures));
     tokio::task::spawn_local(sender.clone().run());
     let mut sweeps = tokio::time::interval(deal.limits.idle / SWEEPS);
     // A thread that was held up, by a slow disk say, must not take its own silence for that of its peers.
@@ -299,19 +313,21 @@ pub(crate) struct Sender {
     pub(crate) budget: Budget,
     /// [`Limits::waiting`].
     pub(crate) waiting_max: usize,
+    pub(crate) measures: Arc<Measures>,
     /// [`Limits::handshake`].
     pub(crate) handshake_max: Duration,
 }
 
 impl Sender {
-    fn new(limits: Limits) -> Sender {
+    fn new(limits: Limits, measures: Arc<Measures>) -> Sender {
         Sender {
             queue: RefCell::default(),
             spare: RefCell::default(),
             asked: Notify::new(),
             connections: RefCell::default(),
-            budget: Budget::new(limits.in_progress),
+            budget: Budget::new(limits.in_progress, measures.clone()),
             waiting_max: limits.waiting,
+            measures,
             handshake_max: limits.handshake,
         }
     }
@@ -355,7 +371,9 @@ impl Sender {
         for connection in queue.drain(..) {
             connection.queued.set(false);
             let written = written.iter().find(|(table, _)| Arc::ptr_eq(table, &connection.table));
-            connection.send(written.map_or(&Ok(()), |(_, written)| written), &self.budget);
+            let written = written.map_or(&Ok(()), |(_, written)| written);
+            connection.send(written, &self.budget);
+            connection.count_answers(written, &self.measures);
         }
         self.spare.replace(queue);
     }

@@ -114,6 +114,7 @@ pub(crate) struct Flusher {
     /// Held by who flushes: what is flushed is published in order.
     flushing: Mutex<()>,
     sync: Mutex<Sync>,
+    flushes: Flushes,
 }
 
 /// How quick the disk is.
@@ -123,6 +124,38 @@ struct Sync {
     since: Option<Instant>,
     /// How long that took the last time.
     last: Duration,
+}
+
+/// Upper bounds of how long the disk takes, in seconds.
+pub const FLUSH_BOUNDS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0];
+
+/// How often the log was brought to disk since the store was opened, and how long that took.
+#[derive(Debug, Default)]
+struct Flushes {
+    /// Up to each of [`FLUSH_BOUNDS`] and behind the one before; the last behind all.
+    counts: [AtomicU64; FLUSH_BOUNDS.len() + 1],
+    micros: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Flushes {
+    fn add(&self, took: Duration, bytes: i64) {
+        let bound = FLUSH_BOUNDS.iter().position(|bound| took.as_secs_f64() <= *bound);
+        self.counts[bound.unwrap_or(FLUSH_BOUNDS.len())].fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// What [`Store::flushes`] tells.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlushTimes {
+    /// How many took up to each of [`FLUSH_BOUNDS`] and longer than the one before; the last took longer than all.
+    pub counts: Vec<i64>,
+    /// All of them together, seconds.
+    pub seconds: f64,
+    /// Bytes that they brought to disk.
+    pub bytes: u64,
 }
 
 impl Flusher {
@@ -212,7 +245,9 @@ impl Inner {
                     return Err(self.log.failures.set_flush(failure));
                 }
             }
-            *self.flusher.sync.lock() = Sync { since: None, last: began.elapsed() };
+            let took = began.elapsed();
+            *self.flusher.sync.lock() = Sync { since: None, last: took };
+            self.flusher.flushes.add(took, written - flushed);
             self.log.set_flushed(written);
             let mut woken = Vec::new();
             if self.config.flush == FlushDiskType::Sync {
@@ -243,6 +278,16 @@ impl Store {
     /// Where the part of the log ends that the operating system has; in `SYNC_FLUSH` not all of it may be read yet.
     pub fn written(&self) -> CommitLogOffset {
         CommitLogOffset(self.inner.log.written())
+    }
+
+    /// How the log was brought to disk since the store was opened: each time is one `fdatasync` of a file or two.
+    pub fn flushes(&self) -> FlushTimes {
+        let flushes = &self.inner.flusher.flushes;
+        FlushTimes {
+            counts: flushes.counts.iter().map(|count| count.load(Ordering::Relaxed) as i64).collect(),
+            seconds: flushes.micros.load(Ordering::Relaxed) as f64 / 1e6,
+            bytes: flushes.bytes.load(Ordering::Relaxed),
+        }
     }
 
     /// Where the part of the log ends that is on disk for certain, in `ASYNC_FLUSH` too.

@@ -81,6 +81,10 @@ mod scrub;
 
 pub mod table;
 
+pub mod lines;
+
+pub mod audit;
+
 pub mod ring;
 
 pub mod timer;
@@ -117,7 +121,7 @@ pub use config::{FlushDiskType, StoreConfig};
 pub use consume_queue::Queue;
 pub use dispatch::Arrived;
 pub use failure::Failure;
-pub use flush::{FlushError, Flushed};
+pub use flush::{FLUSH_BOUNDS, FlushError, FlushTimes, Flushed};
 pub use get::{Damage, GetStatus, Got, Matching, Part, ReadError, Verdict};
 pub use protocol::message::{CommitLogOffset, QueueOffset};
 pub use put::{PutError, PutMessage, Stored, StoredBatch, TOPIC_LENGTH_MAX};
@@ -277,6 +281,11 @@ impl Store {
     /// All queues.
     pub fn queues(&self) -> Vec<Arc<Queue>> {
         self.inner.queues.all()
+    }
+
+    /// The queues of a topic that have or had a message, or that someone asked for.
+    pub fn queues_of(&self, topic: &str) -> Vec<Arc<Queue>> {
+        self.inner.queues.of(topic)
     }
 
     /// Bytes that are written and not yet on disk.

@@ -1,4 +1,4 @@
-//! The manual of settings, for whoever explains them: read from the field docs of [`Config`] themselves, so that there is one.
+//! The manual of settings, for whoever explains them: read from the field docs of [`Config`] and its parts themselves, so that there is one.
 
 use super::{AT_ONCE, Config, ConfigError};
 use protocol::properties;
@@ -23,6 +23,14 @@ pub struct Setting {
     pub at_once: bool,
 }
 
+/// Where the field docs stand.
+const MANUAL: [&str; 4] = [
+    include_str!("../config.rs"),
+    include_str!("../../../access/src/lib.rs"),
+    include_str!("../../../protocol/src/logging.rs"),
+    include_str!("../../../remoting/src/entrance.rs"),
+];
+
 /// All settings that are honoured, in the order of the manual.
 pub fn settings() -> &'static [Setting] {
     static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(read);
@@ -38,17 +46,16 @@ fn read() -> Vec<Setting> {
     let defaults = Config::default();
     let units = defaults.clone().units();
     let (mut settings, mut doc) = (Vec::new(), String::new());
-    let manuals = [include_str!("../config.rs"), include_str!("../../../access/src/lib.rs"), EntranceSettings::MANUAL];
-    for line in manuals.into_iter().flat_map(str::lines).map(str::trim) {
-        let text = line.strip_prefix("///").map(str::trim);
-        // An empty line parts the settings of one field.
-        if let Some(text) = text.filter(|text| !text.is_empty()) {
+    for line in MANUAL.iter().flat_map(|text| text.lines()).map(str::trim) {
+        // Where a field has several keys, each has a paragraph.
+        let ends_paragraph = line == "///" && doc.contains("Key: `");
+        if let Some(text) = line.strip_prefix("///").filter(|_| !ends_paragraph) {
             doc.push(' ');
-            doc.push_str(text);
+            doc.push_str(text.trim());
             continue;
         }
-        let of_field = text.is_some() || line.starts_with("pub ");
-        if let Some((meaning, rest)) = of_field.then(|| doc.split_once("Key: `")).flatten()
+        let of_field = (ends_paragraph || line.starts_with("pub ")).then(|| doc.split_once("Key: `")).flatten();
+        if let Some((meaning, rest)) = of_field
             && let Some((key, _)) = rest.split_once('`')
             && let Some(default) = defaults.value(key)
         {

@@ -22,7 +22,12 @@ fn what_is_printed_is_read_back() {
 /// The manual says every default; this keeps it, Apache's table and `Default` from drifting apart.
 #[test]
 fn defaults_are_those_of_apache_and_of_the_manual() {
-    let manual = [include_str!("../config.rs"), include_str!("../../../remoting/src/entrance.rs")].concat();
+    let manual = [
+        include_str!("../config.rs"),
+        include_str!("../../../remoting/src/entrance.rs"),
+        include_str!("../../../protocol/src/logging.rs"),
+    ]
+    .concat();
     let entrance = EntranceSettings::default().values();
     for (key, value) in Config::default().values() {
         let mut apache = apache_keys().find(|(known, _)| *known == key).map(|(_, default)| default);
@@ -44,7 +49,8 @@ fn defaults_are_those_of_apache_and_of_the_manual() {
                 | "topicsMax"
                 | "groupsMax"
                 | "plainAclFile"
-        ) || entrance.iter().any(|(ours, _)| *ours == key);
+        ) || key.starts_with("log")
+            || entrance.iter().any(|(ours, _)| *ours == key);
         assert_ne!(apache.is_some(), is_ours, "{key} is no key of Apache's");
         // `access::Config` is their manual, for brokers and name servers.
         if key.starts_with("acl") || key.starts_with("auth") || key.ends_with("AuthFromV1Enabled") {
@@ -65,6 +71,10 @@ fn defaults_are_those_of_apache_and_of_the_manual() {
                 | "namesrvAddr"
                 | "storePathRootDir"
                 | "storePathCommitLog"
+                | "metricsPromExporterHost"
+                | "metricsLabel"
+                | "logLevel"
+                | "logFile"
         ) {
             assert_eq!(apache.unwrap_or(&value), value, "{key}");
             assert!(described.starts_with(&value), "{key}: the manual says {}", described.lines().next().unwrap());

@@ -30,7 +30,7 @@ pub(super) async fn runtime_info(broker: Arc<Broker>, _: Call<GetRuntimeInfo>) -
 
 impl Broker {
     /// How the broker is, under Apache's names. Requests wait in no queue here, so that those are empty and have no room;
-    /// times of single puts are not taken.
+    /// times of single gets are not taken.
     #[doc(alias = "prepareRuntimeInfo")]
     fn runtime_info(&self) -> BTreeMap<String, String> {
         let mut table = BTreeMap::new();
@@ -68,15 +68,13 @@ impl Broker {
         tell("putMessageTimesTotal", messages.max(1).to_string());
         tell("putMessageSizeTotal", bytes.to_string());
         tell("putMessageAverageSize", format!("{:?}", bytes as f64 / messages.max(1) as f64));
-        let buckets = "<=0ms 0~10ms 10~50ms 50~100ms 100~200ms 200~500ms 500ms~1s 1~2s 2~3s 3~4s 4~5s 5~10s 10s~";
-        tell("putMessageDistributeTime", buckets.split(' ').map(|bucket| format!("[{bucket}]:0 ")).collect());
-        for not_taken in
-            ["putMessageEntireTimeMax", "putMessageFailedTimes", "getMessageEntireTimeMax", "dispatchMaxBuffer"]
-        {
+        tell("putMessageDistributeTime", self.put_times.distribution());
+        tell("putMessageEntireTimeMax", self.put_times.longest_millis().to_string());
+        for not_taken in ["putMessageFailedTimes", "getMessageEntireTimeMax", "dispatchMaxBuffer"] {
             tell(not_taken, "0".into());
         }
-        tell("putLatency99", "0.00".into());
-        tell("putLatency999", "0.00".into());
+        tell("putLatency99", format!("{:.2}", self.put_times.percentile(0.99)));
+        tell("putLatency999", format!("{:.2}", self.put_times.percentile(0.999)));
 
         for pool in ["send", "pull", "litePull", "query", "ack"] {
             for what in ["QueueSize", "QueueCapacity", "QueueHeadWaitTimeMills"] {
@@ -206,6 +204,9 @@ impl Broker {
         self.topics.set_max(self.config.topics_max);
         self.groups.set_max(self.config.groups_max);
         self.groups.set_auto_create(self.config.auto_create_subscription_group);
+        if changed.iter().any(|key| key == "logLevel") {
+            self.config.tell_log_level();
+        }
         if changed.iter().any(|key| key == "brokerPermission") {
             // Name servers are told topics with what the broker permits.
             let counter = self.topics.touch(now_millis());

@@ -46,6 +46,9 @@ pub(super) async fn end_transaction(broker: Arc<Broker>, call: Call<EndTransacti
     match broker.end(&half, decision).map_err(not_stored)? {
         Ended::Now => {
             let (commit, by) = (decision == Decision::Commit, call.peer.address());
+            let topic = half.properties().get(property::REAL_TOPIC).unwrap_or_default();
+            let age = broker.config.clock.now_millis().saturating_sub(half.born_timestamp);
+            broker.metrics.ended(topic, commit, age);
             broker.note(Event::Ended { group: call.request.producer_group, at: half.commit_log_offset.0, commit, by });
             Ok(Answer::new(Empty {}).behind_write())
         }

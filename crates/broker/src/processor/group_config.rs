@@ -1,6 +1,7 @@
 //! The settings of consumer groups, as operators ask for them and change them.
 
 use super::{no_such_group, no_such_topic, short};
+use crate::metrics::Created;
 use crate::{Broker, now_millis};
 use protocol::admin::{AllGroups, GroupConfigs, GroupForbidden, RequestMode};
 use protocol::code::response;
@@ -16,11 +17,14 @@ use remoting::{Answer, Call, Reject};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200).
 pub(super) async fn update(broker: Arc<Broker>, call: Call<UpdateGroup>) -> Result<Answer<Empty>, Reject> {
-    let config: SubscriptionGroupConfig = read(&call.body)?;
-    put(&broker, vec![config], &call).await
+    let began = Instant::now();
+    let updated = async { put(&broker, vec![read(&call.body)?], &call).await }.await;
+    broker.metrics.created(Created::Group, updated.is_ok(), began.elapsed());
+    updated
 }
 
 /// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST (225): all or none.

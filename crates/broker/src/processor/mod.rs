@@ -113,6 +113,8 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(filter_program::list)
         .on(filter_program::filter_server)
         .on(filter_program::filter_class)
+        .on(crate::audit::query)
+        .audited(crate::audit::look)
         .before_replies(Broker::write_out)
         .on_unreadable(|broker, file, at, error| broker.store.could_not_send(file, at, error))
         .on_close(client::disconnected)

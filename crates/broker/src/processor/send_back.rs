@@ -119,5 +119,8 @@ pub(super) fn put_back(
     broker.note(Event::SentBack { group: name.clone(), at: at.0, to: stored.at.0, attempt, dead, by });
     let first = record.properties().get(property::RETRY_TOPIC).unwrap_or(record.topic);
     broker.stats.sent_back(name, first);
+    if dead {
+        broker.metrics.dead(name, first);
+    }
     Ok(Some((stored.end, None)))
 }

@@ -171,6 +171,8 @@ pub(super) fn put(broker: &Broker, call: &Call<SendMessage>, admitted: Admitted<
         reply.queue_offset = stored.queue_offset.0;
         reply.transaction_id = asked.unique_key.map(str::to_owned);
         end = stored.end;
+        let (begin, count) = (stored.at.first().map_or(end.0, |at| at.0), stored.at.len() as i64);
+        broker.came(&request.topic, asked.message_type(prepares), count, end.0 - begin);
     } else {
         let unique_key = match asked.unique_key {
             Some(key) => Cow::Borrowed(key),
@@ -226,10 +228,15 @@ pub(super) fn put(broker: &Broker, call: &Call<SendMessage>, admitted: Admitted<
         }
         reply.transaction_id = Some(unique_key.into_owned());
         end = stored.end;
+        broker.came(put.topic, asked.message_type(prepares), 1, end.0 - stored.at.0);
         if let Some((hash, window)) = &mut window {
             let (queue_id, queue_offset) = (reply.queue_id, reply.queue_offset);
             window.remember(*hash, First { at: stored.at, end, queue_id, queue_offset }, Instant::now());
         }
+    }
+    // One that waits for the disk counts when it is there.
+    if !(asked.wait && broker.config.flush_disk_type == FlushDiskType::Sync) {
+        broker.put_times.put(1);
     }
     Ok(Taken { end, reply, created, duplicate: None, wait: asked.wait })
 }
@@ -237,10 +244,14 @@ pub(super) fn put(broker: &Broker, call: &Call<SendMessage>, admitted: Admitted<
 /// Answers when the message is on disk, if that is promised; with FLUSH_DISK_TIMEOUT (10) if it takes too long.
 pub(super) async fn await_disk<R>(broker: &Broker, end: CommitLogOffset, reply: R) -> Result<Answer<R>, Reject> {
     let flushed = broker.store.flushed(end);
+    let began = Instant::now();
     let flushed = match broker.config.flush_disk_type {
         FlushDiskType::Async => flushed.await,
         FlushDiskType::Sync => match tokio::time::timeout(broker.config.sync_flush_timeout, flushed).await {
-            Ok(flushed) => flushed,
+            Ok(flushed) => {
+                broker.put_times.took(1, began.elapsed());
+                flushed
+            }
             Err(_) => {
                 let remark = format!(
                     "stored, but not on disk within {:?} (syncFlushTimeout); a power failure now would lose it",
@@ -264,6 +275,8 @@ struct Asked<'a> {
     /// 0: none.
     delay_level: i32,
     timer: timer::Asked<'a>,
+    /// It has a key that keeps it in order with others.
+    sharded: bool,
     /// Wait for the disk.
     wait: bool,
     /// It is a half message.
@@ -279,6 +292,7 @@ impl<'a> Asked<'a> {
             dedup_id: None,
             delay_level: 0,
             timer: timer::Asked::default(),
+            sharded: false,
             wait: true,
             transaction: false,
             rewrite: false,
@@ -289,6 +303,7 @@ impl<'a> Asked<'a> {
                 b"DEDUP_ID" => asked.dedup_id = std::str::from_utf8(value).ok(),
                 b"DELAY" => asked.delay_level = delay_level(value)?.max(0),
                 b"WAIT" => asked.wait = !value.eq_ignore_ascii_case(b"false"),
+                b"__SHARDINGKEY" => asked.sharded = true,
                 b"TRAN_MSG" => asked.transaction = value.eq_ignore_ascii_case(b"true"),
                 b"POP_CK" | b"MSG_REGION" | b"TRACE_ON" | b"CLUSTER" => asked.rewrite = true,
                 _ if name.starts_with(b"TIMER_") => asked.timer.see(name, value),
@@ -296,6 +311,19 @@ impl<'a> Asked<'a> {
             }
         }
         Ok(asked)
+    }
+}
+
+impl Asked<'_> {
+    /// Its kind, as metrics name it.
+    #[doc(alias = "TopicMessageType")]
+    fn message_type(&self, prepares: bool) -> &'static str {
+        match self {
+            _ if prepares => "transaction",
+            _ if self.sharded => "fifo",
+            _ if self.delay_level > 0 || self.timer.is_timed() => "delay",
+            _ => "normal",
+        }
     }
 }
 

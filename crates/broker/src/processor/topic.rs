@@ -3,6 +3,7 @@
 use super::short;
 use crate::Broker;
 use crate::fences::is_ordered;
+use crate::metrics::Created;
 use crate::table::Table;
 use crate::topics::{DEDUP_WINDOW, MESSAGE_SIZE_MAX};
 use protocol::admin::{AllTopics, TopicConfigs};
@@ -28,6 +29,13 @@ pub(super) const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// UPDATE_AND_CREATE_TOPIC (17).
 pub(super) async fn create(broker: Arc<Broker>, call: Call<CreateTopic>) -> Result<Answer<Empty>, Reject> {
+    let began = Instant::now();
+    let created = create_one(&broker, call).await;
+    broker.metrics.created(Created::Topic, created.is_ok(), began.elapsed());
+    created
+}
+
+async fn create_one(broker: &Arc<Broker>, call: Call<CreateTopic>) -> Result<Answer<Empty>, Reject> {
     let request = call.request;
     let wish = TopicConfig {
         order: request.order.unwrap_or(false),
@@ -39,8 +47,8 @@ pub(super) async fn create(broker: Arc<Broker>, call: Call<CreateTopic>) -> Resu
         write_queue_nums: request.write_queue_nums,
         ..TopicConfig::default()
     };
-    let config = checked(&broker, wish, request.attributes.as_deref().unwrap_or(""))?;
-    put(&broker, vec![config], &call.peer).await
+    let config = checked(broker, wish, request.attributes.as_deref().unwrap_or(""))?;
+    put(broker, vec![config], &call.peer).await
 }
 
 /// UPDATE_AND_CREATE_TOPIC_LIST (18): all or none.

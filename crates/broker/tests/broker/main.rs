@@ -1,6 +1,7 @@
 //! A broker on loopback, asked with frames as clients write them.
 
 mod access;
+mod auditing;
 mod captures;
 mod client;
 mod clock;
@@ -13,6 +14,7 @@ mod filtering;
 mod groups;
 mod life;
 mod limits;
+mod measuring;
 mod moving;
 mod operators;
 mod ordering;

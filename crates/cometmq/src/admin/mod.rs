@@ -18,6 +18,7 @@ mod filter;
 mod message;
 mod namesrv;
 mod offset;
+mod operate;
 mod order;
 mod query;
 mod render;
@@ -92,6 +93,8 @@ enum AdminCommand {
     /// Messages that wait for their time
     #[command(subcommand)]
     Timer(timer::TimerCommand),
+    #[command(flatten)]
+    Operate(operate::OperateCommand),
 }
 
 /// How a command ended that did what it was to do.
@@ -127,6 +130,7 @@ pub async fn run(args: AdminArgs, environment: &Environment) -> ExitCode {
         AdminCommand::Doctor(doctor) => doctor::run(doctor, environment).await,
         AdminCommand::Dlq(command) => dead_letters::run(command, environment).await,
         AdminCommand::Config(command) => config::run(command, environment).await,
+        AdminCommand::Operate(command) => operate::run(command, environment).await.map(done),
     };
     ExitCode::from(match ended {
         Ok(Ended::Done) => 0,

@@ -4,6 +4,7 @@
 //! `Option` must be there; without it the request is refused with a sentence. Unknown fields are ignored.
 
 pub mod admin;
+pub mod audit;
 pub mod auth;
 pub mod client;
 pub mod duplicates;

@@ -10,6 +10,10 @@ headers! {
         topic: String = "topic",
         /// The client reads standard JSON only.
         accept_standard_json_only: Option<bool> = "acceptStandardJsonOnly",
+        /// `true`: only brokers of the client's zone are wanted, and those whose master is gone.
+        zone_mode: Option<String> = "__ZONE_MODE",
+        /// The client's zone.
+        zone_name: Option<String> = "__ZONE_NAME",
     }
 
     /// REGISTER_BROKER (103); the body is `route::RegisterBrokerBody`, possibly deflated.
@@ -33,6 +37,8 @@ headers! {
         compressed: Option<bool> = "compressed",
         /// CRC-32 of the body, its top bit cleared; 0: not checked.
         body_crc32: Option<i32> = "bodyCrc32",
+        /// In which zone it stands.
+        zone_name: Option<String> = "__ZONE_NAME",
     }
 
     /// Answers a registration: what a slave needs to know of its master.
