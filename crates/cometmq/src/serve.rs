@@ -112,7 +112,9 @@ pub async fn namesrv(
     start_logs(&config.log)?;
     let server = data_threads(config.channel_max_idle, config.metrics)?;
     let listener = listen::on(config.bind_address, config.listen_port, "--port")?;
-    warn_if_open(config.bind_address, environment.language);
+    if !config.access.is_on() {
+        warn_if_open(config.bind_address, environment.language);
+    }
     let (admin_bind, admin_port) = (config.entrance.admin_bind, config.entrance.admin_port);
     let namesrv = Namesrv::open(config.clone()).map_err(StartError::Namesrv)?;
     namesrv.on_log_level(telemetry::set_level);
@@ -255,7 +257,9 @@ impl RunningBroker {
             Unset::Choose => config.entrance.client_tls().map_err(StartError::Tls)?,
             Unset::AsReached => None,
         };
-        warn_if_open(bind, language);
+        if !config.access.is_on() {
+            warn_if_open(bind, language);
+        }
         let broker = Broker::open(config).map_err(StartError::Open)?;
         broker.config.on_log_level(telemetry::set_level);
         let tls = match unset {

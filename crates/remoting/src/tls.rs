@@ -3,7 +3,7 @@
 //! 1. [`settings`] reads `tls.properties`, with Apache's keys
 //! 2. [`files`] reads keys and certificates
 //! 3. [`Tls`] holds what is in force, and takes over what has changed
-//! 4. [`session`] is one connection's: bytes of the socket on one side, frames on the other
+//! 4. `session` is one connection's: bytes of the socket on one side, frames on the other
 //!
 //! [`client`] is the other end. Protocol and cryptography are rustls with ring; TLS 1.2 and 1.3 only.
 

@@ -644,3 +644,24 @@ fn a_broken_file_stops_the_start_with_its_line() {
     let error = error.to_string();
     assert!(error.contains("plain_acl.yml:3: account aliceAAA: topicPerms"), "{error}");
 }
+
+#[test]
+fn a_user_over_its_limit_is_refused_by_name_and_others_go_on() {
+    let world = World::new();
+    let limits =
+        remoting::ClientLimits { user: remoting::Rates { requests: 5, bytes: 0 }, ..remoting::ClientLimits::default() };
+    let (mut alice, mut elsewhere, mut bob) = (world.alice(), world.alice(), world.bob());
+    ok(&alice.send_message("alice-topic", 0, "", b"x"));
+    world.running.broker.entrance.limiter.set(limits);
+    let over =
+        (0..1000).map(|_| alice.send_message("alice-topic", 0, "", b"x")).find(|answer| answer.code != 0).unwrap();
+    assert_eq!(over.code, 2, "{over:?}");
+    assert!(over.remark.unwrap().contains("user alice has had its 5 requests"));
+    // From whichever connection. And who it is not has a limit of its own, and is not taken for it.
+    let over = (0..1000).map(|_| elsewhere.send_message("alice-topic", 0, "", b"x")).find(|answer| answer.code != 0);
+    assert_eq!(over.unwrap().code, 2);
+    ok(&bob.send_message("bob-topic", 0, "", b"x"));
+    refused(&bob.send_message("alice-topic", 0, "", b"x"), "Topic:alice-topic");
+    let mut liar = world.as_user("alice", "a wrong secret");
+    assert_eq!(liar.send_message("alice-topic", 0, "", b"x").code, NO_PERMISSION);
+}
