@@ -14,6 +14,7 @@
 use crate::address::Pattern;
 use crate::rule::{ALL, Actions, Kind, PUB, Resource, Rights, Rule, SUB};
 use protocol::auth::PlainAccessConfig;
+use protocol::nearest::nearest;
 use protocol::topic::{DataVersion, TRACE_TOPIC};
 use remoting::Credentials;
 use serde::Deserialize;
@@ -64,12 +65,48 @@ struct YamlVersion {
     counter: i64,
 }
 
+/// What a file is called that is no YAML, or has other keys. What the error quotes may be a secret that stands where it does not
+/// belong: so only what looks like a key is said.
+fn unreadable(error: &yaml_serde::Error) -> String {
+    const KEYS: [&str; 16] = [
+        "globalWhiteRemoteAddresses",
+        "accounts",
+        "dataVersion",
+        "stateVersion",
+        "timestamp",
+        "counter",
+        "accessKey",
+        "secretKey",
+        "securityToken",
+        "whiteRemoteAddress",
+        "admin",
+        "defaultTopicPerm",
+        "defaultGroupPerm",
+        "topicPerms",
+        "groupPerms",
+        "null",
+    ];
+    let is_key =
+        |text: &str| text.chars().all(|c| c.is_ascii_alphabetic()) && nearest(text, KEYS.into_iter()).is_some();
+    let text = error.to_string();
+    let (mut said, mut rest) = (String::from("can't be read: "), text.as_str());
+    while let Some(open) = rest.find(['`', '"']) {
+        let (quote, quoted) = (&rest[open..=open], &rest[open + 1..]);
+        said.push_str(&rest[..=open]);
+        // What is quoted may have quotes in it: then it goes to the end.
+        let Some(close) = quoted.find(quote).filter(|close| is_key(&quoted[..*close])) else { return said + "…" };
+        said.push_str(&quoted[..=close]);
+        rest = &quoted[close + 1..];
+    }
+    said + rest
+}
+
 impl PlainFile {
     /// Reads the text of a file; `path` is for messages only. An empty file has nobody.
     pub fn read(path: &Path, text: &str) -> Result<PlainFile, BadFile> {
         let bad = |line, reason| BadFile { path: path.display().to_string(), line, reason };
         let yaml: Option<Yaml> = yaml_serde::from_str(text)
-            .map_err(|error| bad(error.location().map(|at| at.line()), format!("can't be read: {error}")))?;
+            .map_err(|error| bad(error.location().map(|at| at.line()), unreadable(&error)))?;
         let yaml = yaml.unwrap_or_default();
         let version = yaml.data_version.unwrap_or_default().into_iter().next().unwrap_or_default();
         let mut file = PlainFile {
@@ -103,7 +140,7 @@ pub fn tools_credentials(text: &str) -> Result<Option<Credentials>, String> {
         access_key: Option<Value>,
         secret_key: Option<Value>,
     }
-    let tools: Option<Tools> = yaml_serde::from_str(text).map_err(|error| format!("can't be read: {error}"))?;
+    let tools: Option<Tools> = yaml_serde::from_str(text).map_err(|error| unreadable(&error))?;
     let text = |value: Option<Value>| match value {
         Some(Value::String(text)) => Some(text).filter(|text| !text.trim().is_empty()),
         Some(Value::Number(number)) => Some(number.to_string()),
@@ -223,7 +260,7 @@ pub struct AccountChange {
 pub fn edit(path: &Path, text: &str, change: &Edit<'_>, now: i64) -> Result<String, BadFile> {
     let bad = |reason: String| BadFile { path: path.display().to_string(), line: None, reason };
     let before = PlainFile::read(path, text)?;
-    let read: Option<Mapping> = yaml_serde::from_str(text).map_err(|error| bad(format!("can't be read: {error}")))?;
+    let read: Option<Mapping> = yaml_serde::from_str(text).map_err(|error| bad(unreadable(&error)))?;
     let mut yaml = read.unwrap_or_default();
     let texts = |texts: &[String]| Value::Sequence(texts.iter().map(|text| text.as_str().into()).collect());
     match change {
@@ -383,6 +420,10 @@ accounts:
             ("accounts:\n\n- accessKey: [\n".into(), 4, "can't be read"),
             ("globalWhiteRemoteAddresses:\n- here\n".into(), 2, "`here` is no address"),
             ("accounts: 7".into(), 1, "can't be read"),
+            ("accounts:\n- accessKey: accessKey1\n  secretKey:topSecret1:\n".into(), 2, "unknown field `…"),
+            ("accounts: \"topSecret1\"".into(), 1, "can't be read"),
+            ("accounts: \"top\\\"topSecret1\"".into(), 1, "can't be read"),
+            ("accounts: \"a`topSecret1`b\"".into(), 1, "can't be read"),
         ] {
             let bad = read(&text).unwrap_err();
             assert!(bad.reason.contains(reason) && !bad.to_string().contains("topSecret"), "{text}: {bad}");
