@@ -1,4 +1,4 @@
-//! `audit.log`: every change that somebody asked for, a line in JSON each ([`lines`](crate::lines)).
+//! `audit.log`: every change that somebody asked for, a line in JSON each ([`crate::lines`]).
 
 use crate::clock::Clock;
 use crate::disk::Disk;

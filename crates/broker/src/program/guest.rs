@@ -131,7 +131,10 @@ impl Guest {
             .enforced_limits(EnforcedLimits::strict())
             .set_max_cached_stacks(1);
         let invalid = |error: wasmi::Error| BadModule::Invalid(error.to_string());
-        let module = Module::new(&Engine::new(&config), module).map_err(invalid)?;
+        let engine = Engine::new(&config);
+        // Before it is translated: the translator has assertions about what is behind a function's end.
+        Module::validate(&engine, module).map_err(invalid)?;
+        let module = Module::new(&engine, module).map_err(invalid)?;
         if let Some(import) = module.imports().next() {
             let name = format!("{}.{}", import.module(), import.name());
             return Err(BadModule::Import(name.chars().take(128).collect()));
@@ -396,5 +399,13 @@ mod tests {
             let text = Guest::read(&module).unwrap_err().to_string();
             assert!(text.contains(wanted), "{wanted} in {text}");
         }
+    }
+
+    #[test]
+    fn what_is_behind_a_functions_end_is_refused() {
+        let types_and_functions = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0";
+        let ends_twice = b"\x0a\x07\x01\x05\0\x0b\x20\0\x0b";
+        let module = [types_and_functions.as_slice(), ends_twice].concat();
+        assert!(matches!(Guest::read(&module), Err(BadModule::Invalid(_))));
     }
 }
