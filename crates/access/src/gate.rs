@@ -50,7 +50,8 @@ impl Access {
             peer.set_user(Some(&self.nobody));
             return Ok(());
         }
-        let Some(user) = self.authenticate(&users, address, command)? else {
+        let user = self.authenticate(&users, address, command).inspect_err(|_| peer.set_user(None))?;
+        let Some(user) = user else {
             peer.set_user(None);
             return match self.config.authorization && !self.config.authorization_whitelist.contains(&command.code) {
                 true => Err(unauthenticated(&users, "username cannot be null.", "No accessKey is configured")),

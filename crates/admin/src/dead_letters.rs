@@ -34,7 +34,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Of a copy in a retry topic, the id of the dead letter that it was.
-pub const REQUEUED_FROM: &str = "DLQ_REQUEUED_FROM";
+pub const REQUEUED_FROM: &str = property::DLQ_REQUEUED_FROM;
 
 /// Of a record in [`MARKS_TOPIC`], the id of the dead letter that was dropped.
 pub const DROPPED: &str = "DLQ_DROPPED";

@@ -105,10 +105,10 @@ pub(crate) fn look(broker: &Arc<Broker>, peer: &Peer, request: &Command) -> Opti
     if NOT_AUDITED.contains(&request.code) {
         return None;
     }
-    let (broker, peer, code, asked) = (broker.clone(), peer.clone(), request.code, asked(request));
+    let (broker, (user, address), code, asked) = (broker.clone(), who(peer), request.code, asked(request));
     let before = broker.state_of(code, &asked);
     Some(Box::new(move |answer: Option<(i32, Option<&str>)>| {
-        let ((user, address), after) = (who(&peer), broker.state_of(code, &asked));
+        let after = broker.state_of(code, &asked);
         broker.audit.append(AuditEntry { user, address, before, after, ..AuditEntry::of(code, asked, answer) });
     }))
 }

@@ -789,8 +789,13 @@ const PROVIDERS: [(&str, &str); 4] = [
 const NO_PROVIDER: &str =
     "classes of one's own can't decide here, only what Apache's Default… and Local… providers do; leave the key out";
 
+/// Is a user with its secret behind this key?
+pub(crate) fn is_secret(key: &str) -> bool {
+    ["initAuthenticationUser", "innerClientAuthenticationCredentials"].contains(&key)
+}
+
 /// What is shown of a secret.
-const HIDDEN: &str = "******";
+pub(crate) const HIDDEN: &str = "******";
 
 /// How 4.4 and older spell keys, and how they are spelt since.
 const FORMERLY: [(&str, &str); 2] = [

@@ -24,6 +24,7 @@ impl Broker {
             self.fences.save()?;
             self.parking.forget_topic(name)?;
             self.shares.forget_topic(name);
+            self.shares.save()?;
             self.programs.forget_topic(name).map_err(io::Error::other)?;
             self.offsets.forget_topic(name);
             self.dedup.forget(name);
@@ -48,6 +49,7 @@ impl Broker {
             self.delete_topic(&retry_topic(name))?;
             self.parking.forget_group(name)?;
             self.shares.forget_group(name);
+            self.shares.save()?;
             self.offsets.forget_group(name);
             self.life.forget_group(name);
             self.offsets.save()?;

@@ -14,7 +14,7 @@
 //! offset: where the parked message is, or where the released one is. Who hears of the reset pulls by the new table, who pulls
 //! by the old one has not heard of it: both change under one lock.
 //!
-//! A change is on disk before it has any effect. A release that a crash meets begins anew, if its reset was not kept.
+//! A change is on disk before it has any effect. A release that a crash meets begins anew, if its reset may not have been kept.
 
 use crate::config::Config;
 use crate::table::{self, TableFile};
@@ -73,6 +73,9 @@ pub struct Release {
     pub begin: i64,
     /// … up to here.
     pub end: i64,
+    /// The way back may not be on disk: after a crash it begins anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pending: bool,
 }
 
 /// What is parked in a queue for a group.
@@ -181,7 +184,7 @@ impl Parked {
         let from = released.iter().map(|key| key.from).min().unwrap_or(consumed).min(consumed);
         if !released.is_empty() {
             let begin = begin.map_or(from, |begin| begin.min(from));
-            self.release = Some(Release { keys: released, begin, end });
+            self.release = Some(Release { keys: released, begin, end, pending: true });
         }
         from
     }

@@ -3,7 +3,7 @@
 //! Reading is as cheap as reading a field: a change puts whole new settings behind the old ones, and moves on.
 
 use crate::Config;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, HIDDEN};
 use parking_lot::Mutex;
 use protocol::nearest::nearest;
 use protocol::properties::{self, Property};
@@ -159,6 +159,10 @@ fn change(config: &mut Config, key: &str, value: &str) -> Result<(), UpdateError
     if BLACK_LIST.contains(&key) {
         return Err(UpdateError::BlackListed(key.into()));
     }
+    // What is shown instead of a secret leaves it as it is; and two secrets are shown alike.
+    if let Some(shown) = config.value(key).filter(|_| crate::config::is_secret(key)) {
+        return if value == HIDDEN || value == shown { Ok(()) } else { Err(UpdateError::AtRestart(key.into())) };
+    }
     let known = config.values().into_iter().any(|(known, _)| known == key);
     let text = properties::write([(key, value)]);
     let old = known.then(|| config.value(key)).flatten();
@@ -189,10 +193,10 @@ fn keep<'a>(config: &Config, path: &Path, changes: impl Iterator<Item = (&'a str
     let path = std::fs::canonicalize(path)?;
     let before = std::fs::read(&path)?;
     let mut text = String::from_utf8(before).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    for (key, value) in changes {
+    for (key, value) in changes.filter(|(_, value)| *value != HIDDEN) {
         text = properties::replace(&text, key, value);
     }
-    store::table::save(&config.disk, &path, text.as_bytes())
+    store::table::save_alike(&config.disk, &path, text.as_bytes())
 }
 
 #[cfg(test)]
@@ -250,5 +254,24 @@ mod tests {
         assert!(same.is_empty());
         let without_file = Settings::new(Config::default());
         assert!(matches!(without_file.update(&[property("deleteWhen", "05")], 1), Err(UpdateError::NoFile)));
+    }
+
+    #[test]
+    fn secrets_are_neither_changed_nor_lost_nor_shown_to_more_readers() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let key = "innerClientAuthenticationCredentials";
+        let secret = format!(r#"{key}={{"accessKey":"inner","secretKey":"topSecret1"}}"#);
+        let (_dir, path, settings) = settings(&format!("{secret}\n"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let change = |secret: &str| settings.update(&[property("deleteWhen", "05"), property(key, secret)], 1);
+        for other in [r#"{"accessKey":"evil","secretKey":"topSecret2"}"#, ""] {
+            let refused = change(other).unwrap_err().to_string();
+            assert!(refused.contains("only when the broker starts") && !refused.contains("topSecret"), "{refused}");
+        }
+        change(HIDDEN).unwrap();
+        assert_eq!(&settings.delete_when[..], &[5]);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(&secret) && text.contains("deleteWhen=05"), "{text}");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     }
 }

@@ -58,7 +58,8 @@ pub async fn update_config(namesrv: Arc<Namesrv>, call: Call<UpdateNamesrvConfig
     }
     namesrv.entrance.limiter.set(namesrv.config.read().entrance.limits);
     for change in changes {
-        tracing::info!(key = change.key, value = change.value, by = ?call.peer, "setting changed");
+        let value = if protocol::audit::is_secret(&change.key) { protocol::audit::SECRET } else { &change.value };
+        tracing::info!(key = change.key, value, by = ?call.peer, "setting changed");
     }
     Ok(Empty {}.into())
 }

@@ -51,10 +51,10 @@ pub(crate) fn look(namesrv: &Arc<Namesrv>, peer: &Peer, request: &Command) -> Op
     if NOT_AUDITED.contains(&request.code) {
         return None;
     }
-    let (namesrv, peer, code, asked) = (namesrv.clone(), peer.clone(), request.code, asked(request));
+    let (namesrv, (user, address), code, asked) = (namesrv.clone(), who(peer), request.code, asked(request));
     let before = namesrv.state_of(code, &asked);
     Some(Box::new(move |answer: Option<(i32, Option<&str>)>| {
-        let ((user, address), after) = (who(&peer), namesrv.state_of(code, &asked));
+        let after = namesrv.state_of(code, &asked);
         namesrv.audit.append(AuditEntry { user, address, before, after, ..AuditEntry::of(code, asked, answer) });
     }))
 }

@@ -322,11 +322,11 @@ impl NamesrvConfig {
         }
         let path = self.file.clone().ok_or(UpdateError::NoFile)?;
         let kept = std::fs::read_to_string(&path).and_then(|mut text| {
-            for properties::Property { key, value, .. } in changes {
+            for properties::Property { key, value, .. } in changes.iter().filter(|change| change.value != HIDDEN) {
                 text = properties::replace(&text, key, value);
             }
             // A link stays one.
-            store::table::save(&Disk::default(), &std::fs::canonicalize(&path)?, text.as_bytes())
+            store::table::save_alike(&Disk::default(), &std::fs::canonicalize(&path)?, text.as_bytes())
         });
         kept.map_err(|error| UpdateError::File { path, error })?;
         *self = changed;

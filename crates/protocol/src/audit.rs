@@ -17,7 +17,11 @@ const ELEMENTS_MAX: usize = 100;
 pub const SECRET: &str = "******";
 
 /// Words that make the value behind a name a secret.
-const SECRETS: [&str; 6] = ["password", "secret", "signature", "token", "credential", "privatekey"];
+const SECRETS: [&str; 7] =
+    ["password", "secret", "signature", "token", "credential", "privatekey", "initauthenticationuser"];
+
+/// Longer bodies are told by their length alone.
+const BODY_MAX: usize = 64 * 1024;
 
 /// One change, or an attempt at one: a line of `audit.log`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -124,6 +128,9 @@ pub fn asked(request: &Command) -> Value {
 }
 
 fn body(bytes: &[u8]) -> Value {
+    if bytes.len() > BODY_MAX {
+        return format!("{} bytes", bytes.len()).into();
+    }
     if let Ok(value @ (Value::Object(_) | Value::Array(_))) = json::read::<Value>(bytes) {
         return value;
     }

@@ -199,6 +199,8 @@ pub mod property {
     pub const BORN_HOST: &str = "__BORNHOST";
     pub const BORN_TIMESTAMP: &str = "BORN_TIMESTAMP";
     pub const CRC32: &str = "__CRC32#";
+    /// Of a copy in a retry topic, the id of the dead letter that it was. CometMQ's own.
+    pub const DLQ_REQUEUED_FROM: &str = "DLQ_REQUEUED_FROM";
     pub const DLQ_ORIGIN_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
     pub const DLQ_ORIGIN_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
 }

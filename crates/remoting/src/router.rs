@@ -207,7 +207,9 @@ impl Table {
             // The gate says who asks.
             Some(handler) => {
                 let passed = self.pass(peer, &command);
-                let audited = self.audit.as_ref().and_then(|audit| audit(peer, &command));
+                // Who has not shown who he is writes nothing.
+                let nobody = passed.is_err() && peer.user().is_none();
+                let audited = self.audit.as_ref().filter(|_| !nobody).and_then(|audit| audit(peer, &command));
                 let handling = match passed {
                     Ok(()) => handler(peer.clone(), command),
                     Err(refused) => Box::pin(ready(refused.into())),

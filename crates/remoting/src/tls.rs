@@ -107,6 +107,12 @@ struct State {
     certificate: Certificate,
 }
 
+impl State {
+    fn is_test(&self) -> bool {
+        matches!(self.certificate, Certificate::Test(_))
+    }
+}
+
 #[derive(Debug)]
 enum Certificate {
     /// Of files.
@@ -154,7 +160,7 @@ impl Tls {
 
     /// True when clients are shown a certificate that was made up in memory.
     pub fn is_test(&self) -> bool {
-        matches!(self.state.read().certificate, Certificate::Test(_))
+        self.state.read().is_test()
     }
 
     /// Looks at the files, and takes over what they say now: the certificate for connections that come, the mode too. What can't
@@ -168,6 +174,17 @@ impl Tls {
             return read.map(|_| false);
         }
         match read {
+            // A file that is being written, or was emptied, opens nothing that was shut.
+            Ok(state) if state.is_test() && !self.is_test() && state.mode != TlsMode::Disabled => {
+                if bytes == seen.broken {
+                    return Ok(false);
+                }
+                seen.broken = bytes;
+                Err(TlsError::Settings(
+                    "no certificate is named any more; what was in force stays until the server is started again"
+                        .into(),
+                ))
+            }
             Ok(state) => {
                 *self.state.write() = Arc::new(state);
                 *seen = Seen { in_force: bytes, broken: Vec::new() };
@@ -239,6 +256,13 @@ fn read(file: Option<&Path>, mode: Option<TlsMode>, bytes: &mut Vec<u8>) -> Resu
     let side = &settings.server;
     // Apache shows the certificate for tests even where files are named, unless it is told not to. Nobody who names files wants that.
     let certificate = if settings.test_mode.unwrap_or(side.is_empty()) {
+        if settings.need_client_auth != ClientAuth::None {
+            return Err(TlsError::Settings(
+                "tls.server.need.client.auth asks clients for certificates, but this server has a certificate for tests only: \
+                 name tls.server.certPath and tls.server.keyPath, and leave tls.test.mode.enable out"
+                    .into(),
+            ));
+        }
         Certificate::Test(OnceLock::new())
     } else {
         Certificate::Files(of_files(&settings, bytes)?)

@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::disk::Disk;
@@ -60,6 +61,12 @@ pub fn save(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// As [`save`], and only the owner may read it: for what has secrets in it.
 pub fn save_private(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     put_in_place(disk, path, |fresh| disk.replace_private(fresh, bytes), || put_aside_as_last_good(disk, path))
+}
+
+/// As [`save`]; if only its owner could read what was there, so it stays.
+pub fn save_alike(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let private = std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o077 == 0);
+    if private { save_private(disk, path, bytes) } else { save(disk, path, bytes) }
 }
 
 fn put_aside_as_last_good(disk: &Disk, path: &Path) -> io::Result<()> {

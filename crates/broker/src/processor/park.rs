@@ -70,10 +70,13 @@ pub(super) fn given_up(broker: &Broker, call: &Call<SendMessage>) -> Option<Box<
     let group = broker.groups.get(name).filter(|group| group.is_on(ORDER_PARK))?;
     let attempts = request.reconsume_times.unwrap_or(0);
     let max = retry::attempts_max(&group, call.version, request.max_reconsume_times);
-    if attempts <= max && !broker.consumes_in_order(name) {
+    if attempts < max || attempts == max && !broker.consumes_in_order(name) {
         return None; // it is to come again
     }
     let properties = Properties(request.properties.as_deref()?.as_bytes());
+    if properties.get(property::DLQ_REQUEUED_FROM).is_some() {
+        return None; // an operator gives it to the group again
+    }
     let (topic, unique_key) = (properties.get(property::RETRY_TOPIC)?, properties.get(property::UNIQ_KEY)?);
     // Clients take the namespace off before they hand a message out.
     let namespace = name.split_once('%').map(|(namespace, _)| format!("{namespace}%{topic}"));
@@ -281,10 +284,7 @@ impl Broker {
     pub(crate) fn begin_releases_anew(&self) {
         for (queue, parked) in self.parking.all() {
             let GroupQueue { group, topic, queue_id } = &queue;
-            let consumed = self.offsets.get(group, topic, *queue_id);
-            if let Some(release) = &parked.release
-                && consumed.is_none_or(|consumed| consumed >= release.end)
-            {
+            if let Some(release) = parked.release.as_ref().filter(|release| release.pending) {
                 let from = release.keys.iter().map(|key| key.from).min().unwrap_or(release.end);
                 self.offsets.reset(group, topic, &BTreeMap::from([(*queue_id, from)]));
             }
@@ -600,6 +600,11 @@ impl Broker {
         let go_back = |(to, _): &(i64, i64)| _ = self.offsets.reset(group, topic, &BTreeMap::from([(*queue_id, *to)]));
         let (to, end) = self.parking.change(queue, edit, go_back)?;
         self.offsets.save()?;
+        let kept = |parked: &mut Parked| -> io::Result<()> {
+            parked.release.iter_mut().for_each(|release| release.pending = false);
+            Ok(())
+        };
+        self.parking.change(queue, kept, |()| ())?;
         for ((key, first), from) in from {
             tracing::info!(group, topic, queue_id, key, first, from, %by, "released");
             let (group, topic, key) = (group.clone(), topic.clone(), key.clone());

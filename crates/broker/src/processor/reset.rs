@@ -104,6 +104,7 @@ async fn set(
         for queue_id in offsets.keys() {
             setting.store.interrupt(&topic, *queue_id as u32);
         }
+        setting.shares.save()?;
         setting.offsets.save()
     });
     set.await.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|error| {

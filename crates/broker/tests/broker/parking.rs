@@ -184,14 +184,25 @@ fn a_release_begins_anew_if_a_crash_took_the_way_back() {
     commit(&mut client, 2);
     assert_eq!(release(&mut client, &[]).unwrap().queues[0].offset, 0);
     drop((client, running));
-    // The table was on disk, and the offset was not.
+    // The table was on disk, and the offset was not: it was an older one.
+    let parked = dir.path().join("config/orderParked.json");
+    let kept = std::fs::read_to_string(&parked).unwrap();
+    assert!(kept.contains("\"end\"") && !kept.contains("pending"), "{kept}");
+    std::fs::write(&parked, kept.replace("\"end\"", "\"pending\":true,\"end\"")).unwrap();
     let file = dir.path().join("config/consumerOffset.json");
-    std::fs::write(&file, r#"{"offsetTable":{"T@CG":{"0":2}}}"#).unwrap();
+    std::fs::write(&file, r#"{"offsetTable":{"T@CG":{"0":1}}}"#).unwrap();
 
     let running = Running::start(config(dir.path()));
     let mut client = member(&running);
     assert_eq!(moved(&mut client, 2), 0);
     assert_eq!(pull(&mut client, 0), (vec!["a0".into()], 2));
+    commit(&mut client, 2);
+    drop(client);
+    running.stop();
+    // Nor does it begin again once it was kept.
+    let running = Running::start(config(dir.path()));
+    let mut client = member(&running);
+    assert_eq!(pull(&mut client, 2).1, 2);
 }
 
 #[test]

@@ -194,8 +194,14 @@ async fn change(
     if !dry.dry_run {
         let file = undo_file(environment, group, topic)?;
         let text = serde_json::to_vec_pretty(&Before::new(group, topic, &moves)).unwrap_or_default();
-        super::save(&file, &text)?;
-        act().await?;
+        // What an earlier change can be undone by stays until this one is made; if only a part of it is, too.
+        let fresh = file.with_extension("new");
+        super::save(&fresh, &text)?;
+        let acted = act().await;
+        if acted.is_ok() || !file.exists() {
+            std::fs::rename(&fresh, &file).map_err(|error| Error::Input(format!("{}: {error}", file.display())))?;
+        }
+        acted?;
         undo = Some(file);
     }
     let queue = |to: Move| Queue { skipped: to.skipped(), again: to.again(), to };
