@@ -31,6 +31,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use store::disk::Disk;
 use table::AuthTable;
 use users::{Origin, Users};
@@ -171,6 +172,8 @@ pub struct Access {
     kept: Mutex<Kept>,
     /// The user of requests from trusted addresses.
     nobody: Arc<str>,
+    /// Somebody looks at the account files already.
+    looks: AtomicBool,
 }
 
 #[derive(Default)]
@@ -224,6 +227,7 @@ impl Access {
             users: RwLock::new(Arc::new(users)),
             kept: Mutex::new(kept),
             nobody: "".into(),
+            looks: AtomicBool::new(false),
         })))
     }
 
@@ -233,7 +237,8 @@ impl Access {
 
     /// Sees to it that a change of account files counts, until it is dropped. They are looked at every half second.
     pub async fn run(self: Arc<Access>) {
-        if !self.config.plain {
+        // Two who look, one soon after the other, would take a file for written that is not.
+        if !self.config.plain || self.looks.swap(true, Ordering::Relaxed) {
             return std::future::pending().await;
         }
         loop {

@@ -3,7 +3,7 @@
 //! [`look`] asks and judges nothing; [`judge`] is pure. A finding says what it is about, since when if that is known, and
 //! holds the facts; sentences are for who shows them.
 
-use crate::{Admin, Error, broker, connection, consumer, dead_letters, export, topic, transaction};
+use crate::{Admin, Error, ErrorKind, broker, connection, consumer, dead_letters, export, topic, transaction};
 use protocol::group::GroupConflicts;
 use protocol::request::group::GetGroupConflicts;
 use protocol::request::route::GetClusterInfo;
@@ -219,16 +219,21 @@ pub async fn look(admin: &Admin) -> Result<Look, Error> {
         }
     }
     for name in groups {
-        let members = connection::members(admin, &name).await.unwrap_or_default();
+        let members = or_nothing(connection::members(admin, &name).await)?;
         if !knows_conflicts && members.len() > 1 {
             look.conflicts.groups.extend(differences(admin, &name, &members).await);
         }
-        let progress = consumer::progress(admin, &name, None, false).await.unwrap_or_default();
+        let progress = or_nothing(consumer::progress(admin, &name, None, false).await)?;
         let members = members.into_iter().map(|member| member.client_id).collect();
         look.groups.push(GroupLook { name, members, progress });
     }
     look_at_topics(admin, &mut look).await?;
     Ok(look)
+}
+
+/// That nobody is there is told by a refusal. Without an answer, nothing is known, and nothing must be said.
+fn or_nothing<T: Default>(found: Result<T, Error>) -> Result<T, Error> {
+    found.or_else(|error| if error.kind() == ErrorKind::NotReached { Err(error) } else { Ok(T::default()) })
 }
 
 async fn look_at_broker(admin: &Admin, name: String, address: String) -> BrokerLook {
