@@ -21,6 +21,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -172,12 +173,17 @@ def free(port):
             return False
 
 
+# Ports of a server that is down for a moment are its own still: none is chosen twice.
+bases = iter(range(20000 + os.getpid() % 500 * 20, 50000, 20))
+choosing = threading.Lock()
+
+
 def choose_ports():
     """A name server port, and a broker port whose neighbours −2 (VIP channel) and +1 (replication) are free too."""
-    start = 20000 + os.getpid() % 500 * 20
-    for base in range(start, start + 20000, 20):
-        if all(free(base + step) for step in (0, 8, 10, 11)):
-            return base, base + 10
+    with choosing:
+        for base in bases:
+            if all(free(base + step) for step in (0, 8, 10, 11)):
+                return base, base + 10
     raise ServerError("no free ports between 20000 and 50000")
 
 
