@@ -244,22 +244,19 @@ pub(super) fn put(broker: &Broker, call: &Call<SendMessage>, admitted: Admitted<
 /// Answers when the message is on disk, if that is promised; with FLUSH_DISK_TIMEOUT (10) if it takes too long.
 pub(super) async fn await_disk<R>(broker: &Broker, end: CommitLogOffset, reply: R) -> Result<Answer<R>, Reject> {
     let flushed = broker.store.flushed(end);
-    let began = Instant::now();
-    let flushed = match broker.config.flush_disk_type {
-        FlushDiskType::Async => flushed.await,
-        FlushDiskType::Sync => match tokio::time::timeout(broker.config.sync_flush_timeout, flushed).await {
-            Ok(flushed) => {
-                broker.put_times.took(1, began.elapsed());
-                flushed
-            }
-            Err(_) => {
-                let remark = format!(
-                    "stored, but not on disk within {:?} (syncFlushTimeout); a power failure now would lose it",
-                    broker.config.sync_flush_timeout
-                );
-                return Ok(Answer::new(reply).with_code(response::FLUSH_DISK_TIMEOUT, remark).behind_write());
-            }
-        },
+    let flushed = if broker.config.flush_disk_type == FlushDiskType::Async {
+        flushed.await
+    } else {
+        let began = Instant::now();
+        let Ok(flushed) = tokio::time::timeout(broker.config.sync_flush_timeout, flushed).await else {
+            let remark = format!(
+                "stored, but not on disk within {:?} (syncFlushTimeout); a power failure now would lose it",
+                broker.config.sync_flush_timeout
+            );
+            return Ok(Answer::new(reply).with_code(response::FLUSH_DISK_TIMEOUT, remark).behind_write());
+        };
+        broker.put_times.took(1, began.elapsed());
+        flushed
     };
     match flushed {
         Ok(()) => Ok(Answer::new(reply).behind_write()),
