@@ -282,9 +282,9 @@ class Tools:
         text = re.sub(r"(?<![\d.])1[6-9]\d{11}\b", "<ms>", text)
         text = re.sub(r"\b20[2-9]\d{14}\b|\b20[2-9]\d{11}\b", "<time>", text)
         text = re.sub(r"(?<![\d.])(?!10\.0\.0\.|10\.1\.2\.|0\.0\.0\.0)(?:\d{1,3}\.){3}\d{1,3}(?![\d.])", "<ip>", text)
-        text = text.replace(str(self.server.broker_port), "<port>").replace(str(self.server.broker_port + 1), "<port+1>")
-        text = text.replace(str(self.server.namesrv_port), "<port>")
-        text = re.sub(r'("counter": ?)\d+', r"\1<n>", text)
+        for port, name in [(self.server.broker_port, "<port>"), (self.server.broker_port + 1, "<port+1>"), (self.server.namesrv_port, "<port>")]:
+            text = re.sub(rf"(?<!\d){port}(?!\d)", name, text)
+        text = re.sub(r'("counter": ?|\bcounter = )\d+', r"\1<n>", text)
         text = re.sub(r"\b\d+-\d+\(", "<n>-<n>(", text)
         # Traces are written between the messages, now sooner, now later.
         text = re.sub(r"(commitLogOffset=|CommitLog Offset: +|physicOffset=|prepared at (?=[1-9])|<key\.\w+>@)\d+", r"\1<n>", text)
@@ -301,6 +301,7 @@ class Tools:
             text = re.sub(r"(?m)^((?:<broker> +)?\w*(?:MaxOffset|Total|TimesTotal|TimeMax|runtime) *: ).*", r"\1<n>", text)
             text = re.sub(r"((?:CLUSTERING|BROADCASTING|OFFLINE)[ \t]+)\d+", r"\1<n>", text)
             text = re.sub(r"(?m)( true +)\d+ *$", r"\1<n>", text)
+            text = re.sub(r"(delayTime = )[1-9]\d*", r"\1<n>", text)
         if "counts" in command.how:
             text = re.sub(r"(?m)(?<=[ \t])\d+(?=[ \t]*$|[ \t]+(?:\d+|NO_CONSUMER)[ \t]*$|,$)", "<c>", text)
         if "anyqueue" in command.how:

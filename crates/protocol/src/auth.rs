@@ -74,7 +74,7 @@ pub struct PolicyEntryInfo {
     pub decision: Option<String>,
 }
 
-/// An account of `plain_acl.yml`.
+/// An account of `plain_acl.yml`. What it does not say is not said of it either: tools send back what they were told.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct PlainAccessConfig {
@@ -85,22 +85,22 @@ pub struct PlainAccessConfig {
     #[serde(deserialize_with = "tolerant::text")]
     pub secret_key: String,
     /// Addresses from which the name alone is believed, without a signature.
-    #[serde(deserialize_with = "tolerant::text")]
+    #[serde(deserialize_with = "tolerant::text", skip_serializing_if = "String::is_empty")]
     pub white_remote_address: String,
     /// May change topics, groups and settings.
     #[serde(deserialize_with = "tolerant::boolean")]
     pub admin: bool,
     /// Of topics that `topic_perms` does not name: `DENY`, `PUB`, `SUB`, `PUB|SUB`.
-    #[serde(deserialize_with = "tolerant::text")]
+    #[serde(deserialize_with = "tolerant::text", skip_serializing_if = "String::is_empty")]
     pub default_topic_perm: String,
     /// Of groups that `group_perms` does not name.
-    #[serde(deserialize_with = "tolerant::text")]
+    #[serde(deserialize_with = "tolerant::text", skip_serializing_if = "String::is_empty")]
     pub default_group_perm: String,
     /// `topic=PERM`.
-    #[serde(deserialize_with = "tolerant::list")]
+    #[serde(deserialize_with = "tolerant::list", skip_serializing_if = "Vec::is_empty")]
     pub topic_perms: Vec<String>,
     /// `group=PERM`.
-    #[serde(deserialize_with = "tolerant::list")]
+    #[serde(deserialize_with = "tolerant::list", skip_serializing_if = "Vec::is_empty")]
     pub group_perms: Vec<String>,
 }
 
