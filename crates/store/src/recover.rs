@@ -192,7 +192,8 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     }
 
     // Where does each of them go on?
-    let queues_end = last.and_then(|last| sound_end(&segments, &last));
+    let last_sound = last.and_then(|last| sound_record(&segments, &last));
+    let queues_end = last_sound.map(|(end, _)| end);
     let last_end = last.map_or(0, |last| last.at + i64::from(last.size));
     let known_end = known_end(clean, cut, &checkpoint, log_max, last_end);
     let mut queues_from = match (last, queues_end) {
@@ -260,7 +261,11 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         waiting: 0,
         items: Vec::new(),
         touched: Vec::new(),
-        last_timestamp: checkpoint.log_timestamp.max(checkpoint.queue_timestamp),
+        // Apache's brokers leave a checkpoint that is seconds behind the log, even when they end in order.
+        last_timestamp: checkpoint
+            .log_timestamp
+            .max(checkpoint.queue_timestamp)
+            .max(last_sound.map_or(0, |(_, stored)| stored)),
     };
     let synced = Synced { at: cut, timestamp: checkpoint.log_timestamp };
     let how = Walk {
@@ -620,11 +625,12 @@ fn last_record(queue: &Arc<Queue>, reached: i64, shorter: &mut Vec<Arc<Queue>>) 
     last_entry(queue)
 }
 
-/// End of the record of an entry, if it is sound: then a record may begin there.
-fn sound_end(segments: &Segments, entry: &Entry) -> Option<i64> {
+/// End of the record of an entry, if it is sound: then a record may begin there. And when it was stored.
+fn sound_record(segments: &Segments, entry: &Entry) -> Option<(i64, i64)> {
     let segment = segments.holding(entry.at)?;
-    let record = read_record(&segment, (entry.at - segment.base) as u64, entry.at).ok()?;
-    (record.len() as i64 == i64::from(entry.size)).then_some(entry.at + i64::from(entry.size))
+    let bytes = read_record(&segment, (entry.at - segment.base) as u64, entry.at).ok()?;
+    let stored = Record::parse(&bytes).ok()?.store_timestamp;
+    (bytes.len() as i64 == i64::from(entry.size)).then_some((entry.at + i64::from(entry.size), stored))
 }
 
 fn last_entry(queue: &Queue) -> io::Result<Option<Entry>> {
