@@ -70,6 +70,11 @@ impl Entry {
         self.at >= 0 && self.size > 0
     }
 
+    /// First byte behind its record. A damaged entry may point anywhere.
+    pub(crate) fn end(&self) -> i64 {
+        self.at.saturating_add(self.size.into())
+    }
+
     pub(crate) fn has_message(&self) -> bool {
         self.size != NO_MESSAGE
     }
@@ -323,11 +328,12 @@ impl Queue {
         self.next.store(state.max.max(self.next.load(Ordering::Relaxed)), Ordering::Relaxed);
     }
 
-    /// The queue goes on at `offset`, and those between are damaged: in the log from `damage` on.
-    pub(crate) fn bridge_damage(&self, offset: i64, damage: i64) {
+    /// The queue goes on at `offset`, and those between are damaged: in the log from `damage` on. Says how many entries that
+    /// are.
+    pub(crate) fn bridge_damage(&self, offset: i64, damage: i64) -> usize {
         let mut state = self.state.lock();
         if offset <= state.max || offset - state.max > GAP_MAX {
-            return;
+            return 0;
         }
         tracing::warn!("{self:?} has no messages {} to {}: they are damaged", state.max, offset - 1);
         // 0 stands before the beginning of a queue.
@@ -336,6 +342,7 @@ impl Queue {
         state.tail.extend((0..gap).map(|_| hole));
         state.max = offset;
         self.next.store(offset.max(self.next.load(Ordering::Relaxed)), Ordering::Relaxed);
+        gap as usize
     }
 
     /// Forgets what it has from `end` on. Only while the store is being opened.
@@ -585,7 +592,7 @@ impl Queue {
         let (min, max) = self.bounds();
         for offset in (min..max).rev() {
             match self.entry(offset)? {
-                Some(entry) if entry.has_message() => return Ok(Some(entry.at + i64::from(entry.size))),
+                Some(entry) if entry.has_message() => return Ok(Some(entry.end())),
                 _ => {}
             }
         }

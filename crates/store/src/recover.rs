@@ -40,6 +40,9 @@ use crate::segment::{Access, Found, ListError, Listed, OpenFiles, Segment, Segme
 
 /// Consume queue files open at a time.
 const OPEN_FILES_MAX: usize = 2048;
+/// Clocks are set, but none so far ahead, in ms: a store timestamp beyond that is damaged, and is not to become that of all
+/// that comes.
+const AHEAD_MAX: i64 = 366 * 24 * 3_600_000;
 /// Timestamps of a checkpoint are trusted this much less, in ms.
 pub(crate) const TIMESTAMP_SLACK: i64 = 3000;
 
@@ -150,6 +153,8 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let checkpoint_path = config.root.join("checkpoint");
     let (checkpoint_file, checkpoint) =
         CheckpointFile::open(disk, checkpoint_path.clone()).map_err(io_error(&checkpoint_path))?;
+    let latest = config.clock.now_millis().saturating_add(AHEAD_MAX);
+    let checkpoint = checkpoint.believed(latest);
     // Files that a killed process deleted must not come back once queues go by it that they are gone.
     segments.sync_names().map_err(io_error(segments.dir()))?;
 
@@ -183,7 +188,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let reached = log_max.max(checkpoint.dispatched);
     let last = last_record(&queues, reached, &mut shorter).map_err(io_error(&config.consume_queue_dir()))?;
     let queues_end = last.and_then(|last| sound_end(&segments, &last));
-    let last_end = last.map_or(0, |last| last.at + i64::from(last.size));
+    let last_end = last.map_or(0, |last| last.end());
     let known_end = known_end(clean, cut, &checkpoint, log_max, last_end);
     let mut queues_from = match (last, queues_end) {
         // A store whose topics were all deleted has their directory still.
@@ -220,7 +225,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let (index_from, walk_for_index) = match &mut index {
         Some(index) if clean => match index.complete_up_to() {
             // A clean stop left it as complete as the queues.
-            None => (index.last_at().map_or(0, |last| last + 1), i64::MAX),
+            None => (index.last_at().map_or(0, |last| last.saturating_add(1)), i64::MAX),
             Some(end) => (end, end),
         },
         Some(index) if index.is_empty() => (log_min, log_min),
@@ -251,6 +256,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         items: Vec::new(),
         touched: Vec::new(),
         last_timestamp: checkpoint.log_timestamp.max(checkpoint.queue_timestamp),
+        latest,
     };
     let synced = Synced { at: cut, timestamp: checkpoint.log_timestamp };
     let how = Walk {
@@ -411,7 +417,7 @@ fn notice_shorter(
             if found_max < *max || none_deleted && found_min > *min {
                 tracing::warn!(
                     "{queue:?} had messages {min} to {}, now {found_min} to {}; what is missing is made again",
-                    max - 1,
+                    max.saturating_sub(1),
                     found_max - 1
                 );
                 if found_min > *min {
@@ -448,9 +454,10 @@ fn check_config(config: &StoreConfig) -> Result<(), OpenError> {
 /// Refuses files of another size than configured, if that is the size they were made with.
 ///
 /// It is, if they all have it. A single file may also have been cut, or written to by mistake: then its size is hardly a
-/// multiple of `unit`.
+/// multiple of `unit`. Or a start was `killed` that made the end of it zero: it has all that it had when it is filled up.
 fn refuse_other_size<'a>(
     files: impl Iterator<Item = (&'a Path, u64)>,
+    killed: bool,
     key: &'static str,
     configured: u64,
     unit: u64,
@@ -460,7 +467,7 @@ fn refuse_other_size<'a>(
         Some((path, size))
             if *size != configured
                 && sized.iter().all(|(_, other)| other == size)
-                && (sized.len() > 1 || size % unit == 0) =>
+                && (sized.len() > 1 || size % unit == 0 && (*size > configured || !killed)) =>
         {
             Err(OpenError::FileSize { path: (*path).to_owned(), size: *size, key, configured })
         }
@@ -477,7 +484,7 @@ fn find_log(config: &StoreConfig) -> Result<(Segments, Oddities), OpenError> {
         found.odd.iter().find(|(odd, _)| Arc::ptr_eq(odd, segment)).map_or(size, |(_, size)| *size)
     };
     let sizes = files.iter().map(|segment| (segment.path.as_path(), size_of(segment)));
-    refuse_other_size(sizes, "mappedFileSizeCommitLog", size, 4096)?;
+    refuse_other_size(sizes, config.abort_file().exists(), "mappedFileSizeCommitLog", size, 4096)?;
     for segment in files.iter().filter(|segment| segment.base % size as i64 != 0) {
         // A copy of a file beside it; or the configuration is another.
         let expected = "multiple of mappedFileSizeCommitLog";
@@ -548,7 +555,7 @@ fn find_queues(config: &StoreConfig) -> Result<(Queues, Oddities), OpenError> {
         }
     }
     let sizes = sizes.iter().map(|(path, size)| (path.as_path(), *size));
-    refuse_other_size(sizes, "mappedFileSizeConsumeQueue", size, 20)?;
+    refuse_other_size(sizes, config.abort_file().exists(), "mappedFileSizeConsumeQueue", size, 20)?;
     Ok((queues, oddities))
 }
 
@@ -612,7 +619,7 @@ fn last_record(queues: &Queues, reached: i64, shorter: &mut Vec<Arc<Queue>>) -> 
     let mut last: Option<Entry> = None;
     for queue in queues.all() {
         let mut found = last_entry(&queue)?;
-        if found.is_some_and(|found| found.at.saturating_add(i64::from(found.size)) > reached) {
+        if found.is_some_and(|found| found.end() > reached) {
             tracing::warn!("the last entry of {queue:?} is damaged; made again");
             queue.load(reached, &|_, _, _| true)?;
             shorter.push(queue.clone());
@@ -629,7 +636,7 @@ fn last_record(queues: &Queues, reached: i64, shorter: &mut Vec<Arc<Queue>>) -> 
 fn sound_end(segments: &Segments, entry: &Entry) -> Option<i64> {
     let segment = segments.holding(entry.at)?;
     let record = read_record(&segment, (entry.at - segment.base) as u64, entry.at).ok()?;
-    (record.len() as i64 == i64::from(entry.size)).then_some(entry.at + i64::from(entry.size))
+    (record.len() as i64 == i64::from(entry.size)).then_some(entry.end())
 }
 
 fn last_entry(queue: &Queue) -> io::Result<Option<Entry>> {

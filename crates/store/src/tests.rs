@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use crate::*;
 
 mod failing_disk;
+mod mistrust;
 
 const FILE_SIZE: u64 = 64 << 10;
 
