@@ -403,7 +403,9 @@ impl Queue {
     /// After a drain that failed: is there something left to drain? If so it is listed again.
     pub(crate) fn is_still_dirty(&self) -> bool {
         let mut state = self.state.lock();
-        !state.tail.is_empty() && !std::mem::replace(&mut state.dirty, true)
+        // Whoever published meanwhile lists it, too, but perhaps only behind the next drain, which would pass it over.
+        state.dirty |= !state.tail.is_empty();
+        !state.tail.is_empty()
     }
 
     /// A first file that does not begin with the queue's first message says so with entries of no message.

@@ -1,6 +1,7 @@
 //! What disk and strangers say that is not so.
 
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -98,7 +99,8 @@ fn a_damaged_length_makes_no_start_read_a_whole_file_at_once() {
     let store = Store::open(config(Arc::default())).unwrap();
     (0..3).for_each(|n| _ = put(&store, "T", 0, &format!("m{n}")));
     drop(store);
-    change(&log_file(dir.path(), 0), 0, |bytes| bytes[..4].copy_from_slice(&(200i32 << 20).to_be_bytes()));
+    let log = fs::OpenOptions::new().write(true).open(log_file(dir.path(), 0)).unwrap();
+    log.write_all_at(&(200i32 << 20).to_be_bytes(), 0).unwrap();
     let store = Store::open(config(spy.clone())).unwrap();
     assert!(matches!(get(&store, "T", 0, 0).status, GetStatus::Damaged(_)));
     assert_eq!(bodies(&get(&store, "T", 0, 1)), numbered(1..3));
