@@ -43,7 +43,8 @@ pub(super) fn send_message(
         match taken {
             Ok(taken) => acknowledge(&broker, taken).await,
             Err(NotTaken::Refused(reject)) => Err(reject),
-            Err(NotTaken::Parked(poison)) => Err(poison.park(&broker).await),
+            // What is seldom awaited has a box of its own: every message's answer would have room for it.
+            Err(NotTaken::Parked(poison)) => Err(Box::pin(poison.park(&broker)).await),
         }
     }
 }
@@ -60,7 +61,7 @@ pub(super) async fn acknowledge(broker: &Broker, taken: Taken) -> Result<Answer<
     let Taken { end, reply, created, duplicate, wait } = taken;
     if let Some(counter) = created {
         // So that the topic is there after a crash, as the message is.
-        broker.topic_saved(counter).await?;
+        Box::pin(broker.topic_saved(counter)).await?;
     }
     let mut answer = if wait { await_disk(broker, end, reply).await? } else { Answer::new(reply).behind_write() };
     answer.remark = answer.remark.or(duplicate);
