@@ -40,6 +40,9 @@ use crate::segment::{Access, Found, ListError, Listed, OpenFiles, Segment, Segme
 
 /// Consume queue files open at a time.
 const OPEN_FILES_MAX: usize = 2048;
+/// Clocks are set, but none so far ahead, in ms: a store timestamp beyond that is damaged, and is not to become that of all
+/// that comes.
+const AHEAD_MAX: i64 = 366 * 24 * 3_600_000;
 /// Timestamps of a checkpoint are trusted this much less, in ms.
 pub(crate) const TIMESTAMP_SLACK: i64 = 3000;
 
@@ -150,6 +153,8 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let checkpoint_path = config.root.join("checkpoint");
     let (checkpoint_file, checkpoint) =
         CheckpointFile::open(disk, checkpoint_path.clone()).map_err(io_error(&checkpoint_path))?;
+    let latest = config.clock.now_millis().saturating_add(AHEAD_MAX);
+    let checkpoint = checkpoint.believed(latest);
     // Files that a killed process deleted must not come back once queues go by it that they are gone.
     segments.sync_names().map_err(io_error(segments.dir()))?;
 
@@ -183,10 +188,11 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         let begin = deletions.begin_of(queue.topic());
         if begin > 0 && queue.newest_place().map_err(failed)?.is_some_and(|newest| newest < begin) {
             finish_deletion(&queues, &queue, config)?;
+            shorter.retain(|other| !Arc::ptr_eq(other, &queue));
             continue;
         }
         if let Some(found) = last_record(&queue, reached, &mut shorter).map_err(failed)? {
-            furthest = furthest.max(found.at + i64::from(found.size));
+            furthest = furthest.max(found.end());
             last = last.filter(|last: &Entry| last.at >= found.at).or(Some(found));
         }
     }
@@ -194,7 +200,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     // Where does each of them go on?
     let last_sound = last.and_then(|last| sound_record(&segments, &last));
     let queues_end = last_sound.map(|(end, _)| end);
-    let last_end = last.map_or(0, |last| last.at + i64::from(last.size));
+    let last_end = last.map_or(0, |last| last.end());
     let known_end = known_end(clean, cut, &checkpoint, log_max, last_end);
     let mut queues_from = match (last, queues_end) {
         // A store whose topics were all deleted has their directory still.
@@ -231,7 +237,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let (index_from, walk_for_index) = match &mut index {
         Some(index) if clean => match index.complete_up_to() {
             // A clean stop left it as complete as the queues.
-            None => (index.last_at().map_or(0, |last| last + 1), i64::MAX),
+            None => (index.last_at().map_or(0, |last| last.saturating_add(1)), i64::MAX),
             Some(end) => (end, end),
         },
         Some(index) if index.is_empty() => (log_min, log_min),
@@ -265,7 +271,8 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         last_timestamp: checkpoint
             .log_timestamp
             .max(checkpoint.queue_timestamp)
-            .max(last_sound.map_or(0, |(_, stored)| stored)),
+            .max(last_sound.map_or(0, |(_, stored)| if stored <= latest { stored } else { 0 })),
+        latest,
     };
     let synced = Synced { at: cut, timestamp: checkpoint.log_timestamp };
     let how = Walk {
@@ -426,7 +433,7 @@ fn notice_shorter(
             if found_max < *max || none_deleted && found_min > *min {
                 tracing::warn!(
                     "{queue:?} had messages {min} to {}, now {found_min} to {}; what is missing is made again",
-                    max - 1,
+                    max.saturating_sub(1),
                     found_max - 1
                 );
                 if found_min > *min {
@@ -463,9 +470,10 @@ fn check_config(config: &StoreConfig) -> Result<(), OpenError> {
 /// Refuses files of another size than configured, if that is the size they were made with.
 ///
 /// It is, if they all have it. A single file may also have been cut, or written to by mistake: then its size is hardly a
-/// multiple of `unit`.
+/// multiple of `unit`. Or a start was `killed` that made the end of it zero: it has all that it had when it is filled up.
 fn refuse_other_size<'a>(
     files: impl Iterator<Item = (&'a Path, u64)>,
+    killed: bool,
     key: &'static str,
     configured: u64,
     unit: u64,
@@ -475,7 +483,7 @@ fn refuse_other_size<'a>(
         Some((path, size))
             if *size != configured
                 && sized.iter().all(|(_, other)| other == size)
-                && (sized.len() > 1 || size % unit == 0) =>
+                && (sized.len() > 1 || size % unit == 0 && (*size > configured || !killed)) =>
         {
             Err(OpenError::FileSize { path: (*path).to_owned(), size: *size, key, configured })
         }
@@ -492,7 +500,7 @@ fn find_log(config: &StoreConfig) -> Result<(Segments, Oddities), OpenError> {
         found.odd.iter().find(|(odd, _)| Arc::ptr_eq(odd, segment)).map_or(size, |(_, size)| *size)
     };
     let sizes = files.iter().map(|segment| (segment.path.as_path(), size_of(segment)));
-    refuse_other_size(sizes, "mappedFileSizeCommitLog", size, 4096)?;
+    refuse_other_size(sizes, config.abort_file().exists(), "mappedFileSizeCommitLog", size, 4096)?;
     for segment in files.iter().filter(|segment| segment.base % size as i64 != 0) {
         // A copy of a file beside it; or the configuration is another.
         let expected = "multiple of mappedFileSizeCommitLog";
@@ -563,7 +571,7 @@ fn find_queues(config: &StoreConfig) -> Result<(Queues, Oddities), OpenError> {
         }
     }
     let sizes = sizes.iter().map(|(path, size)| (path.as_path(), *size));
-    refuse_other_size(sizes, "mappedFileSizeConsumeQueue", size, 20)?;
+    refuse_other_size(sizes, config.abort_file().exists(), "mappedFileSizeConsumeQueue", size, 20)?;
     Ok((queues, oddities))
 }
 
@@ -616,7 +624,7 @@ fn finish_deletion(queues: &Queues, queue: &Arc<Queue>, config: &StoreConfig) ->
 /// log ever `reached` they are dropped, and made again.
 fn last_record(queue: &Arc<Queue>, reached: i64, shorter: &mut Vec<Arc<Queue>>) -> io::Result<Option<Entry>> {
     let found = last_entry(queue)?;
-    if found.is_none_or(|found| found.at.saturating_add(i64::from(found.size)) <= reached) {
+    if found.is_none_or(|found| found.end() <= reached) {
         return Ok(found);
     }
     tracing::warn!("the last entry of {queue:?} is damaged; made again");
@@ -630,7 +638,7 @@ fn sound_record(segments: &Segments, entry: &Entry) -> Option<(i64, i64)> {
     let segment = segments.holding(entry.at)?;
     let bytes = read_record(&segment, (entry.at - segment.base) as u64, entry.at).ok()?;
     let stored = Record::parse(&bytes).ok()?.store_timestamp;
-    (bytes.len() as i64 == i64::from(entry.size)).then_some((entry.at + i64::from(entry.size), stored))
+    (bytes.len() as i64 == i64::from(entry.size)).then_some((entry.end(), stored))
 }
 
 fn last_entry(queue: &Queue) -> io::Result<Option<Entry>> {
