@@ -1,5 +1,5 @@
 use crate::Running;
-use crate::client::{Client, Pull, config, messages, properties};
+use crate::client::{Client, Pull, config, messages, properties, until};
 use broker::Config;
 use broker::config::DelayLevels;
 use protocol::command::Command;
@@ -31,14 +31,6 @@ fn counted(client: &mut Client) -> Duplicates {
 fn place(answer: &Command) -> [Option<&str>; 4] {
     assert_eq!(answer.code, 0, "{:?}", answer.remark);
     ["msgId", "queueId", "queueOffset", "duplicate"].map(|name| answer.ext.get(name))
-}
-
-fn until(what: &str, mut fact: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(30);
-    while !fact() {
-        assert!(Instant::now() < until, "{what} does not come true");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

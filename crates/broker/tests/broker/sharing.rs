@@ -1,7 +1,6 @@
-use crate::client::{Client, Pull, bodies, config, properties};
+use crate::client::{Client, Pull, bodies, config, properties, until};
 use crate::{Running, code};
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 fn set_group(client: &mut Client, attributes: serde_json::Value) -> (i32, String) {
     let body = serde_json::json!({ "groupName": "CG", "attributes": attributes }).to_string();
@@ -65,13 +64,6 @@ impl Consumer {
         let next = self.next.to_string();
         let fields = [("consumerGroup", "CG"), ("topic", "T"), ("queueId", "0"), ("commitOffset", next.as_str())];
         assert_eq!(self.client.ask(15, &fields, b"").code, 0);
-    }
-}
-
-fn until(what: &str, mut fact: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(30);
-    while !fact() {
-        assert!(Instant::now() < until, "{what} does not come true");
     }
 }
 

@@ -426,7 +426,7 @@ fn hundreds_of_queues_are_kept_together() {
     let store = open(dir.path());
     for n in 0..3 {
         (0..300).for_each(|queue_id| _ = put(&store, &format!("T{}", queue_id % 7), queue_id, &format!("m{n}")));
-        std::thread::sleep(Duration::from_millis(150));
+        store.inner.drain().unwrap();
     }
     store.inner.sync_dispatched();
     let killed = crashed_copy(dir.path());
