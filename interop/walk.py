@@ -412,7 +412,7 @@ def compare(walk, version, outputs, differences, options):
         passed, failed = passed + good, failed + (not good)
         shown = any(title.startswith(word) for word in options.only)
         if shown or not good and not options.only:
-            print(f"{'same' if not lines else 'differs, as is meant' if good else 'FAIL'} {version}: {title}")
+            print(f"{'same' if not lines else 'differs, as is meant' if good else 'FAIL'} {walk.tool} {version}: {title}")
             if lines != meant:
                 print("".join(f"    {line}\n" for line in lines), end="")
                 if meant:

@@ -47,6 +47,7 @@ import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageClientIDSetter;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.common.topic.TopicValidator;
 import org.apache.rocketmq.remoting.RPCHook;
 import org.apache.rocketmq.remoting.RemotingClient;
 import org.apache.rocketmq.remoting.protocol.RemotingCommand;
@@ -109,8 +110,8 @@ public final class Dashboard implements Admin.Tool {
     // ------------------------------------------------------------ the living state, beside Admin's
 
     /**
-     * Pages: 26 messages in four queues, consumed in order and traced by G_fifo. Orders: broadcast to G_cast too, and G_paid takes those
-     * that are paid. Nobody consumes Nobody. Txs takes transactions only.
+     * Pages: 26 messages in four queues, consumed in order and traced by G_fifo. Orders: broadcast to G_cast too, and two members of
+     * G_paid take those that are paid. Nobody consumes Nobody. Txs takes transactions only.
      */
     @Override
     public void live(Admin state) throws Exception {
@@ -159,10 +160,8 @@ public final class Dashboard implements Admin.Tool {
             return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
         });
         all.start();
-        DefaultMQPushConsumer paid = state.consumer("G_paid");
-        paid.subscribe("Orders", "paid");
-        paid.registerMessageListener((MessageListenerConcurrently) (messages, context) -> ConsumeConcurrentlyStatus.CONSUME_SUCCESS);
-        paid.start();
+        DefaultMQPushConsumer paid = paid(state, "G_paid");
+        DefaultMQPushConsumer other = paid(state, "G_paid2");
         DefaultMQPushConsumer fifo = new DefaultMQPushConsumer("G_fifo", true, null);
         DefaultMQPushConsumer like = state.consumer("G_fifo");
         fifo.setNamesrvAddr(like.getNamesrvAddr());
@@ -177,9 +176,25 @@ public final class Dashboard implements Admin.Tool {
 
         Admin.await("the broadcast comes", () -> cast.get() == 12);
         Admin.await("pages are consumed", () -> Admin.isDone(fifo, "Pages", 26));
+        Admin.await("two share what is paid", () -> orderQueues(paid) == 2 && orderQueues(other) == 2);
         Admin.await("what is paid is consumed", () -> Admin.isDone(paid, "Orders", 12));
         MessageExt first = state.producer.queryMessage("Pages", "page0", 1, 0, Long.MAX_VALUE).getMessageList().get(0);
         Admin.await("traces of pages", () -> traces(TRACES, MessageClientIDSetter.getUniqID(first)).size() == 3);
+    }
+
+    private static DefaultMQPushConsumer paid(Admin state, String member) throws Exception {
+        DefaultMQPushConsumer paid = state.consumer("G_paid");
+        paid.setInstanceName(member);
+        paid.subscribe("Orders", "paid");
+        paid.registerMessageListener((MessageListenerConcurrently) (messages, context) -> ConsumeConcurrentlyStatus.CONSUME_SUCCESS);
+        paid.start();
+        return paid;
+    }
+
+    /** So many queues of Orders are this member's. */
+    private static long orderQueues(DefaultMQPushConsumer member) {
+        Set<MessageQueue> queues = member.getDefaultMQPushConsumerImpl().getRebalanceImpl().getProcessQueueTable().keySet();
+        return queues.stream().filter(queue -> queue.getTopic().equals("Orders")).count();
     }
 
     // ------------------------------------------------------------ requests of pages
@@ -402,7 +417,7 @@ public final class Dashboard implements Admin.Tool {
             boolean retryOrDead = topic.startsWith(MixAll.RETRY_GROUP_TOPIC_PREFIX) || topic.startsWith(MixAll.DLQ_GROUP_TOPIC_PREFIX);
             boolean ofCluster = cluster.getClusterAddrTable().entrySet().stream().anyMatch(it ->
                 topic.equals(it.getKey()) || topic.equals(MixAll.getReplyTopic(it.getKey())) || it.getValue().contains(topic));
-            if (!retryOrDead && !ofCluster && !org.apache.rocketmq.common.topic.TopicValidator.isSystemTopic(topic)) {
+            if (!retryOrDead && !ofCluster && !TopicValidator.isSystemTopic(topic)) {
                 long[] counts = counts(topic);
                 System.out.println(topic + " " + (counts[0] < 0 ? "no numbers in" : "numbers in"));
             }
@@ -988,6 +1003,9 @@ public final class Dashboard implements Admin.Tool {
         }
         if (value instanceof MessageQueue) {
             return value.toString();
+        }
+        if (value instanceof Connection client) {
+            return client.getClientId() + " at " + client.getClientAddr() + " " + client.getLanguage() + " " + client.getVersion();
         }
         if (value instanceof Map<?, ?> map) {
             Map<String, String> shown = new TreeMap<>();

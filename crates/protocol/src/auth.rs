@@ -151,4 +151,11 @@ mod tests {
         let account = PlainAccessConfig { secret_key: "secret".into(), ..PlainAccessConfig::default() };
         assert!(!format!("{user:?} {account:?}").contains("secret"));
     }
+
+    #[test]
+    fn what_an_account_does_not_say_is_not_told() {
+        let account =
+            PlainAccessConfig { access_key: "a".into(), secret_key: "s".into(), ..PlainAccessConfig::default() };
+        assert_eq!(crate::json::write(&account), br#"{"accessKey":"a","secretKey":"s","admin":false}"#);
+    }
 }
