@@ -265,7 +265,7 @@ async fn differences(
     let mut topics: BTreeMap<String, BTreeMap<String, Vec<String>>> = BTreeMap::new();
     let mut told = 0;
     for member in members {
-        let Ok(running) = connection::running(admin, &member.broker, group, &member.client_id).await else { continue };
+        let Ok(running) = connection::running(admin, &member.broker, group, &member.client_id, false).await else { continue };
         told += 1;
         for (topic, expression) in running.subscriptions {
             topics.entry(topic).or_default().entry(expression).or_default().push(member.client_id.clone());

@@ -1,10 +1,11 @@
 //! Brokers.
 
-use super::{AnyBrokers, Brokers, Dry, LongView, Namesrv, View, done, each, render};
+use super::{AnyBrokers, Brokers, Dry, LongView, Namesrv, View, each, plan, render};
 use crate::environment::Environment;
 use ::admin::{Error, broker, cluster, send};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Brokers.
 #[derive(Debug, clap::Subcommand)]
@@ -30,6 +31,9 @@ pub enum BrokerCommand {
         /// Only ordered topics
         #[arg(short, long, num_args = 0..=1, default_value = "false", default_missing_value = "true")]
         order: bool,
+        /// So long the broker may take, milliseconds
+        #[arg(short, long = "timeoutMillis", value_name = "MS", default_value_t = 50_000)]
+        timeout: u64,
         #[command(flatten)]
         namesrv: Namesrv,
         #[command(flatten)]
@@ -54,6 +58,9 @@ pub enum BrokerCommand {
         /// Its new value
         #[arg(short, long, allow_hyphen_values = true)]
         value: String,
+        /// Of a cluster, slaves too
+        #[arg(short = 'a', long = "updateAllBroker", num_args = 0..=1, default_value = "false", default_missing_value = "true")]
+        all: bool,
         #[command(flatten)]
         dry: Dry,
         #[command(flatten)]
@@ -150,8 +157,8 @@ pub async fn run(command: BrokerCommand, environment: &Environment) -> Result<()
             };
             view.live(environment, fetch, by_broker).await
         }
-        BrokerCommand::BrokerConsumeStats { broker, level, order, namesrv, view } => {
-            let admin = namesrv.admin(environment);
+        BrokerCommand::BrokerConsumeStats { broker, level, order, timeout, namesrv, view } => {
+            let admin = namesrv.admin(environment).with_timeout(Duration::from_millis(timeout));
             let fetch = async || {
                 let address = cluster::broker(&admin, &broker).await?;
                 let stats = broker::consume_stats(&admin, &address, order).await?;
@@ -198,19 +205,16 @@ pub async fn run(command: BrokerCommand, environment: &Environment) -> Result<()
             };
             view.live(environment, fetch, by_broker).await
         }
-        BrokerCommand::UpdateBrokerConfig { brokers, key, value, dry, namesrv } => {
+        BrokerCommand::UpdateBrokerConfig { brokers, key, value, all, dry, namesrv } => {
             let admin = namesrv.admin(environment);
-            let addresses = brokers.addresses(&admin).await?;
+            let addresses = match &brokers.cluster {
+                Some(cluster) if all => cluster::brokers(&admin, cluster).await?,
+                _ => brokers.addresses(&admin).await?,
+            };
             if dry.dry_run {
                 for address in addresses {
                     let now = broker::config(&admin, &address).await?;
-                    let now = now.get(&key).map_or("-", String::as_str);
-                    done(
-                        environment,
-                        "[dry run] changed on",
-                        "[试运行] 将更改于",
-                        &format!("{address}  {key}: {now} -> {value}"),
-                    );
+                    plan::setting(environment, &address, &key, now.get(&key), &value);
                 }
                 return Ok(());
             }
