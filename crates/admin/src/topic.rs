@@ -300,7 +300,6 @@ fn creation(topic: &TopicConfig) -> CreateTopic {
         topic_sys_flag: Some(topic.topic_sys_flag),
         order: Some(topic.order),
         attributes: Some(attributes.collect::<Vec<_>>().join(",")).filter(|text| !text.is_empty()),
-        ..CreateTopic::default()
     }
 }
 

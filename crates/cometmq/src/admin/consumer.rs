@@ -197,6 +197,13 @@ pub async fn run(command: ConsumerCommand, environment: &Environment) -> Result<
         ConsumerCommand::SetConsumeMode { group, topic, mode, share, brokers, dry, namesrv } => {
             let admin = namesrv.admin(environment);
             let mode = RequestMode { consumer_group: group, topic, mode, pop_share_queue_num: share };
+            if dry.dry_run {
+                for address in brokers.addresses(&admin).await? {
+                    let what = format!("{address}  {} {} {}", mode.consumer_group, mode.topic, mode.mode);
+                    plan::act(environment, ("would be set on", "将设置于"), &what);
+                }
+                return Ok(());
+            }
             let act = async |address: &str| consumer::set_mode(&admin, address, &mode).await;
             each(environment, dry, ("changed on", "已更改于"), &brokers.addresses(&admin).await?, act).await
         }
