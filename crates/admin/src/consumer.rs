@@ -185,7 +185,9 @@ pub async fn progress(admin: &Admin, group: &str, topic: Option<&str>, clients: 
 async fn owners(admin: &Admin, group: &str) -> Result<BTreeMap<(String, String, i32), String>, Error> {
     let mut owners = BTreeMap::new();
     for member in connection::members(admin, group).await? {
-        let Ok(status) = connection::running(admin, &member.broker, group, &member.client_id, false).await else { continue };
+        let Ok(status) = connection::running(admin, &member.broker, group, &member.client_id, false).await else {
+            continue;
+        };
         owners.extend(status.queues.into_iter().map(|queue| (queue, member.client_id.clone())));
     }
     Ok(owners)

@@ -231,9 +231,12 @@ pub async fn probe_clusters(
                 }
             }
             // One cluster that is down must not hide the others.
-            Err(error) => {
-                ClusterProbe { cluster: name, refused: count, error: Some(error.to_string()), ..ClusterProbe::default() }
-            }
+            Err(error) => ClusterProbe {
+                cluster: name,
+                refused: count,
+                error: Some(error.to_string()),
+                ..ClusterProbe::default()
+            },
         });
     }
     Ok(all)

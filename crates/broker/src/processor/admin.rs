@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::Space;
+use store::{Space, SpaceLimits};
 use tokio::task::spawn_blocking;
 
 /// GET_BROKER_RUNTIME_INFO (28).
@@ -45,7 +45,9 @@ impl Broker {
         tell("brokerVersionDesc", version_name());
         tell("brokerActive", "true".into());
         tell("bootTimestamp", self.started.1.to_string());
-        tell("runtime", running_for(self.started.0.elapsed()));
+        // By the wall clock, as Apache's: together with the time of the start it tells what time it is here.
+        let runs = now_millis().saturating_sub(self.started.1);
+        tell("runtime", running_for(Duration::from_millis(u64::try_from(runs).unwrap_or(0))));
         tell("startAcceptSendRequestTimeStamp", "0".into());
 
         tell("msgPutTotalYesterdayMorning", mornings.yesterday.0.to_string());
@@ -200,6 +202,10 @@ impl Broker {
     /// Hands changed settings to who keeps them elsewhere.
     async fn take_settings(&self, changed: &[String]) {
         self.store.set_limits(self.config.max_message_size, self.config.file_reserved_time);
+        self.timer.set_delay_max(self.config.timer_max_delay);
+        if changed.iter().any(|key| key.starts_with("disk")) {
+            self.store.set_space_limits(SpaceLimits::of(&crate::store_config(&self.config)));
+        }
         self.entrance.limiter.set(self.config.entrance.limits);
         self.topics.set_max(self.config.topics_max);
         self.groups.set_max(self.config.groups_max);

@@ -427,7 +427,8 @@ pub async fn run(command: AuthCommand, environment: &Environment) -> Result<(), 
         CreateAcl { on, dry, rules } => {
             let (subject, rules) = rules.split();
             if dry.dry_run {
-                return plan_rules(&on, environment, &subject, |now| now.extend(by_resource(&rules.info(&subject)))).await;
+                return plan_rules(&on, environment, &subject, |now| now.extend(by_resource(&rules.info(&subject))))
+                    .await;
             }
             on.tell(environment, CHANGED, async |admin, server| {
                 auth::create_acl(admin, server, &subject, &rules).await
@@ -437,7 +438,8 @@ pub async fn run(command: AuthCommand, environment: &Environment) -> Result<(), 
         UpdateAcl { on, dry, rules } => {
             let (subject, rules) = rules.split();
             if dry.dry_run {
-                return plan_rules(&on, environment, &subject, |now| now.extend(by_resource(&rules.info(&subject)))).await;
+                return plan_rules(&on, environment, &subject, |now| now.extend(by_resource(&rules.info(&subject))))
+                    .await;
             }
             on.tell(environment, CHANGED, async |admin, server| {
                 auth::update_acl(admin, server, &subject, &rules).await
@@ -616,7 +618,11 @@ async fn plan_user(on: &On, environment: &Environment, user: &UserInfo, new: boo
                 plan::act(environment, ("the user is there and it would be refused", "用户已存在，将被拒绝"), &server);
             }
             (None, false) => {
-                plan::act(environment, ("there is no such user and it would be refused", "没有该用户，将被拒绝"), &server);
+                plan::act(
+                    environment,
+                    ("there is no such user and it would be refused", "没有该用户，将被拒绝"),
+                    &server,
+                );
             }
             _ => plan::show(environment, &server, hidden(now.clone()).as_ref(), Some(&changed(&now, user))),
         }
@@ -636,7 +642,8 @@ async fn plan_rules(
     subject: &str,
     change: impl Fn(&mut BTreeMap<String, String>),
 ) -> Result<(), Error> {
-    let now = async |admin: &Admin, server: &str| Ok(auth::acl(admin, server, subject).await?.as_ref().map(by_resource));
+    let now =
+        async |admin: &Admin, server: &str| Ok(auth::acl(admin, server, subject).await?.as_ref().map(by_resource));
     let then = |now: &Option<BTreeMap<String, String>>| {
         let mut after = now.clone().unwrap_or_default();
         change(&mut after);

@@ -214,7 +214,16 @@ pub async fn run(command: BrokerCommand, environment: &Environment) -> Result<()
             if dry.dry_run {
                 for address in addresses {
                     let now = broker::config(&admin, &address).await?;
-                    plan::setting(environment, &address, &key, now.get(&key), &value);
+                    // What a broker of CometMQ would say is known here; it has settings that Apache's have not.
+                    let ours = now.contains_key("scrubBytesPerSecond");
+                    let checked = ::broker::settings::check(&key, now.get(&key).map(String::as_str), &value);
+                    match checked.err().filter(|_| ours) {
+                        None => plan::setting(environment, &address, &key, now.get(&key), &value),
+                        Some(refused) => {
+                            let what = ("it would be refused by", "将被拒绝");
+                            plan::act(environment, what, &format!("{address}  {refused}"));
+                        }
+                    }
                 }
                 return Ok(());
             }

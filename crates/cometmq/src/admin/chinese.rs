@@ -38,13 +38,7 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
-    /// Folders of mqadmin whose help is English still.
-    const LEFT_OUT: [&str; 4] = ["User", "Acl", "ACL", "Global"];
-
     fn english(command: &Command, found: &mut Vec<String>) {
-        if LEFT_OUT.iter().any(|part| command.get_name().contains(part)) {
-            return;
-        }
         let help = command.get_arguments().filter(|arg| arg.get_id() != "help").filter_map(|arg| arg.get_help());
         let texts = command.get_about().into_iter().chain(help);
         found.extend(texts.filter(|text| chinese(text).is_none()).map(ToString::to_string));

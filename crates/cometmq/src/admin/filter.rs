@@ -96,7 +96,8 @@ pub async fn run(command: FilterCommand, environment: &Environment) -> Result<()
             for broker in brokers.addresses(&admin).await? {
                 if dry.dry_run {
                     let before = there(&admin, &broker, &group, &topic).await?;
-                    let after = Module { bytes: module.len() as i64, crc32: format!("{:08x}", crc32fast::hash(&module)) };
+                    let after =
+                        Module { bytes: module.len() as i64, crc32: format!("{:08x}", crc32fast::hash(&module)) };
                     plan::show(environment, &broker, before.as_ref(), Some(&after));
                     continue;
                 }

@@ -111,7 +111,8 @@ mod tests {
     fn of_mqadmin() -> BTreeSet<&'static str> {
         let lines = include_str!("../../../../interop/mqadmin/commands.txt").lines();
         let commands = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let commands = commands.map(|line| line.split_once(": ").filter(|(it, _)| it.len() == 5).map_or(line, |it| it.1));
+        let commands =
+            commands.map(|line| line.split_once(": ").filter(|(it, _)| it.len() == 5).map_or(line, |it| it.1));
         commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "nosuchcommand").collect()
     }
 

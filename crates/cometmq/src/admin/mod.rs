@@ -75,6 +75,9 @@ enum AdminCommand {
     Export(export::ExportCommand),
     /// What is wrong, since when, why, and what to do
     Doctor(doctor::Doctor),
+    /// Look at clusters again and again: what is wrong now, and what is over
+    #[command(name = "startMonitoring")]
+    Monitor(doctor::Monitor),
     /// The dead-letter inbox: messages that groups gave up
     #[command(subcommand)]
     Dlq(dead_letters::DeadLetterCommand),
@@ -141,6 +144,7 @@ pub async fn run(args: AdminArgs, environment: &Environment) -> ExitCode {
         AdminCommand::Transaction(command) => transaction::run(command, environment).await.map(done),
         AdminCommand::Timer(command) => timer::run(command, environment).await.map(done),
         AdminCommand::Doctor(doctor) => doctor::run(doctor, environment).await,
+        AdminCommand::Monitor(monitor) => doctor::watch(monitor, environment).await.map(done),
         AdminCommand::Dlq(command) => dead_letters::run(command, environment).await,
         AdminCommand::Config(command) => config::run(command, environment).await,
         AdminCommand::Operate(command) => operate::run(command, environment).await.map(done),

@@ -22,7 +22,11 @@ pub fn value(environment: &Environment, on: &str, name: &str, before: Option<&st
 pub fn setting(environment: &Environment, on: &str, key: &str, now: Option<&String>, value: &str) {
     match now {
         Some(now) => self::value(environment, on, key, Some(now), Some(value)),
-        None => act(environment, ("it has no such setting, and would refuse it", "没有该配置项，将被拒绝"), &format!("{on}  {key}")),
+        None => act(
+            environment,
+            ("it has no such setting, and would refuse it", "没有该配置项，将被拒绝"),
+            &format!("{on}  {key}"),
+        ),
     }
 }
 
