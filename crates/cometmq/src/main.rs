@@ -91,7 +91,7 @@ enum Process {
 fn command_line(environment: &Environment) -> Command {
     let mut command = Command::command();
     if environment.language == text::Language::Chinese {
-        command = command.mut_subcommand("admin", admin::chinese::help);
+        command = admin::chinese::help(command);
     }
     let matches = command.clone().try_get_matches_from(options::with_process(std::env::args_os()));
     let matches = matches.unwrap_or_else(|error| match environment.language {

@@ -21,7 +21,7 @@ pub fn exit_in_chinese(error: &Error) -> ! {
 
 /// Words that clap puts around help texts, and into them.
 const FRAME: &[(&str, &str)] = &[
-    ("Usage:", "用法："),
+    ("Usage: ", "用法："),
     ("Commands:", "命令："),
     ("Options:", "选项："),
     ("Arguments:", "参数："),
@@ -37,7 +37,15 @@ const FRAME: &[(&str, &str)] = &[
 ];
 
 fn frame(help: &str) -> String {
-    FRAME.iter().fold(help.to_owned(), |text, (english, chinese)| text.replace(english, chinese))
+    let help = FRAME.iter().fold(help.to_owned(), |text, (english, chinese)| text.replace(english, chinese));
+    // What one of the values means that a flag takes.
+    let value = |line: &str| match line.split_once(": ") {
+        Some((name, meaning)) if name.trim_start().starts_with("- ") => {
+            crate::admin::chinese::text(meaning.trim()).map(|meaning| format!("{name}: {meaning}\n"))
+        }
+        _ => None,
+    };
+    help.split_inclusive('\n').map(|line| value(line).unwrap_or_else(|| line.to_owned())).collect()
 }
 
 /// What is wrong with a command line.

@@ -10,8 +10,8 @@ use protocol::json;
 use protocol::properties::{self, Property};
 use protocol::request::Empty;
 use protocol::request::admin::{
-    CleanExpiredQueues, CleanUnusedTopics, DeleteExpiredLog, GetAllProducers, GetBrokerConfig, GetBrokerConfigReply,
-    GetHaStatus, GetRuntimeInfo, UpdateBrokerConfig,
+    CleanExpiredQueues, CleanUnusedTopics, DeleteExpiredLog, GetAllConsumerOffsets, GetAllDelayOffsets,
+    GetAllProducers, GetBrokerConfig, GetBrokerConfigReply, GetHaStatus, GetRuntimeInfo, UpdateBrokerConfig,
 };
 use protocol::route::KvTable;
 use protocol::topic::SCHEDULE_TOPIC;
@@ -265,6 +265,22 @@ pub(super) async fn clean_unused_topics(
         deleted.map_err(|error| Reject::system_error(format!("topic[{}] can't be deleted: {error}", short(&topic))))?;
     }
     Ok(Empty {}.into())
+}
+
+/// GET_ALL_CONSUMER_OFFSET (43): all groups with all their offsets, for whoever keeps a copy of the broker's tables.
+pub(super) async fn all_consumer_offsets(
+    broker: Arc<Broker>,
+    _: Call<GetAllConsumerOffsets>,
+) -> Result<Answer<Empty>, Reject> {
+    Ok(Answer::new(Empty {}).with_body(broker.offsets.as_json()))
+}
+
+/// GET_ALL_DELAY_OFFSET (45): how far the delay levels are, likewise.
+pub(super) async fn all_delay_offsets(
+    broker: Arc<Broker>,
+    _: Call<GetAllDelayOffsets>,
+) -> Result<Answer<Empty>, Reject> {
+    Ok(Answer::new(Empty {}).with_body(broker.delay.as_json()))
 }
 
 /// GET_BROKER_HA_STATUS (907): a master that has no slaves.

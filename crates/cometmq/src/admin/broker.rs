@@ -1,8 +1,9 @@
 //! Brokers.
 
-use super::{AnyBrokers, Brokers, Dry, LongView, Namesrv, View, each, plan, render};
+use super::{AnyBrokers, Brokers, Dry, LongView, Namesrv, View, each, plan, render, time};
 use crate::environment::Environment;
 use ::admin::{Error, broker, cluster, send};
+use protocol::admin::HaStatus;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -73,6 +74,18 @@ pub enum BrokerCommand {
     CleanUnusedTopic(Clean),
     /// Delete files of the commit log older than fileReservedTime now
     DeleteExpiredCommitLog(Clean),
+    /// The slaves of brokers, and how far they are; CometMQ's brokers have none yet
+    HaStatus {
+        #[command(flatten)]
+        brokers: Brokers,
+        /// As --watch
+        #[arg(short, long, value_name = "SECONDS", value_parser = time::seconds, conflicts_with = "every")]
+        interval: Option<Duration>,
+        #[command(flatten)]
+        namesrv: Namesrv,
+        #[command(flatten)]
+        view: View,
+    },
     /// Who sends to a broker
     Producer {
         /// The broker, by its address or name
@@ -244,6 +257,35 @@ pub async fn run(command: BrokerCommand, environment: &Environment) -> Result<()
             let admin = namesrv.admin(environment);
             let act = async |address: &str| broker::delete_expired_log(&admin, address).await;
             each(environment, dry, ("cleaned", "已清理"), &brokers.addresses(&admin).await?, act).await
+        }
+        BrokerCommand::HaStatus { brokers, interval, namesrv, mut view } => {
+            view.watch.every = view.watch.every.or(interval);
+            let admin = namesrv.admin(environment);
+            let fetch = async || {
+                let mut all = BTreeMap::new();
+                for address in brokers.addresses(&admin).await? {
+                    all.insert(address.clone(), broker::ha_status(&admin, &address).await?);
+                }
+                Ok(all)
+            };
+            let names = [
+                ("master", "master", "主节点"),
+                ("masterCommitLogMaxOffset", "log ends at", "日志末尾"),
+                ("inSyncSlaveNums", "slaves in sync", "同步的从节点数"),
+            ];
+            let slaves = [
+                ("addr", "slave", "从节点"),
+                ("slaveAckOffset", "has", "已同步到"),
+                ("diff", "behind, bytes", "落后字节"),
+                ("inSync", "in sync", "同步"),
+                ("transferredByteInSecond", "bytes/s", "字节/秒"),
+            ];
+            let one = |(address, status): (&String, &HaStatus)| {
+                let facts = render::facts(status, &names, environment.language);
+                let of_slaves = render::rows(&status.ha_connection_info, &slaves, environment.language);
+                format!("[{address}]\n{facts}{}", if status.ha_connection_info.is_empty() { "" } else { &of_slaves })
+            };
+            view.live(environment, fetch, |all| all.iter().map(one).collect()).await
         }
         BrokerCommand::Producer { broker, namesrv, view } => {
             let admin = namesrv.admin(environment);
