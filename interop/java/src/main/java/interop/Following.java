@@ -133,11 +133,11 @@ final class Following {
         SendResult rolledBack = producer.sendMessageInTransaction(identified(topic, "order-1", "never"), null);
         decision.set(LocalTransactionState.UNKNOW);
         SendResult open = producer.sendMessageInTransaction(identified(topic, "order-1", "once"), null);
-        Check.that(!open.getOffsetMsgId().equals(rolledBack.getOffsetMsgId()), "what was rolled back is forgotten");
+        Check.that(open.getQueueOffset() != rolledBack.getQueueOffset(), "what was rolled back is forgotten");
         decision.set(LocalTransactionState.COMMIT_MESSAGE);
         // The answer to the first was lost, say: the second goes on with its transaction.
         SendResult second = producer.sendMessageInTransaction(identified(topic, "order-1", "once more"), null);
-        Check.equal(second.getOffsetMsgId(), open.getOffsetMsgId(), "offset id of the repetition");
+        Check.equal(second.getQueueOffset(), open.getQueueOffset(), "place of the repetition");
         Mq.awaitExactly(seen, 1, "messages");
         producer.sendMessageInTransaction(identified(topic, "order-1", "again"), null);
         producer.sendMessageInTransaction(identified(topic, "order-2", "other"), null);
