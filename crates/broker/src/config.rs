@@ -207,6 +207,10 @@ pub struct Config {
     /// `fileReservedTime` counts.
     /// Key: `timerRollWindowSlot`. Default: 172800.
     pub timer_roll_window: i32,
+    /// When so many messages wait for one tick, more of them are refused the more there are, and all when there are twice as many.
+    /// Apache's default is the same: any number.
+    /// Key: `timerCongestNumEachSlot`. Default: 2147483647.
+    pub timer_congestion: i32,
     /// How often the timer wheel is brought to disk while something changes in it.
     /// Key: `timerFlushIntervalMs`. Default: 1000.
     pub timer_flush_interval: Duration,
@@ -341,6 +345,7 @@ impl Default for Config {
             timer_precision: Duration::from_secs(1),
             timer_max_delay: Duration::from_secs(400 * 24 * 3600),
             timer_roll_window: 2 * 24 * 3600,
+            timer_congestion: i32::MAX,
             timer_flush_interval: Duration::from_secs(1),
             timer_log_file_size: 100 * 1024 * 1024,
             recall: true,
@@ -560,6 +565,7 @@ impl Config {
             ("timerPrecisionMs", Tick(&mut self.timer_precision)),
             ("timerMaxDelaySec", Seconds(&mut self.timer_max_delay, 1..=i32::MAX as u64)),
             ("timerRollWindowSlot", Number(&mut self.timer_roll_window, 2..=7 * 24 * 3600 - 60)),
+            ("timerCongestNumEachSlot", Number(&mut self.timer_congestion, 1..=i32::MAX as u64)),
             ("timerFlushIntervalMs", Millis(&mut self.timer_flush_interval, MILLIS)),
             ("mappedFileSizeTimerLog", Size(&mut self.timer_log_file_size, 4096..=i32::MAX as u64, 1)),
             ("recallMessageEnable", Flag(&mut self.recall)),

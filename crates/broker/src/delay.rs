@@ -271,7 +271,7 @@ impl Delay {
     /// How far each level is as JSON, as `delayOffset.json` has it.
     pub(crate) fn as_json(&self) -> Vec<u8> {
         let file = File { offset_table: self.progress.now(), ..self.progress.saved.lock().clone() };
-        protocol::json::write(&file).into()
+        protocol::json::write(&file)
     }
 }
 

@@ -365,7 +365,7 @@ impl ConsumerOffsets {
     /// All of it as JSON, as `consumerOffset.json` has it.
     pub(crate) fn as_json(&self) -> Vec<u8> {
         let file = self.table.read().file();
-        protocol::json::write(&file).into()
+        protocol::json::write(&file)
     }
 }
 

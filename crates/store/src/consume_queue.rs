@@ -421,8 +421,15 @@ impl Queue {
     /// may be an entry that lies in two sectors, of which the crash left one: it could pass for one that counts.
     /// `is_its_record` says whether an entry is that of the message at a queue offset.
     ///
+    /// `guess` is the queue offset where it probably ends.
+    ///
     /// Says whether an entry is damaged where the prefix ends: one behind it counts, or it points where no log can be.
-    pub(crate) fn load(&self, cut: i64, is_its_record: &dyn Fn(&Queue, i64, &Entry) -> bool) -> io::Result<bool> {
+    pub(crate) fn load(
+        &self,
+        cut: i64,
+        guess: i64,
+        is_its_record: &dyn Fn(&Queue, i64, &Entry) -> bool,
+    ) -> io::Result<bool> {
         let files = self.files.all();
         let mut state = State::default();
         let (mut end, mut damaged) = (None, false);
@@ -432,7 +439,7 @@ impl Queue {
                 let entry = self.file_entry(segment, n)?;
                 Ok(entry.is_there() && entry.at < cut)
             };
-            let mut count = partition_point(0, self.entries_per_file, counts)?;
+            let mut count = partition_point_near(guess - first, 0, self.entries_per_file, counts)?;
             while cut < i64::MAX && count > 0 {
                 let n = count - 1;
                 let in_one_sector = n * ENTRY_LEN as i64 % SECTOR + ENTRY_LEN as i64 <= SECTOR;
@@ -648,6 +655,19 @@ pub(crate) fn partition_point<E>(from: i64, to: i64, before: impl Fn(i64) -> Res
         }
     }
     Ok(low)
+}
+
+/// The same, with the fewest looks when it is at `guess` or not far behind.
+fn partition_point_near<E>(guess: i64, from: i64, to: i64, before: impl Fn(i64) -> Result<bool, E>) -> Result<i64, E> {
+    let (mut low, mut step) = (guess.clamp(from, to), 1);
+    if low > from && !before(low - 1)? {
+        return partition_point(from, low - 1, before);
+    }
+    while low + step <= to && before(low + step - 1)? {
+        low += step;
+        step *= 2;
+    }
+    partition_point(low, (low + step - 1).min(to), before)
 }
 
 /// All queues, by topic and number.

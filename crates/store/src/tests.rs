@@ -877,6 +877,26 @@ fn the_checkpoint_follows_the_log_to_its_end_though_nothing_more_comes() {
 }
 
 #[test]
+fn when_the_last_message_was_stored_is_known_whatever_the_checkpoint_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    (0..10).for_each(|n| _ = put(&store, "T", 0, &n.to_string()));
+    let last = store.last_store_timestamp();
+    store.close().unwrap();
+    drop(store);
+    // As Apache's brokers leave it after a clean stop.
+    let checkpoint = dir.path().join("checkpoint");
+    let mut bytes = fs::read(&checkpoint).unwrap();
+    for place in [0..8, 8..16] {
+        bytes[place].copy_from_slice(&(last - 5000).to_be_bytes());
+    }
+    bytes[40..48].fill(0);
+    fs::write(&checkpoint, bytes).unwrap();
+    fs::remove_file(dir.path().join("inventory.json")).unwrap();
+    assert_eq!(open(dir.path()).last_store_timestamp(), last);
+}
+
+#[test]
 fn the_checkpoint_of_a_closed_store_is_the_end_of_its_log() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

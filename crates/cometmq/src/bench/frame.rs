@@ -21,6 +21,8 @@ const PLACE_GAP: i64 = 2_222_222_222_222_222_222;
 
 /// Who sends.
 const PRODUCER_GROUP: &str = "cometmq-bench";
+/// Who pulls, if nobody is named; brokers have it from the start.
+pub const PULL_GROUP: &str = "TOOLS_CONSUMER";
 
 /// A whole request, but for digits that are written before each use.
 #[derive(Clone)]
@@ -86,10 +88,15 @@ impl Frame {
 
     /// Pulls from a queue; the gap is the offset. Waits at the broker for `suspend_millis`, if there is nothing.
     /// `sql`: an expression to filter by.
-    pub fn pull(topic: &str, queue_id: i32, suspend_millis: Option<i64>, sql: Option<&str>, opaque: i32) -> Frame {
+    pub fn pull(
+        (group, topic, queue_id): (&str, &str, i32),
+        suspend_millis: Option<i64>,
+        sql: Option<&str>,
+        opaque: i32,
+    ) -> Frame {
         let suspend = if suspend_millis.is_some() { PullMessage::SUSPEND } else { 0 };
         let request = PullMessage {
-            consumer_group: "TOOLS_CONSUMER".into(),
+            consumer_group: group.into(),
             topic: topic.into(),
             queue_id,
             queue_offset: OFFSET_GAP,
@@ -222,7 +229,7 @@ mod tests {
         let properties = send.properties.unwrap();
         assert!(properties.contains("0000000900000000001F\u{2}") && properties.ends_with("n\u{1}1\u{2}"));
 
-        let mut frame = Frame::pull("t", 3, Some(5), None, 8);
+        let mut frame = Frame::pull(("g", "t", 3), Some(5), None, 8);
         write_offset(&mut frame.bytes[frame.gap.clone()], 4711);
         let pull = PullMessage::read(&decoded(&frame)).unwrap();
         assert_eq!((pull.queue_offset, pull.suspend_timeout_millis), (4711, Some(5)));

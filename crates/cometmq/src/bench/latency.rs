@@ -58,7 +58,7 @@ pub async fn run(args: &BenchArgs, client: &Client, remoting: &remoting::Client)
         (connect(address, remoting).await.map_err(failed)?, connect(address, remoting).await.map_err(failed)?);
     let (answers, requests) = sending.split();
     let (broke, mut broken) = mpsc::unbounded_channel();
-    let pull = Frame::pull(&args.topic, queue_id, Some(15_000), None, 0);
+    let pull = Frame::pull((&args.group, &args.topic, queue_id), Some(15_000), None, 0);
     let tasks = [(journey.clone(), broke.clone()), (journey.clone(), broke)];
     let [(consuming, consumer_broke), (acknowledging, producer_broke)] = tasks;
     tokio::task::spawn_local(async move {

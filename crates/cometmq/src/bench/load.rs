@@ -70,8 +70,10 @@ pub async fn pull(args: &BenchArgs, client: &Client, remoting: &remoting::Client
         let (address, ..) = filled[n % filled.len()];
         let queues: Vec<_> = filled.iter().filter(|(other, ..)| *other == address).collect();
         let of_slot = |slot: u32| queues[(n + slot as usize) % queues.len()];
-        let frames = (0..args.outstanding)
-            .map(|slot| Frame::pull(&args.topic, of_slot(slot).1, None, args.sql.as_deref(), slot as i32));
+        let frames = (0..args.outstanding).map(|slot| {
+            let queue = (args.group.as_str(), args.topic.as_str(), of_slot(slot).1);
+            Frame::pull(queue, None, args.sql.as_deref(), slot as i32)
+        });
         let load = Pulls { next: (0..args.outstanding).map(|slot| of_slot(slot).2).collect() };
         connections.push(Connection::open((address, remoting), load, frames, None, report.clone()).await?);
     }
