@@ -6,6 +6,7 @@ use protocol::code::response;
 use protocol::group::ResetOffsets;
 use protocol::request::group::{CloneGroupOffset, ResetOffset};
 use protocol::request::offset::{QueryConsumerOffset, SearchOffset, UpdateConsumerOffset};
+use remoting::client::RequestError;
 use serde::{Deserialize, Serialize};
 
 /// To where a group is to go.
@@ -162,7 +163,7 @@ pub struct Went {
 #[doc(alias = "resetOffsetByTimestamp")]
 pub async fn reset(admin: &Admin, group: &str, topic: &str, target: Target, force: bool) -> Result<Vec<Went>, Error> {
     let mut went = Vec::new();
-    for (_, broker) in topic::masters(admin, topic).await? {
+    for (name, broker) in topic::masters(admin, topic).await? {
         let request = ResetOffset {
             group: group.to_owned(),
             topic: topic.to_owned(),
@@ -171,7 +172,16 @@ pub async fn reset(admin: &Admin, group: &str, topic: &str, target: Target, forc
             timestamp: target.timestamp(),
             is_force: Some(force),
         };
-        went.extend(ask(admin, &broker, &request).await?);
+        match ask(admin, &broker, &request).await {
+            Err(error) if is_offline(&error) => {
+                let moves = preview(admin, group, topic, target, None).await?;
+                for to in moves.into_iter().filter(|to| to.broker == name) {
+                    commit(admin, &broker, group, topic, to.queue_id, to.to).await?;
+                    went.push(Went { broker: name.clone(), queue_id: to.queue_id, offset: to.to });
+                }
+            }
+            answered => went.extend(answered?),
+        }
     }
     went.sort();
     Ok(went)
@@ -196,19 +206,47 @@ pub async fn reset_queue(
         timestamp: -1,
         is_force: Some(true),
     };
-    let answered = ask(admin, &address, &request).await?;
+    let answered = match ask(admin, &address, &request).await {
+        Err(error) if is_offline(&error) => Vec::new(),
+        answered => answered?,
+    };
     if answered.iter().any(|went| went.queue_id == queue_id && went.offset == offset) {
         return Ok(answered);
     }
     // Brokers before 5.0 know no reset of one queue; who is not online is moved like this.
+    commit(admin, &address, group, topic, queue_id, offset).await?;
+    Ok(vec![Went { broker: name, queue_id, offset }])
+}
+
+/// Brokers before 5.0 reset only who is online, and has an offset in each queue. Of all others the tool moves the offsets, as
+/// mqadmin does.
+#[doc(alias = "resetOffsetByTimestampOld")]
+fn is_offline(error: &Error) -> bool {
+    match error {
+        Error::Client(client::Error::Request(RequestError::Refused { code, remark, .. })) => match *code {
+            response::CONSUMER_NOT_ONLINE => true,
+            response::SYSTEM_ERROR => remark.starts_with("THe consumer group <"),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+async fn commit(
+    admin: &Admin,
+    broker: &str,
+    group: &str,
+    topic: &str,
+    queue_id: i32,
+    offset: i64,
+) -> Result<(), Error> {
     let request = UpdateConsumerOffset {
         consumer_group: group.to_owned(),
         topic: topic.to_owned(),
         queue_id: Some(queue_id),
         commit_offset: offset,
     };
-    admin.ask(&address, &request, Bytes::new()).await?;
-    Ok(vec![Went { broker: name, queue_id, offset }])
+    admin.ask(broker, &request, Bytes::new()).await.map(drop)
 }
 
 async fn ask(admin: &Admin, broker: &str, request: &ResetOffset) -> Result<Vec<Went>, Error> {

@@ -131,8 +131,8 @@ pub(crate) struct Timer {
     found: Mutex<Found>,
     /// Held by who brings the wheel to disk: one at a time.
     saving: Mutex<()>,
-    /// Held by who cancels or fires, until it shows: one at a time.
-    deciding: Mutex<()>,
+    /// Held by who cancels or fires: one at a time. Where the log ends behind the last decision.
+    deciding: Mutex<CommitLogOffset>,
 }
 
 /// How far the wheel is.
