@@ -214,6 +214,7 @@ class Tools:
         except queue.Empty:
             line = None
         if line is None:
+            self.process.kill()
             self.errors.flush()
             raise servers.ServerError(f"{self.walk.tool} {self.version} says nothing more:\n{(self.directory / 'tools.log').read_text()[-3000:]}")
         return line
