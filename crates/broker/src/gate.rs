@@ -29,6 +29,12 @@ impl Broker {
         }
     }
 
+    /// Whose it is, what is created for this peer. `None`: nobody's, because users are not told apart, or may do everything.
+    pub(crate) fn creator(&self, peer: &Peer) -> Option<Arc<str>> {
+        let access = self.access.as_ref()?;
+        peer.user().filter(|user| !access.is_super(Some(user)))
+    }
+
     /// May whoever is connected here know messages that are on their way to this topic?
     pub(crate) fn may_publish(&self, peer: &Peer, topic: &str) -> bool {
         let address = peer.address().ip().to_canonical();

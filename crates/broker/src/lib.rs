@@ -24,6 +24,7 @@ pub mod life;
 pub mod locks;
 pub mod metrics;
 pub mod offsets;
+pub mod owners;
 pub mod parking;
 mod processor;
 pub mod producers;
@@ -322,9 +323,14 @@ impl Broker {
         Ok(stored)
     }
 
-    /// Creates or replaces a topic. Answers with the version in which it is so.
-    pub(crate) fn put_topic(&self, config: TopicConfig, now: i64) -> Result<i64, topics::CreateError> {
-        let counter = self.topics.put(config.clone(), now)?;
+    /// Creates or replaces a topic. Answers with the version in which it is so. `by`: the user whose it is if it is new.
+    pub(crate) fn put_topic(
+        &self,
+        config: TopicConfig,
+        by: Option<&str>,
+        now: i64,
+    ) -> Result<i64, topics::CreateError> {
+        let counter = self.topics.put(config.clone(), by, now)?;
         self.apply(&config);
         Ok(counter)
     }

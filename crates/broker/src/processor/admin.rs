@@ -201,8 +201,8 @@ impl Broker {
     async fn take_settings(&self, changed: &[String]) {
         self.store.set_limits(self.config.max_message_size, self.config.file_reserved_time);
         self.entrance.limiter.set(self.config.entrance.limits);
-        self.topics.set_max(self.config.topics_max);
-        self.groups.set_max(self.config.groups_max);
+        self.topics.set_max(self.config.topics_max, self.config.topics_per_user_max);
+        self.groups.set_max(self.config.groups_max, self.config.groups_per_user_max);
         self.groups.set_auto_create(self.config.auto_create_subscription_group);
         if changed.iter().any(|key| key == "logLevel") {
             self.config.tell_log_level();

@@ -27,6 +27,7 @@ mod topic;
 use crate::Broker;
 use protocol::code::{request, response};
 use remoting::{Reject, Router};
+use std::fmt::Display;
 use std::sync::Arc;
 use store::PutError;
 
@@ -191,12 +192,8 @@ fn no_such_topic(topic: &str) -> Reject {
     Reject::new(response::TOPIC_NOT_EXIST, remark)
 }
 
-fn no_such_group(group: &str) -> Reject {
-    let remark = format!(
-        "subscription group [{}] does not exist, and this broker does not create it (autoCreateSubscriptionGroup=false, \
-         or the name is illegal, or there are as many as groupsMax says): create it first",
-        short(group)
-    );
+fn no_such_group(group: &str, why: impl Display) -> Reject {
+    let remark = format!("subscription group [{}] does not exist, and {why}", short(group));
     Reject::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
 }
 

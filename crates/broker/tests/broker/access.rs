@@ -26,16 +26,22 @@ fn guarded(dir: &Path) -> Config {
 }
 
 /// A broker with users; each has its own topic and group: `alice-topic`, `alice-group`.
-struct World {
-    running: Running,
-    _dir: tempfile::TempDir,
+pub struct World {
+    pub running: Running,
+    dir: tempfile::TempDir,
 }
 
 impl World {
     fn new() -> World {
+        World::with(|_| {})
+    }
+
+    /// One with these settings.
+    pub fn with(change: impl FnOnce(&mut Config)) -> World {
         let dir = tempfile::tempdir().unwrap();
-        let running = Running::start(guarded(dir.path()));
-        let world = World { running, _dir: dir };
+        let mut config = guarded(dir.path());
+        change(&mut config);
+        let world = World { running: Running::start(config), dir: dir };
         for user in ["alice", "bob"] {
             let mut root = world.as_user("root", "secretOfRoot");
             let body = format!(r#"{{"password":"secretOf{user}"}}"#);
@@ -46,7 +52,21 @@ impl World {
         world
     }
 
-    fn allow(&self, user: &str, resource: &str, actions: &str) {
+    /// Stops and starts, with these settings.
+    pub fn again(self, change: impl FnOnce(&mut Config)) -> World {
+        let World { running, dir } = self;
+        running.stop();
+        let mut config = guarded(dir.path());
+        change(&mut config);
+        World { running: Running::start(config), dir }
+    }
+
+    /// Where its store is.
+    pub fn directory(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn allow(&self, user: &str, resource: &str, actions: &str) {
         self.decide(user, resource, actions, "Allow");
     }
 
@@ -64,15 +84,15 @@ impl World {
         client
     }
 
-    fn root(&self) -> Client {
+    pub fn root(&self) -> Client {
         self.as_user("root", "secretOfRoot")
     }
 
-    fn alice(&self) -> Client {
+    pub fn alice(&self) -> Client {
         self.as_user("alice", "secretOfalice")
     }
 
-    fn bob(&self) -> Client {
+    pub fn bob(&self) -> Client {
         self.as_user("bob", "secretOfbob")
     }
 }
@@ -502,10 +522,7 @@ fn users_are_managed_as_with_apaches_tools_and_secrets_shown_to_who_may_do_every
     refused(&world.alice().send_message("alice-topic", 0, "", b"x"), "no matched policies");
     assert_eq!(root.ask(50, &[("accessKey", "x")], b"").code, 3, "account files are not in use");
     // What was changed is there after a restart.
-    let World { running, _dir } = world;
-    running.stop();
-    let running = Running::start(guarded(_dir.path()));
-    let world = World { running, _dir };
+    let world = world.again(|_| {});
     refused(&world.alice().send_message("alice-topic", 0, "", b"x"), "no matched policies");
     ok(&world.bob().ask(28, &[], b""));
 }
