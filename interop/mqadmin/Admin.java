@@ -10,15 +10,18 @@ import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.atomic.AtomicInteger;
+import org.apache.rocketmq.acl.common.AclUtils;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.consumer.rebalance.AllocateMessageQueueAveragely;
 import org.apache.rocketmq.client.consumer.store.ReadOffsetType;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.remoting.RPCHook;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 import org.apache.rocketmq.tools.command.MQAdminStartup;
 
@@ -28,7 +31,7 @@ import org.apache.rocketmq.tools.command.MQAdminStartup;
  *
  * <p>Reads commands from standard input: the seconds that one may take, then its words, parted by tabs. Answers each with
  * what the command printed, between a line {@code @@ BEGIN} and a line {@code @@ END outcome}. Before the first it prints
- * {@code @@ SET name value} for what only this run knows, and {@code @@ READY}.
+ * {@code @@ SET name value} for what only this run knows, and {@code @@ READY}. With a third argument there is no life.
  */
 public final class Admin {
     private static final PrintStream OUT = System.out;
@@ -38,6 +41,8 @@ public final class Admin {
 
     private final String namesrv;
     private final String broker;
+    /** Where there is access control, who signs: as mqadmin has it. */
+    private final RPCHook signer = AclUtils.getAclRPCHook(System.getProperty("rocketmq.home.dir") + "/conf/tools.yml");
 
     private Admin(String namesrv, String broker) {
         this.namesrv = namesrv;
@@ -59,7 +64,9 @@ public final class Admin {
         Admin admin = new Admin(args[0], args[1]);
         PrintStream nowhere = new PrintStream(new ByteArrayOutputStream());
         System.setOut(nowhere);
-        admin.live();
+        if (args.length == 2) {
+            admin.live();
+        }
         OUT.println("@@ READY");
         OUT.flush();
         System.setSecurityManager(new SecurityManager() {
@@ -159,7 +166,7 @@ public final class Admin {
         for (String[] topic : new String[][] {{"Orders", "" + QUEUES}, {"Retries", "1"}, {"Deaths", "1"}}) {
             MQAdminStartup.main0(new String[] {"updateTopic", "-b", broker, "-t", topic[0], "-r", topic[1], "-w", topic[1]}, null);
         }
-        DefaultMQProducer producer = new DefaultMQProducer("P_orders", true, null);
+        DefaultMQProducer producer = new DefaultMQProducer("P_orders", signer, true, null);
         producer.setNamesrvAddr(namesrv);
         producer.setClientIP(CLIENT_IP);
         producer.setInstanceName("producer");
@@ -197,7 +204,7 @@ public final class Admin {
             set("Retries" + i, producer.send(new Message("Retries", "t", "again" + i, ("retry " + i).getBytes())));
             set("Deaths" + i, producer.send(new Message("Deaths", "t", "dead" + i, ("dead " + i).getBytes())));
         }
-        DefaultMQAdminExt admin = new DefaultMQAdminExt();
+        DefaultMQAdminExt admin = new DefaultMQAdminExt(signer);
         admin.setNamesrvAddr(namesrv);
         admin.setInstanceName("setup");
         admin.start();
@@ -230,7 +237,7 @@ public final class Admin {
     }
 
     private DefaultMQPushConsumer consumer(String group, String topic, MessageListenerConcurrently listener) throws Exception {
-        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group, signer, new AllocateMessageQueueAveragely());
         consumer.setNamesrvAddr(namesrv);
         consumer.setClientIP(CLIENT_IP);
         consumer.setInstanceName(group);

@@ -193,6 +193,9 @@ impl Broker {
     pub fn open(config: Config) -> Result<Arc<Broker>, OpenError> {
         let now = now_millis();
         let entrance = Arc::new(Entrance::open(&config.entrance)?);
+        let audit_log = config.store_root.join("audit.log");
+        let audit = AuditLog::new(config.disk.clone(), Some(&audit_log), config.clock.clone());
+        let audit = audit.map_err(|error| store::OpenError::Io { path: audit_log, error })?;
         let attention = take_over(&config)?;
         // The store is first: it makes sure that nobody else works in this directory.
         let store = Store::open(store_config(&config))?;
@@ -242,7 +245,7 @@ impl Broker {
             stats: Stats::default(),
             metrics: Metrics::new(&config),
             put_times: PutTimes::default(),
-            audit: AuditLog::new(config.disk.clone(), Some(&config.store_root.join("audit.log")), config.clock.clone()),
+            audit,
             started: (Instant::now(), now),
             entrance,
             log_end_at_start: store.commit_log_bounds().1.0,

@@ -97,10 +97,10 @@ pub struct PlainAccessConfig {
     #[serde(deserialize_with = "tolerant::text")]
     pub default_group_perm: String,
     /// `topic=PERM`.
-    #[serde(deserialize_with = "tolerant::list")]
+    #[serde(deserialize_with = "tolerant::list", skip_serializing_if = "Vec::is_empty")]
     pub topic_perms: Vec<String>,
     /// `group=PERM`.
-    #[serde(deserialize_with = "tolerant::list")]
+    #[serde(deserialize_with = "tolerant::list", skip_serializing_if = "Vec::is_empty")]
     pub group_perms: Vec<String>,
 }
 

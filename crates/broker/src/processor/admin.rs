@@ -48,6 +48,10 @@ impl Broker {
         tell("runtime", running_for(self.started.0.elapsed()));
         tell("startAcceptSendRequestTimeStamp", "0".into());
 
+        if let Some(ends) = self.entrance.certificate_expires() {
+            tell("tlsCertificateExpires", ends.to_string());
+        }
+
         tell("msgPutTotalYesterdayMorning", mornings.yesterday.0.to_string());
         tell("msgPutTotalTodayMorning", mornings.today.0.to_string());
         tell("msgPutTotalTodayNow", put.to_string());

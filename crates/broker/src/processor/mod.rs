@@ -33,7 +33,7 @@ use store::PutError;
 
 /// The table.
 pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
-    access::answers::answers(Router::new(broker))
+    access::audit::audited(access::answers::answers(Router::new(broker)))
         .on(send_message::send_message)
         .on(reply::send_reply)
         .on(send_back::send_back)
@@ -114,8 +114,6 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(filter_program::list)
         .on(filter_program::filter_server)
         .on(filter_program::filter_class)
-        .on(crate::audit::query)
-        .audited(crate::audit::look)
         .before_replies(Broker::write_out)
         .on_unreadable(|broker, file, at, error| broker.store.could_not_send(file, at, error))
         .on_close(client::disconnected)
