@@ -6,7 +6,7 @@ use protocol::json;
 use protocol::request::admin::{GetGroup, UpdateGroup};
 use protocol::request::order::{
     ListOrderFences, ListParked, OrderFence, OrderFenceList, ParkMessage, ParkedKey, ParkedList, ReleaseParked,
-    ReleasedList, RemoveOrderFences,
+    ReleasedList, ReleasedQueue, RemoveOrderFences,
 };
 use protocol::subscription::SubscriptionGroupConfig;
 
@@ -31,8 +31,26 @@ pub async fn park(admin: &Admin, broker: &str, message: &ParkMessage) -> Result<
 }
 
 /// Gives the group what is parked, or brings it to the group's dead letters.
-pub async fn unpark(admin: &Admin, broker: &str, which: &ReleaseParked) -> Result<ReleasedList, Error> {
-    admin.ask_for(broker, which).await
+///
+/// A broker brings so many messages to the dead letters at a time, and is asked again until none is left; `each` is told what it
+/// did. What is broken off goes on where it was when it is asked for again.
+pub async fn unpark(
+    admin: &Admin,
+    broker: &str,
+    which: ReleaseParked,
+    mut each: impl FnMut(ReleasedQueue),
+) -> Result<(), Error> {
+    let mut asked = vec![which];
+    while let Some(which) = asked.pop() {
+        let released: ReleasedList = admin.ask_for(broker, &which).await?;
+        for queue in released.queues {
+            let rest =
+                |offset: &i64| ReleaseParked { queue_id: Some(queue.queue_id), offset: Some(*offset), ..which.clone() };
+            asked.extend(queue.left.iter().map(rest));
+            each(queue);
+        }
+    }
+    Ok(())
 }
 
 /// Sets attributes of a group, and leaves its other settings as they are.

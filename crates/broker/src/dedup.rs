@@ -1,12 +1,16 @@
 //! The same message sent twice: topics with `dedup.window` remember, for so long, which `DEDUP_ID`s they have stored.
 //!
-//! The first message with an id is stored; one that comes again is answered with the first one's place. What is remembered
-//! follows from the log: at the start it is read from the messages of the last window. Ids are known by a hash of 128 bits
-//! with a key that is made anew at each start, so that nobody can make two that are taken for one.
+//! The first message with an id is stored; one that comes again is answered with the first one's place. The id of a half message
+//! counts from when it is prepared: committed, it is that of the message that was delivered, rolled back, it is forgotten. What is
+//! remembered follows from the log: at the start it is read from the messages of the last window. Ids are known by a hash of 128
+//! bits with a key that is made anew at each start, so that nobody can make two that are taken for one.
+//!
+//! A window's lock comes before that of the transactions.
 
 use crate::Config;
 use crate::records::for_each;
 use crate::topics::dedup_window;
+use crate::transaction::Transactions;
 use parking_lot::{Mutex, RwLock};
 use protocol::duplicates::TopicDuplicates;
 use protocol::message::{QueueOffset, property};
@@ -51,6 +55,8 @@ pub(crate) struct First {
     /// As its sender was told.
     pub queue_id: i32,
     pub queue_offset: i64,
+    /// It is the half message with this queue offset (of its first copy), and its transaction has not ended.
+    pub half: Option<i64>,
 }
 
 impl Dedup {
@@ -111,7 +117,7 @@ impl Dedup {
                 TopicDuplicates {
                     topic,
                     window_seconds: window.length.as_secs(),
-                    ids: window.recent.len() as u64,
+                    ids: window.recent.known() as u64,
                     duplicates: window.duplicates,
                     forgotten_early: window.forgotten_early,
                 }
@@ -121,8 +127,9 @@ impl Dedup {
         all
     }
 
-    /// Reads from the log what was stored within the windows before `now`, in ms since 1970.
-    pub(crate) fn read(&self, store: &Store, topics: &[Arc<TopicConfig>], now: i64) {
+    /// Reads from the log what was stored within the windows before `now`, in ms since 1970; of half messages those whose
+    /// transactions are open.
+    pub(crate) fn read(&self, store: &Store, topics: &[Arc<TopicConfig>], transactions: &Transactions, now: i64) {
         // The newest of all, by when and where they were stored; on top is the oldest.
         let mut found: BinaryHeap<Reverse<(i64, First, u128, &str)>> = BinaryHeap::new();
         let windows: HashMap<&str, i64> = topics
@@ -130,22 +137,35 @@ impl Dedup {
             .filter_map(|topic| Some((topic.topic_name.as_str(), dedup_window(topic)?.as_millis() as i64)))
             .collect();
         let Some(longest) = windows.values().max() else { return };
+        let mut note = |record: &Record<'_>, (topic, queue_id, id): (&str, i32, &str), half: Option<i64>| {
+            let Some((topic, window)) = windows.get_key_value(topic) else { return };
+            // What waits for a topic that was deleted since is never delivered.
+            let is_of_topic = record.commit_log_offset >= store.begin_of(topic);
+            if is_of_topic && now.saturating_sub(record.store_timestamp) < *window {
+                let at = record.commit_log_offset;
+                let end = CommitLogOffset(at.0 + record.bytes.len() as i64);
+                let first = First { at, end, queue_id, queue_offset: record.queue_offset.0, half };
+                found.push(Reverse((record.store_timestamp, first, self.hash(id), topic)));
+                if found.len() > self.ids_max {
+                    found.pop();
+                }
+            }
+        };
+        let mut from = 0;
+        while let Some((offset, half)) = transactions.next(from) {
+            from = offset + 1;
+            let Ok(Some(bytes)) = store.read(half.at) else { continue };
+            let Ok(record) = Record::parse(&bytes) else { continue };
+            if let Some(identified) = identified_half(&record) {
+                note(&record, identified, Some(half.first));
+            }
+        }
         let mut read = |topic: &str, queue_id: u32, window: i64| {
             let recent = store.search_offset(topic, queue_id, now.saturating_sub(window), Boundary::Lower).0;
             let from = recent.max(store.max_offset(topic, queue_id).0 - self.ids_max as i64);
             for_each(store, topic, queue_id, QueueOffset(from), |record| {
-                let Some((topic, queue_id, id)) = identified(record) else { return };
-                let Some((topic, window)) = windows.get_key_value(topic) else { return };
-                // What waits for a topic that was deleted since is never delivered.
-                let is_of_topic = record.commit_log_offset >= store.begin_of(topic);
-                if is_of_topic && now.saturating_sub(record.store_timestamp) < *window {
-                    let end = CommitLogOffset(record.commit_log_offset.0 + record.bytes.len() as i64);
-                    let first =
-                        First { at: record.commit_log_offset, end, queue_id, queue_offset: record.queue_offset.0 };
-                    found.push(Reverse((record.store_timestamp, first, self.hash(id), topic)));
-                    if found.len() > self.ids_max {
-                        found.pop();
-                    }
+                if let Some(identified) = identified(record) {
+                    note(record, identified, None);
                 }
             });
         };
@@ -188,13 +208,35 @@ fn identified<'a>(record: &Record<'a>) -> Option<(&'a str, i32, &'a str)> {
     }
 }
 
+/// The same of a half message.
+pub(crate) fn identified_half<'a>(record: &Record<'a>) -> Option<(&'a str, i32, &'a str)> {
+    let properties = record.properties();
+    let id = properties.get(property::DEDUP_ID)?;
+    Some((properties.get(property::REAL_TOPIC)?, properties.get(property::REAL_QID)?.parse().ok()?, id))
+}
+
 impl Window {
-    /// The first message with this id, if it is remembered: then this is a duplicate, and counts as one.
-    pub(crate) fn duplicate_of(&mut self, hash: u128, now: Instant) -> Option<(First, Duration)> {
+    /// The first message with this id, if it is remembered, and how long ago it was stored.
+    pub(crate) fn known(&mut self, hash: u128, now: Instant) -> Option<(First, Duration)> {
         self.expire(now);
-        let found = self.recent.get(hash, now, self.length);
-        self.duplicates += u64::from(found.is_some());
-        found
+        self.recent.get(hash, now, self.length)
+    }
+
+    /// So many messages are not stored, as their ids are known.
+    pub(crate) fn count(&mut self, duplicates: usize) {
+        self.duplicates += duplicates as u64;
+    }
+
+    /// The transaction of the half message with this id, at `half` of its queue, has ended: its message is at `delivered`, or
+    /// nowhere. Its id is another message's if two were stored with it, as may be when the window was set between them.
+    pub(crate) fn ended(&mut self, hash: u128, half: i64, delivered: Option<First>, now: Instant) {
+        if self.known(hash, now).is_some_and(|(first, _)| first.half != Some(half)) {
+            return;
+        }
+        match delivered {
+            Some(first) => self.remember(hash, first, now),
+            None => self.recent.forget(hash),
+        }
     }
 
     /// Remembers the first message with an id.
@@ -275,8 +317,19 @@ impl<V: Copy> Recent<V> {
         true
     }
 
+    /// It has not happened. Its place in the order stays until its time.
+    fn forget(&mut self, hash: u128) {
+        self.found.remove(&hash);
+    }
+
+    /// How many are kept, those too that happened again since.
     pub(crate) fn len(&self) -> usize {
         self.order.len()
+    }
+
+    /// How many different ones.
+    fn known(&self) -> usize {
+        self.found.len()
     }
 }
 
@@ -285,7 +338,7 @@ mod tests {
     use super::*;
 
     fn first(n: i64) -> First {
-        First { at: CommitLogOffset(n), end: CommitLogOffset(n + 1), queue_id: 0, queue_offset: n }
+        First { at: CommitLogOffset(n), end: CommitLogOffset(n + 1), queue_id: 0, queue_offset: n, half: None }
     }
 
     fn topic(name: &str, window: &str) -> TopicConfig {
@@ -302,14 +355,37 @@ mod tests {
         let mut window = window.lock();
         let (start, a, b) = (Instant::now(), dedup.hash("a"), dedup.hash("b"));
         let after = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(window.duplicate_of(a, start), None);
+        assert_eq!(window.known(a, start), None);
         window.remember(a, first(1), start);
-        assert_eq!(window.duplicate_of(a, after(9)), Some((first(1), Duration::from_secs(9))));
-        assert_eq!(window.duplicate_of(b, after(9)), None);
-        assert_eq!(window.duplicate_of(a, after(10)), None, "its window is over");
+        assert_eq!(window.known(a, after(9)), Some((first(1), Duration::from_secs(9))));
+        assert_eq!(window.known(b, after(9)), None);
+        assert_eq!(window.known(a, after(10)), None, "its window is over");
         window.remember(a, first(2), after(10));
-        assert_eq!(window.duplicate_of(a, after(19)).unwrap().0, first(2));
-        assert_eq!((window.duplicates, window.recent.len()), (2, 1));
+        assert_eq!(window.known(a, after(19)).unwrap().0, first(2));
+        assert_eq!(window.recent.known(), 1);
+    }
+
+    #[test]
+    fn a_rollback_forgets_its_own_id_and_no_other_ones() {
+        let dedup = Dedup::new(&Config::default());
+        dedup.set(&topic("T", "10"));
+        let window = dedup.window("T").unwrap();
+        let mut window = window.lock();
+        let (now, id) = (Instant::now(), dedup.hash("a"));
+        let half = |n| First { half: Some(n), ..first(n) };
+        window.remember(id, half(5), now);
+        window.ended(id, 6, None, now);
+        assert_eq!(window.known(id, now).unwrap().0, half(5), "that was another transaction");
+        window.ended(id, 5, None, now);
+        assert_eq!(window.known(id, now), None);
+        window.remember(id, half(7), now);
+        window.ended(id, 7, Some(first(40)), now + Duration::from_secs(9));
+        assert_eq!(window.known(id, now + Duration::from_secs(18)).unwrap().0, first(40), "as of its delivery");
+        window.ended(id, 7, None, now + Duration::from_secs(18));
+        assert_eq!(window.recent.known(), 1);
+        window.expire(now + Duration::from_secs(19));
+        assert_eq!((window.recent.known(), window.recent.len()), (0, 0));
+        assert_eq!(dedup.ids.load(Ordering::Relaxed), 0);
     }
 
     /// A broker with two topics, and all that it needs to put messages that it finds at its start.
@@ -347,7 +423,7 @@ mod tests {
     fn known<'a>(broker: &crate::Broker, topic: &str, ids: &[&'a str]) -> Vec<&'a str> {
         let window = broker.dedup.window(topic).unwrap();
         let mut window = window.lock();
-        let mut knows = |id: &str| window.duplicate_of(broker.dedup.hash(id), Instant::now()).is_some();
+        let mut knows = |id: &str| window.known(broker.dedup.hash(id), Instant::now()).is_some();
         ids.iter().copied().filter(|id| knows(id)).collect()
     }
 

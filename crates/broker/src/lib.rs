@@ -12,6 +12,7 @@ pub mod adopt;
 pub mod audit;
 mod cleaning;
 pub mod config;
+mod connections;
 pub mod consumers;
 pub mod dedup;
 pub mod delay;
@@ -50,6 +51,7 @@ pub use table::OpenError as TableError;
 use access::Access;
 use adopt::{Fate, Finding, InspectError};
 use config::FlushDiskType;
+use connections::Connections;
 use consumers::Consumers;
 use dedup::Dedup;
 use delay::Delay;
@@ -121,6 +123,8 @@ pub struct Broker {
     pub programs: FilterPrograms,
     /// Who consumes which queue in order.
     pub locks: Mutex<QueueLocks>,
+    /// Clients that come over more than one connection.
+    pub(crate) connections: Connections,
     /// Messages that are due later.
     pub delay: Delay,
     /// Messages that are due at a time of their own.
@@ -231,6 +235,7 @@ impl Broker {
             filters: Filters::default(),
             programs,
             locks: Mutex::default(),
+            connections: Connections::default(),
             delay: Delay::open(&config, &store)?,
             timer: Timer::open(&config, &store)
                 .map_err(|error| store::OpenError::Io { path: config.store_root.join("timerwheel"), error })?,
@@ -256,7 +261,8 @@ impl Broker {
         topics.iter().for_each(|topic| broker.apply(topic));
         broker.begin_releases_anew();
         broker.fences.clamp(|topic, queue| broker.store.max_offset(topic, queue as u32).0);
-        broker.dedup.read(&broker.store, &topics, broker.config.clock.now_millis());
+        let now = broker.config.clock.now_millis();
+        broker.dedup.read(&broker.store, &topics, &broker.transactions.lock(), now);
         // What expired while it was down is not served for a moment.
         broker
             .store

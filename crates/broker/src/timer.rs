@@ -26,6 +26,7 @@ use remoting::Reject;
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use store::timer::{Resume, TimerConfig, Timers, Unit};
 use store::{CommitLogOffset, GetStatus, PutError, PutMessage, Queue, QueueOffset, Store, Stored};
@@ -124,6 +125,9 @@ pub(crate) struct Timer {
     delay_max: i64,
     /// What is due later than so many ms is put again on the way.
     roll_window: i64,
+    /// When so many messages wait for one tick, more are refused by and by.
+    congestion: i32,
+    turn: AtomicU32,
     found: Mutex<Found>,
     /// Held by who brings the wheel to disk: one at a time.
     saving: Mutex<()>,
@@ -178,6 +182,8 @@ impl Timer {
             precision,
             delay_max: config.timer_max_delay.as_millis() as i64,
             roll_window: window / precision * precision,
+            congestion: config.timer_congestion,
+            turn: AtomicU32::default(),
             found: Mutex::new(Found::now(store)),
             saving: Mutex::default(),
             deciding: Mutex::default(),
@@ -211,10 +217,37 @@ impl Timer {
             left if left > self.delay_max => {
                 Err(illegal(format!("it would wait {left} ms (timerMaxDelaySec says how long it may)")))
             }
-            1.. => Ok(Wait::Tick(self.tick_before(time))),
+            1.. => {
+                let slot_time = self.tick_before(time);
+                if !asked.recalls {
+                    self.check_congestion(slot_time)?;
+                }
+                Ok(Wait::Tick(slot_time))
+            }
             _ if asked.recalls => Err(illegal("what it recalls has been delivered".into())),
             _ => Ok(Wait::No),
         }
+    }
+
+    /// Refuses one of the messages for a tick, the more often the more wait for it already.
+    #[doc(alias = "TimerMessageStore.isReject")]
+    fn check_congestion(&self, slot_time: i64) -> Result<(), Reject> {
+        let limit = self.congestion;
+        if limit == i32::MAX {
+            return Ok(());
+        }
+        let Some(files) = self.files.as_ref().map(|files| files.lock()) else { return Ok(()) };
+        let tick = files.tick_of(slot_time);
+        let count = files.count(tick).map_err(|error| Reject::system_error(error.to_string()))?;
+        // From 0 to 999, each as often, and neighbours far from one another.
+        let turn = i64::from(self.turn.fetch_add(617, Ordering::Relaxed) % 1000);
+        if turn >= i64::from(count - limit) * 1000 / i64::from(limit) {
+            return Ok(());
+        }
+        Err(Reject::system_error(format!(
+            "timer message is under flow control, max num limit is {limit} (timerCongestNumEachSlot), and {count} wait for the same \
+             tick: send it for another time, or try again"
+        )))
     }
 
     /// How long the message of a transaction waits that is committed now: what it asks for was admitted.

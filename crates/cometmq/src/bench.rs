@@ -61,6 +61,9 @@ pub struct BenchArgs {
     /// pull: only what this SQL92 expression says. What it drops is not counted.
     #[arg(long, value_name = "EXPRESSION")]
     sql: Option<String>,
+    /// pull: as this consumer group, and so through the filter program that it has on the topic, if any. No offset moves.
+    #[arg(short, long, default_value = frame::PULL_GROUP, value_name = "GROUP")]
+    group: String,
     /// The broker's process id, on this machine: adds its CPU time and memory.
     #[arg(long)]
     pid: Option<u32>,

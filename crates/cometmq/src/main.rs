@@ -32,7 +32,7 @@ mod text;
 mod tls;
 mod watch;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use connect::ConnectArgs;
 use environment::Environment;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -71,7 +71,7 @@ enum Process {
     /// Measure a broker, CometMQ's or Apache's: msgs/s, latency, CPU and memory
     Bench(bench::BenchArgs),
     /// Ask and change what runs, CometMQ or Apache RocketMQ: mqadmin's commands, and more
-    Admin(admin::AdminArgs),
+    Admin(Later<admin::AdminArgs>),
     /// Look at a broker's directory and put it right, CometMQ's or Apache's, running or not
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -85,11 +85,35 @@ enum Process {
     },
 }
 
+/// Arguments that are put together when their command is asked for: a server's start need not wait for all of `admin`.
+struct Later<A>(A);
+
+impl<A: Args> Args for Later<A> {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command.defer(A::augment_args)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        command.defer(A::augment_args_for_update)
+    }
+}
+
+impl<A: Args> FromArgMatches for Later<A> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        A::from_arg_matches(matches).map(Later)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
 /// What stands on the command line. Where it can't be, it is said, and the process ends.
 fn command_line(environment: &Environment) -> Command {
     let mut command = Command::command();
     if environment.language == text::Language::Chinese {
-        command = command.mut_subcommand("admin", admin::chinese::help);
+        let chinese = |admin| admin::chinese::help(admin::AdminArgs::augment_args(admin));
+        command = command.mut_subcommand("admin", |admin| admin.defer(chinese));
     }
     let matches = command.clone().get_matches_from(options::with_process(std::env::args_os()));
     Command::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
@@ -97,6 +121,8 @@ fn command_line(environment: &Environment) -> Command {
 
 fn main() -> ExitCode {
     let started = Instant::now();
+    // Heaps of a few megabytes would have many halves of huge pages. Where it can't be, they have.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let mut environment = Environment::read();
     let command = command_line(&environment);
     if command.process.asks_servers() {
@@ -123,7 +149,9 @@ fn main() -> ExitCode {
         }),
         Process::Pub(args) => as_client(&environment, &args.connect.clone(), async |by| publish::run(args, by).await),
         Process::Sub(args) => as_client(&environment, &args.connect.clone(), async |by| subscribe::run(args, by).await),
-        Process::Admin(args) => as_client(&environment, &args.connect.clone(), async |by| admin::run(args, by).await),
+        Process::Admin(Later(args)) => {
+            as_client(&environment, &args.connect.clone(), async |by| admin::run(args, by).await)
+        }
         Process::Store(command) => store::run(command, &environment),
         Process::Tls(command) => tls::run(command, &environment),
         Process::Bench(args) => as_client(&environment, &args.connect.clone(), async |by| {

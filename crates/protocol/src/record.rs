@@ -256,6 +256,9 @@ impl<'a> Record<'a> {
         };
         let size = length("total", total)?;
         if size > bytes.len() {
+            if bytes.len() >= OUTLINE_LEN {
+                Outline::of(bytes)?;
+            }
             return Err(RecordError::Truncated { need: size, have: bytes.len() });
         }
         let mut reader = Reader { bytes: &bytes[..size], at: 8 };
@@ -271,8 +274,9 @@ impl<'a> Record<'a> {
         let store_host = reader.host(sys_flag & SysFlag::STORE_HOST_V6 != 0)?;
         let reconsume_times = reader.i32()?;
         let prepared_transaction_offset = reader.i64()?;
-        let body_length = reader.i32()?;
-        let body = reader.take(length("body", body_length)?)?;
+        let body_length = length("body", reader.i32()?)?;
+        check_size(size, reader.at.saturating_add(body_length), long_topic)?;
+        let body = reader.take(body_length)?;
         let topic_length =
             if long_topic { i32::from(reader.i16()?) } else { i32::from(i8::from_be_bytes(reader.array()?)) };
         let topic = reader.take(length("topic", topic_length)?)?;
@@ -327,6 +331,71 @@ impl<'a> Record<'a> {
             Some(record)
         })
     }
+}
+
+/// With so many bytes an [`Outline`] can be told of any record.
+pub const OUTLINE_LEN: usize = 112;
+
+/// What the first bytes of a record say of all of it: enough to know what to read, before room is made for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// Bytes of the record.
+    pub size: usize,
+    /// Place in the commit log.
+    pub commit_log_offset: CommitLogOffset,
+    /// Where its body ends. Topic and properties follow: at most 64 KiB and a few bytes.
+    pub body_end: usize,
+    long_topic: bool,
+}
+
+impl Outline {
+    /// Reads the beginning of a record: [`OUTLINE_LEN`] bytes, or all there are if these are fewer.
+    ///
+    /// Size and length of the body fit together, or that is an error. No more is checked.
+    pub fn of(head: &[u8]) -> Result<Outline, RecordError> {
+        let mut reader = Reader { bytes: head, at: 0 };
+        let total = reader.i32()?;
+        let long_topic = match reader.i32()? {
+            MAGIC_V1 => false,
+            MAGIC_V2 => true,
+            MAGIC_BLANK => return Err(RecordError::Blank { rest: total }),
+            other => return Err(RecordError::Magic { found: other as u32 }),
+        };
+        let size = length("total", total)?;
+        reader.at = COMMIT_LOG_OFFSET_AT;
+        let commit_log_offset = CommitLogOffset(reader.i64()?);
+        let sys_flag = reader.i32()?;
+        let host_len = |flag: i32| if sys_flag & flag != 0 { 20 } else { 8 };
+        reader.at = BEFORE_BORN_HOST + host_len(SysFlag::BORN_HOST_V6) + 8 + host_len(SysFlag::STORE_HOST_V6) + 12;
+        let body_length = length("body", reader.i32()?)?;
+        let body_end = reader.at.saturating_add(body_length);
+        check_size(size, body_end, long_topic)?;
+        Ok(Outline { size, commit_log_offset, body_end, long_topic })
+    }
+
+    /// Can the record end with these bytes, all from [`Outline::body_end`] on?
+    pub fn may_end_with(&self, tail: &[u8]) -> bool {
+        let mut reader = Reader { bytes: tail, at: 0 };
+        let mut skip = |long: bool| {
+            let len = if long { i32::from(reader.i16()?) } else { i32::from(i8::from_be_bytes(reader.array()?)) };
+            reader.take(length("", len)?).map(<[u8]>::len)
+        };
+        let topic = skip(self.long_topic);
+        let properties = skip(true);
+        matches!((topic, properties), (Ok(1..), Ok(_)))
+            && reader.at == tail.len()
+            && self.body_end + tail.len() == self.size
+    }
+}
+
+/// What follows the body of a record has between these many bytes.
+fn check_size(size: usize, body_end: usize, long_topic: bool) -> Result<(), RecordError> {
+    let (width, topic_max) = if long_topic { (2, i16::MAX as usize) } else { (1, TOPIC_LENGTH_V1_MAX) };
+    let fields = body_end.saturating_add(width + 2);
+    if (fields..=fields.saturating_add(topic_max + PROPERTIES_LENGTH_MAX)).contains(&size) {
+        return Ok(());
+    }
+    Err(RecordError::Size { total: size, fields })
 }
 
 /// Where the store timestamp of a record stands, from its first 40 bytes.
@@ -548,6 +617,30 @@ mod tests {
                 let mut bytes = bytes.clone();
                 bytes[at] ^= flip;
                 let _ = Record::parse(&bytes).map(|record| record.verify_crc());
+            }
+        }
+    }
+
+    #[test]
+    fn the_outline_of_a_record_is_told_from_its_beginning() {
+        let long = "%RETRY%".to_owned() + &"g".repeat(200);
+        for topic in ["T", &long] {
+            for host in ["1.2.3.4:5", "[fe80::1]:65535"] {
+                let mut fields = fields(b"A\x011\x02");
+                (fields.topic, fields.store_host) = (topic, host.parse().unwrap());
+                (fields.commit_log_offset, fields.body) = (CommitLogOffset(1 << 50), &[7; 300]);
+                let mut bytes = Vec::new();
+                fields.encode(&mut bytes);
+                let outline = Outline::of(&bytes[..OUTLINE_LEN]).unwrap();
+                assert_eq!((outline.size, outline.commit_log_offset.0), (bytes.len(), 1 << 50));
+                let tail = &bytes[outline.body_end..];
+                assert!(bytes[..outline.body_end].ends_with(fields.body) && outline.may_end_with(tail));
+                assert!(!outline.may_end_with(&tail[1..]) && !outline.may_end_with(&vec![0; tail.len()]));
+
+                // Of a size and a length of the body that do not fit, neither is believed: nobody reads so far.
+                bytes[0] = 0x3F;
+                assert!(matches!(Outline::of(&bytes), Err(RecordError::Size { .. })));
+                assert!(matches!(Record::parse(&bytes), Err(RecordError::Size { .. })));
             }
         }
     }

@@ -1,8 +1,10 @@
 //! The file `checkpoint`: how far log, consume queues and index are known to be on disk.
 //!
-//! 4096 bytes, of which six big-endian 64-bit numbers are used, in the order of [`Checkpoint`]'s fields. All of them lie
-//! in one sector, so a write is there wholly or not at all. Every number is only raised after what it speaks of was
-//! brought to disk: an old checkpoint makes recovery longer, never wrong.
+//! 4096 bytes, of which six big-endian 64-bit numbers are Apache's, in the order of [`Checkpoint`]'s fields. The last bytes of
+//! the first sector are ours: a magic number and a checksum of these numbers. All of it lies in that sector, so a write is
+//! there wholly or not at all. Every number is only raised after what it speaks of was brought to disk: an old checkpoint makes
+//! recovery longer, never wrong. One with numbers that are too high would: with our magic number and another checksum it
+//! says nothing of what is on disk, be it that it is damaged or that another broker wrote it since.
 
 use std::fs;
 use std::io;
@@ -13,7 +15,11 @@ use crate::disk::Disk;
 use crate::segment::{Access, Segment};
 
 const SIZE: u64 = 4096;
-const USED: usize = 48;
+const USED: usize = 512;
+const NUMBERS: usize = 48;
+/// Of our last bytes: magic number 8, checksum 4, 0: 4.
+const OURS: usize = USED - 16;
+const MAGIC: [u8; 8] = *b"CometMQ\x01";
 
 /// The numbers of the file.
 #[doc(alias = "StoreCheckpoint")]
@@ -35,27 +41,44 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    fn decode(bytes: &[u8; USED]) -> Checkpoint {
-        let mut numbers = bytes.as_chunks::<8>().0.iter().map(|number| i64::from_be_bytes(*number).max(0));
-        let mut next = || numbers.next().unwrap_or(0);
+    /// The same without times after `latest`, which must be wrong.
+    pub(crate) fn believed(self, latest: i64) -> Checkpoint {
+        let believed = |timestamp| if timestamp <= latest { timestamp } else { 0 };
         Checkpoint {
+            log_timestamp: believed(self.log_timestamp),
+            queue_timestamp: believed(self.queue_timestamp),
+            index_timestamp: believed(self.index_timestamp),
+            ..self
+        }
+    }
+
+    fn decode(bytes: &[u8; USED]) -> Checkpoint {
+        let mut numbers = bytes[..NUMBERS].as_chunks::<8>().0.iter().map(|number| i64::from_be_bytes(*number).max(0));
+        let mut next = || numbers.next().unwrap_or(0);
+        let read = Checkpoint {
             log_timestamp: next(),
             queue_timestamp: next(),
             index_timestamp: next(),
             master_flushed: next(),
             confirmed: next(),
             dispatched: next(),
+        };
+        let checksum = crc32fast::hash(&bytes[..NUMBERS]).to_be_bytes();
+        if bytes[OURS..OURS + 8] == MAGIC && bytes[OURS + 8..OURS + 12] != checksum {
+            return Checkpoint { index_timestamp: 0, dispatched: 0, ..read };
         }
+        read
     }
 }
 
 /// What the file at `path` says, without opening it for more; `None` if it is too short.
 pub(crate) fn look(disk: &Disk, path: &Path, size: u64) -> io::Result<Option<Checkpoint>> {
-    if size < USED as u64 {
+    if size < NUMBERS as u64 {
         return Ok(None);
     }
     let mut bytes = [0; USED];
-    Segment::existing(disk, path.to_owned(), 0, size, Access::Random).read(&mut bytes, 0)?;
+    let there = &mut bytes[..size.min(USED as u64) as usize];
+    Segment::existing(disk, path.to_owned(), 0, size, Access::Random).read(there, 0)?;
     Ok(Some(Checkpoint::decode(&bytes)))
 }
 
@@ -92,6 +115,9 @@ impl CheckpointFile {
         for (place, number) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(numbers) {
             *place = number.to_be_bytes();
         }
+        bytes[OURS..OURS + 8].copy_from_slice(&MAGIC);
+        let checksum = crc32fast::hash(&bytes[..NUMBERS]);
+        bytes[OURS + 8..OURS + 12].copy_from_slice(&checksum.to_be_bytes());
         self.segment.write(&bytes, 0)?;
         self.segment.sync()
     }

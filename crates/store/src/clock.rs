@@ -82,8 +82,8 @@ impl ClockSteps {
     fn look(&mut self, up: i64, wall: i64) -> Option<i64> {
         let ahead = wall - up;
         let last = self.steps.back_mut()?;
-        let step = ahead - last.1;
-        if step.abs() < STEP_MIN {
+        let step = ahead.saturating_sub(last.1);
+        if step.saturating_abs() < STEP_MIN {
             last.1 = ahead;
             return None;
         }
@@ -107,7 +107,7 @@ impl ClockSteps {
         let ends = self.steps.iter().skip(1).map(|(since, _)| *since).chain([i64::MAX]);
         let held_since = self.steps.iter().zip(ends).filter(|(_, end)| *end > from);
         let least = held_since.map(|((_, ahead), _)| *ahead).min().unwrap_or(0);
-        self.ahead() - least
+        self.ahead().saturating_sub(least)
     }
 
     /// How far the wall clock is ahead of the uptime.
@@ -181,7 +181,7 @@ impl WatchedClock {
         match self.steps == self.saved {
             true => {
                 let up = uptime().1;
-                up + self.steps.ahead() - self.steps.caution(up, kept_for)
+                up.saturating_add(self.steps.ahead()).saturating_sub(self.steps.caution(up, kept_for))
             }
             // The run before, if there was one, was on another start of the machine.
             false => self.clock.now_millis(),
@@ -199,7 +199,7 @@ impl WatchedClock {
             }
         }
         let Some(step) = step else { return };
-        let seconds = step.abs() as f64 / 1000.0;
+        let seconds = step.saturating_abs() as f64 / 1000.0;
         if step > 0 {
             tracing::warn!(
                 "the system's clock was set {seconds} s forward; messages carry the new time from now on, and no file is \

@@ -70,6 +70,11 @@ impl Entry {
         self.at >= 0 && self.size > 0
     }
 
+    /// First byte behind its record. A damaged entry may point anywhere.
+    pub(crate) fn end(&self) -> i64 {
+        self.at.saturating_add(self.size.into())
+    }
+
     pub(crate) fn has_message(&self) -> bool {
         self.size != NO_MESSAGE
     }
@@ -323,11 +328,12 @@ impl Queue {
         self.next.store(state.max.max(self.next.load(Ordering::Relaxed)), Ordering::Relaxed);
     }
 
-    /// The queue goes on at `offset`, and those between are damaged: in the log from `damage` on.
-    pub(crate) fn bridge_damage(&self, offset: i64, damage: i64) {
+    /// The queue goes on at `offset`, and those between are damaged: in the log from `damage` on. Says how many entries that
+    /// are.
+    pub(crate) fn bridge_damage(&self, offset: i64, damage: i64) -> usize {
         let mut state = self.state.lock();
         if offset <= state.max || offset - state.max > GAP_MAX {
-            return;
+            return 0;
         }
         tracing::warn!("{self:?} has no messages {} to {}: they are damaged", state.max, offset - 1);
         // 0 stands before the beginning of a queue.
@@ -336,6 +342,7 @@ impl Queue {
         state.tail.extend((0..gap).map(|_| hole));
         state.max = offset;
         self.next.store(offset.max(self.next.load(Ordering::Relaxed)), Ordering::Relaxed);
+        gap as usize
     }
 
     /// Forgets what it has from `end` on. Only while the store is being opened.
@@ -396,7 +403,9 @@ impl Queue {
     /// After a drain that failed: is there something left to drain? If so it is listed again.
     pub(crate) fn is_still_dirty(&self) -> bool {
         let mut state = self.state.lock();
-        !state.tail.is_empty() && !std::mem::replace(&mut state.dirty, true)
+        // Whoever published meanwhile lists it, too, but perhaps only behind the next drain, which would pass it over.
+        state.dirty |= !state.tail.is_empty();
+        !state.tail.is_empty()
     }
 
     /// A first file that does not begin with the queue's first message says so with entries of no message.
@@ -421,8 +430,15 @@ impl Queue {
     /// may be an entry that lies in two sectors, of which the crash left one: it could pass for one that counts.
     /// `is_its_record` says whether an entry is that of the message at a queue offset.
     ///
+    /// `guess` is the queue offset where it probably ends.
+    ///
     /// Says whether an entry is damaged where the prefix ends: one behind it counts, or it points where no log can be.
-    pub(crate) fn load(&self, cut: i64, is_its_record: &dyn Fn(&Queue, i64, &Entry) -> bool) -> io::Result<bool> {
+    pub(crate) fn load(
+        &self,
+        cut: i64,
+        guess: i64,
+        is_its_record: &dyn Fn(&Queue, i64, &Entry) -> bool,
+    ) -> io::Result<bool> {
         let files = self.files.all();
         let mut state = State::default();
         let (mut end, mut damaged) = (None, false);
@@ -432,7 +448,7 @@ impl Queue {
                 let entry = self.file_entry(segment, n)?;
                 Ok(entry.is_there() && entry.at < cut)
             };
-            let mut count = partition_point(0, self.entries_per_file, counts)?;
+            let mut count = partition_point_near(guess.saturating_sub(first), 0, self.entries_per_file, counts)?;
             while cut < i64::MAX && count > 0 {
                 let n = count - 1;
                 let in_one_sector = n * ENTRY_LEN as i64 % SECTOR + ENTRY_LEN as i64 <= SECTOR;
@@ -585,7 +601,7 @@ impl Queue {
         let (min, max) = self.bounds();
         for offset in (min..max).rev() {
             match self.entry(offset)? {
-                Some(entry) if entry.has_message() => return Ok(Some(entry.at + i64::from(entry.size))),
+                Some(entry) if entry.has_message() => return Ok(Some(entry.end())),
                 _ => {}
             }
         }
@@ -648,6 +664,19 @@ pub(crate) fn partition_point<E>(from: i64, to: i64, before: impl Fn(i64) -> Res
         }
     }
     Ok(low)
+}
+
+/// The same, with the fewest looks when it is at `guess` or not far behind.
+fn partition_point_near<E>(guess: i64, from: i64, to: i64, before: impl Fn(i64) -> Result<bool, E>) -> Result<i64, E> {
+    let (mut low, mut step) = (guess.clamp(from, to), 1);
+    if low > from && !before(low - 1)? {
+        return partition_point(from, low - 1, before);
+    }
+    while low + step <= to && before(low + step - 1)? {
+        low += step;
+        step *= 2;
+    }
+    partition_point(low, (low + step - 1).min(to), before)
 }
 
 /// All queues, by topic and number.

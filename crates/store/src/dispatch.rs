@@ -120,7 +120,7 @@ impl Keys {
     pub(crate) fn tags_code(&self, store_timestamp: i64) -> i64 {
         match self.tags {
             Tags::Code(code) => code,
-            Tags::DueAfter(delay) => store_timestamp + delay,
+            Tags::DueAfter(delay) => store_timestamp.saturating_add(delay),
         }
     }
 

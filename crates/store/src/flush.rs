@@ -229,9 +229,10 @@ impl Inner {
         if let Some(failure) = self.log.failures.flush() {
             return Err(failure.clone());
         }
+        // First the time: what was stored by then is written by now.
+        let timestamp = self.published_timestamp();
         let (flushed, written) = (self.log.flushed(), self.log.written());
         if flushed < written {
-            let timestamp = self.published_timestamp();
             let began = Instant::now();
             self.flusher.sync.lock().since = Some(began);
             for segment in self.log.segments.all() {

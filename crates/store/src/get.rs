@@ -17,8 +17,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::message::{CommitLogOffset, JavaHash, Properties, QueueOffset};
-use protocol::record::{Record, RecordError};
+use protocol::record::{OUTLINE_LEN, Outline, Record};
 
+use crate::commit_log::BLANK_LEN;
 use crate::consume_queue::{Entry, Queue};
 use crate::dispatch::{Keys, SCHEDULE_TOPIC, index_hash};
 use crate::lost;
@@ -44,8 +45,8 @@ const IN_MEMORY_MAX: usize = 48 << 10;
 const SPAN_FACTOR: u64 = 4;
 /// A record whose queue entry is damaged is looked for in so many bytes of the log.
 const SEARCH_MAX: i64 = 64 << 20;
-/// Bytes of a record's beginning that say how long it is.
-const HEAD_LEN: usize = 8;
+/// A record that says it has more bytes is looked at from both ends before room is made for it.
+const BELIEVED_MAX: usize = 1 << 20;
 
 /// What became of a [`Store::get_message`].
 #[doc(alias = "GetMessageStatus")]
@@ -430,7 +431,7 @@ impl Inner {
             let (together, after) = rest.split_at(self.close_together(rest, LOOK_STEP_BYTES));
             rest = after;
             let begin = first.entry.at;
-            let end = together.last().map_or(begin, |last| last.entry.at + i64::from(last.entry.size));
+            let end = together.last().map_or(begin, |last| last.entry.end());
             let read = self.place(CommitLogOffset(begin)).filter(|(segment, _)| end <= segment.end()).is_some_and(
                 |(segment, position)| {
                     span.resize((end - begin) as usize, 0);
@@ -462,10 +463,10 @@ impl Inner {
         let Some((first, others)) = wanted.split_first() else { return 0 };
         let Some((segment, _)) = self.place(CommitLogOffset(first.entry.at)) else { return 1 };
         let mut useful = i64::from(first.entry.size);
-        let mut end = first.entry.at + useful;
+        let mut end = first.entry.end();
         let more = others.iter().take_while(|wanted| {
             let begin = wanted.entry.at;
-            let after = begin + i64::from(wanted.entry.size);
+            let after = wanted.entry.end();
             useful += i64::from(wanted.entry.size);
             let close = begin >= end
                 && after <= segment.end()
@@ -484,16 +485,16 @@ impl Inner {
         let damage = loop {
             let Some(first) = rest.first() else { break None };
             let damage = |wanted: &Wanted, reason| Some(self.damage(queue, wanted.offset, wanted.entry.at, reason));
-            let (begin, size) = (first.entry.at, first.entry.size);
+            let begin = first.entry.at;
             let Some((segment, position)) = self.place(CommitLogOffset(begin)) else {
                 break damage(first, "its file is gone".to_owned());
             };
-            if begin + i64::from(size) > segment.end() {
-                break damage(first, format!("its queue entry says {size} bytes, its file ends before"));
+            if first.entry.end() > segment.end() {
+                break damage(first, format!("its queue entry says {} bytes, its file ends before", first.entry.size));
             }
             let together = if one_by_one { 1 } else { self.close_together(rest, READ_STEP_BYTES) };
             let (together, after) = rest.split_at(together);
-            let end = together.last().map_or(begin, |last| last.entry.at + i64::from(last.entry.size));
+            let end = together.last().map_or(begin, |last| last.entry.end());
             bytes.resize((end - begin) as usize, 0);
             match segment.read(&mut bytes, position) {
                 Ok(()) => {}
@@ -549,9 +550,9 @@ impl Inner {
         let neighbour = |offset: i64| -> io::Result<Option<Entry>> {
             Ok(queue.entry(offset)?.filter(|entry| entry.is_there() && entry.has_message()))
         };
-        let from = neighbour(offset - 1)?.map_or(0, |before| before.at + i64::from(before.size)).max(self.log.min());
+        let from = neighbour(offset - 1)?.map_or(0, |before| before.end()).max(self.log.min());
         let after = neighbour(offset + 1)?.map(|after| after.at).filter(|after| *after > from);
-        let end = after.unwrap_or(self.log.published()).min(from + SEARCH_MAX);
+        let end = after.unwrap_or(self.log.published()).min(from.saturating_add(SEARCH_MAX));
         let mut found = None;
         let how = Walk { verify_crc: true, after_crash: None, until: end };
         let walked = walk(&self.log.segments, from, how, &mut |met| {
@@ -585,7 +586,7 @@ impl Inner {
     /// Does the index know a record under the hash of its tags?
     fn index_has(&self, hash: Option<u32>, at: i64, stored: i64) -> io::Result<bool> {
         let (Some(index), Some(hash)) = (&self.index, hash) else { return Ok(false) };
-        Ok(index.lock().find(hash, usize::MAX, stored, stored + 1000)?.at.contains(&at))
+        Ok(index.lock().find(hash, usize::MAX, stored, stored.saturating_add(1000))?.at.contains(&at))
     }
 
     fn damage(&self, queue: &Queue, offset: i64, at: i64, reason: String) -> Damage {
@@ -618,23 +619,36 @@ pub(crate) fn read_record(segment: &Arc<Segment>, position: u64, at: i64) -> Res
     let failed = |error| ReadError::Io { file: file(), position, error };
     let damaged = |reason: String| ReadError::Damaged { at: CommitLogOffset(at), file: file(), position, reason };
     let rest = segment.size - position;
-    if rest < HEAD_LEN as u64 {
+    if rest < BLANK_LEN as u64 {
         return Err(damaged("the file ends there".to_owned()));
     }
-    let mut head = [0; HEAD_LEN];
-    segment.read(&mut head, position).map_err(failed)?;
-    let size = match Record::parse(&head) {
-        Err(RecordError::Truncated { need, .. }) => need as u64,
-        Err(error) => return Err(damaged(error.to_string())),
-        Ok(_) => return Err(damaged("a record cannot have 8 bytes".to_owned())),
-    };
+    let mut head = [0; OUTLINE_LEN];
+    let head = &mut head[..rest.min(OUTLINE_LEN as u64) as usize];
+    segment.read(head, position).map_err(failed)?;
+    let outline = Outline::of(head).map_err(|error| damaged(error.to_string()))?;
+    let size = outline.size as u64;
     if size > rest {
         return Err(damaged(format!("it says it has {size} bytes, its file has {rest} from there")));
     }
-    let mut bytes = vec![0; size as usize];
+    if outline.commit_log_offset.0 != at {
+        return Err(damaged(elsewhere(outline.commit_log_offset)));
+    }
+    if outline.size > BELIEVED_MAX {
+        // A place that someone asks for may be any, the middle of a body, too, with whatever its sender wrote there.
+        let mut tail = vec![0; outline.size - outline.body_end];
+        segment.read(&mut tail, position + outline.body_end as u64).map_err(failed)?;
+        if !outline.may_end_with(&tail) {
+            return Err(damaged(format!("it says it has {size} bytes, and does not end there")));
+        }
+    }
+    let mut bytes = vec![0; outline.size];
     segment.read(&mut bytes, position).map_err(failed)?;
     check(&bytes, at, None).map_err(damaged)?;
     Ok(Bytes::from(bytes))
+}
+
+fn elsewhere(says: CommitLogOffset) -> String {
+    format!("it says it belongs to {says} of the commit log")
 }
 
 /// Is `bytes` one sound record, in its place, and the one that its queue wants?
@@ -644,7 +658,7 @@ fn check(bytes: &[u8], at: i64, wanted: Option<(&Queue, &Wanted)>) -> Result<(),
         return Err(format!("it has {} bytes, its queue entry says {}", record.bytes.len(), bytes.len()));
     }
     if record.commit_log_offset.0 != at {
-        return Err(format!("it says it belongs to {} of the commit log", record.commit_log_offset));
+        return Err(elsewhere(record.commit_log_offset));
     }
     record.verify_crc().map_err(|error| error.to_string())?;
     if wanted.is_some() && lost::is_lost(&record) {

@@ -35,6 +35,8 @@ pub(crate) const SLOT_LEN: u64 = 4;
 pub(crate) const ENTRY_LEN: usize = 20;
 /// Slots of one page, the unit in which changed slots are written.
 const PAGE_SLOTS: usize = 1024;
+/// Names are times: year, month, day, hour, minute, second, and three digits of milliseconds.
+const NAME_MAX: i64 = 100_000_000_000_000_000;
 /// Bytes of entries read at a time.
 const READ_LEN: usize = 1 << 20;
 
@@ -94,6 +96,11 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// When its message was stored, to the second, in ms since 1970.
+    fn stored(&self, header: &Header) -> i64 {
+        header.begin_timestamp.saturating_add(i64::from(self.seconds) * 1000)
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.hash.to_be_bytes());
         out.extend_from_slice(&self.at.to_be_bytes());
@@ -233,8 +240,11 @@ impl IndexFile {
             self.header.begin_at = item.at;
         }
         let begin = self.header.begin_timestamp;
-        let seconds =
-            if begin <= 0 { 0 } else { ((item.store_timestamp - begin) / 1000).clamp(0, i64::from(i32::MAX)) };
+        let seconds = if begin <= 0 {
+            0
+        } else {
+            (item.store_timestamp.saturating_sub(begin) / 1000).clamp(0, i64::from(i32::MAX))
+        };
         let slots = self.slots()?;
         let mut previous = slots.numbers[slot];
         if previous > number {
@@ -346,7 +356,7 @@ impl IndexFile {
                 header.used_slots += i32::from(previous == 0);
                 header.count = number as i32;
                 header.end_at = entry.at;
-                header.end_timestamp = header.begin_timestamp + i64::from(entry.seconds) * 1000;
+                header.end_timestamp = entry.stored(&header);
             }
         }
         let complete = followed && number == end;
@@ -369,7 +379,7 @@ impl IndexFile {
 /// if there is none nearby.
 fn first_with_keys(config: &StoreConfig, segments: &Segments, from: i64, not_before: i64) -> io::Result<Option<i64>> {
     const NEARBY: i64 = 1 << 20;
-    let how = Walk { verify_crc: false, after_crash: None, until: from + NEARBY };
+    let how = Walk { verify_crc: false, after_crash: None, until: from.saturating_add(NEARBY) };
     let mut found = None;
     let walked = walk(segments, from, how, &mut |met| {
         let Met::Record(record) = met else { return Ok(()) };
@@ -437,7 +447,7 @@ impl Index {
         listed.sort_by(|one, other| one.name.cmp(&other.name));
         for Listed { path, name, size: found } in listed {
             let failed = |error| ListError { path: path.clone(), error };
-            let Ok(base) = name.parse::<i64>() else {
+            let Some(base) = name.parse().ok().filter(|base| (0..NAME_MAX).contains(base)) else {
                 tracing::warn!("{} does not belong there: its name is no time; left alone", path.display());
                 continue;
             };
@@ -480,7 +490,7 @@ impl Index {
             for n in 0..keep {
                 let (after, already) = match n {
                     0 => (log_min, log_min),
-                    _ => (self.files[n - 1].header.end_at, self.files[n - 1].header.end_at + 1),
+                    _ => (self.files[n - 1].header.end_at, self.files[n - 1].header.end_at.saturating_add(1)),
                 };
                 let expected = first_with_keys(config, segments, after, already)?;
                 let header = &self.files[n].header;
@@ -524,7 +534,7 @@ impl Index {
         let last = self.files.iter().rfind(|file| file.header.count > 1).map(|file| file.header.end_at);
         self.complete_up_to = match last {
             _ if complete && inventory.is_some() => None,
-            Some(last) if complete => first_with_keys(config, segments, last, last + 1)?,
+            Some(last) if complete => first_with_keys(config, segments, last, last.saturating_add(1))?,
             Some(last) => Some(last),
             None => Some(log_min),
         };
@@ -712,7 +722,7 @@ impl Index {
                     doubted = Some(file.segment.clone());
                     break; // whose chain is this?
                 }
-                let stored = header.begin_timestamp + i64::from(entry.seconds) * 1000;
+                let stored = entry.stored(header);
                 if stored.saturating_add(999) < begin_ms {
                     break;
                 }

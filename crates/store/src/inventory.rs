@@ -36,6 +36,13 @@ pub(crate) struct Inventory {
     pub deleted: BTreeMap<Box<str>, i64>,
 }
 
+impl Inventory {
+    /// The queue offset behind the last message that a queue had.
+    pub(crate) fn end_of(&self, topic: &str, queue_id: u32) -> Option<i64> {
+        self.queues.get(topic)?.get(&queue_id).map(|(_, end, _)| *end)
+    }
+}
+
 fn path(config: &StoreConfig) -> PathBuf {
     config.root.join("inventory.json")
 }

@@ -350,6 +350,8 @@ impl Store {
             return Ok(());
         }
         self.inner.closed.store(true, Ordering::SeqCst);
+        // Puts that saw the store open have their place from here on, and are brought home.
+        self.inner.log.at_end(|| ());
         let closed = self.inner.bring_home(|| self.stop_threads());
         *self.inner.lock.lock() = None;
         closed

@@ -216,10 +216,8 @@ impl Inner {
         self.check_len(put, prepared.len, usize::MAX)?;
         self.check_backlog()?;
         let now = self.config.clock.now_millis();
-        let (stored, full) = self.log.append(|appender| {
-            if queue.refuses() {
-                return Err(PutError::TopicDeleted { topic: put.topic.to_owned() });
-            }
+        let (stored, full) = self.log.append(|appender| -> Result<_, PutError> {
+            self.check_open(&queue)?;
             appender.make_room(prepared.len);
             Ok(append(appender, queue, &mut prepared, now))
         })?;
@@ -252,10 +250,8 @@ impl Inner {
         self.check_len(put, len, max + RECORD_ALLOWANCE)?;
         self.check_backlog()?;
         let now = self.config.clock.now_millis();
-        let (stored, full) = self.log.append(|appender| {
-            if queue.refuses() {
-                return Err(PutError::TopicDeleted { topic: put.topic.to_owned() });
-            }
+        let (stored, full) = self.log.append(|appender| -> Result<_, PutError> {
+            self.check_open(&queue)?;
             appender.make_room(len);
             Ok(batch.iter_mut().map(|prepared| append(appender, queue.clone(), prepared, now)).collect::<Vec<_>>())
         })?;
@@ -272,6 +268,15 @@ impl Inner {
                 at: stored.iter().map(|stored| stored.at).collect(),
             }),
             _ => Err(PutError::EmptyBatch { topic: put.topic.to_owned() }),
+        }
+    }
+
+    /// Under the log's `appender`: neither the store nor the queue is closed while a message is given its place.
+    fn check_open(&self, queue: &Queue) -> Result<(), PutError> {
+        match self.is_closed() {
+            true => Err(PutError::Closed),
+            false if queue.refuses() => Err(PutError::TopicDeleted { topic: queue.topic().to_owned() }),
+            false => Ok(()),
         }
     }
 

@@ -40,6 +40,9 @@ use crate::segment::{Access, Found, ListError, Listed, OpenFiles, Segment, Segme
 
 /// Consume queue files open at a time.
 const OPEN_FILES_MAX: usize = 2048;
+/// Clocks are set, but none so far ahead, in ms: a store timestamp beyond that is damaged, and is not to become that of all
+/// that comes.
+const AHEAD_MAX: i64 = 366 * 24 * 3_600_000;
 /// Timestamps of a checkpoint are trusted this much less, in ms.
 pub(crate) const TIMESTAMP_SLACK: i64 = 3000;
 
@@ -150,6 +153,8 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let checkpoint_path = config.root.join("checkpoint");
     let (checkpoint_file, checkpoint) =
         CheckpointFile::open(disk, checkpoint_path.clone()).map_err(io_error(&checkpoint_path))?;
+    let latest = config.clock.now_millis().saturating_add(AHEAD_MAX);
+    let checkpoint = checkpoint.believed(latest);
     // Files that a killed process deleted must not come back once queues go by it that they are gone.
     segments.sync_names().map_err(io_error(segments.dir()))?;
 
@@ -159,7 +164,11 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let log_max = segments.last().map_or(0, |last| last.end());
     let cut = if clean { i64::MAX } else { trusted_end(&segments, &checkpoint) };
     let is_its_record = |queue: &Queue, offset: i64, entry: &Entry| says_it_is(&segments, queue, offset, entry);
+    let reached = log_max.max(checkpoint.dispatched);
     let mut lives = HashMap::new();
+    // The last record that any queue points to, and where the furthest ends that one points to.
+    let (mut last, mut furthest) = (None, 0);
+    // All that is to be done with a queue's files at once: there may be very many of them, and few stay open.
     for queue in queues.all() {
         let failed = |error| OpenError::Io { path: queues.dir_of(queue.topic()), error };
         if !clean
@@ -170,20 +179,28 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
             lives.insert(queue.name(), Life { offset, at: first.at });
         }
         leave_out_strays(config, &queue, cut, &mut shorter)?;
-        if queue.load(cut, &is_its_record).map_err(failed)? {
+        let listed = inventory.as_ref().and_then(|listed| listed.end_of(queue.topic(), queue.queue_id())).unwrap_or(0);
+        if queue.load(cut, listed, &is_its_record).map_err(failed)? {
             tracing::warn!("entries of {queue:?} are damaged; made again");
             shorter.push(queue.clone());
         }
         queue.raise_min(log_min).map_err(failed)?;
+        let begin = deletions.begin_of(queue.topic());
+        if begin > 0 && queue.newest_place().map_err(failed)?.is_some_and(|newest| newest < begin) {
+            finish_deletion(&queues, &queue, config)?;
+            shorter.retain(|other| !Arc::ptr_eq(other, &queue));
+            continue;
+        }
+        if let Some(found) = last_record(&queue, reached, &mut shorter).map_err(failed)? {
+            furthest = furthest.max(found.end());
+            last = last.filter(|last: &Entry| last.at >= found.at).or(Some(found));
+        }
     }
 
-    finish_deletions(&queues, &deletions, config)?;
-
     // Where does each of them go on?
-    let reached = log_max.max(checkpoint.dispatched);
-    let last = last_record(&queues, reached, &mut shorter).map_err(io_error(&config.consume_queue_dir()))?;
-    let queues_end = last.and_then(|last| sound_end(&segments, &last));
-    let last_end = last.map_or(0, |last| last.at + i64::from(last.size));
+    let last_sound = last.and_then(|last| sound_record(&segments, &last));
+    let queues_end = last_sound.map(|(end, _)| end);
+    let last_end = last.map_or(0, |last| last.end());
     let known_end = known_end(clean, cut, &checkpoint, log_max, last_end);
     let mut queues_from = match (last, queues_end) {
         // A store whose topics were all deleted has their directory still.
@@ -220,7 +237,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let (index_from, walk_for_index) = match &mut index {
         Some(index) if clean => match index.complete_up_to() {
             // A clean stop left it as complete as the queues.
-            None => (index.last_at().map_or(0, |last| last + 1), i64::MAX),
+            None => (index.last_at().map_or(0, |last| last.saturating_add(1)), i64::MAX),
             Some(end) => (end, end),
         },
         Some(index) if index.is_empty() => (log_min, log_min),
@@ -250,7 +267,12 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
         waiting: 0,
         items: Vec::new(),
         touched: Vec::new(),
-        last_timestamp: checkpoint.log_timestamp.max(checkpoint.queue_timestamp),
+        // Apache's brokers leave a checkpoint that is seconds behind the log, even when they end in order.
+        last_timestamp: checkpoint
+            .log_timestamp
+            .max(checkpoint.queue_timestamp)
+            .max(last_sound.map_or(0, |(_, stored)| if stored <= latest { stored } else { 0 })),
+        latest,
     };
     let synced = Synced { at: cut, timestamp: checkpoint.log_timestamp };
     let how = Walk {
@@ -266,9 +288,9 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     for queue in queues.all() {
         // Queues that point beyond the log: their entries are damaged.
         let failed = |error| OpenError::Io { path: queues.dir_of(queue.topic()), error };
-        if queue.last_record_end().map_err(failed)?.is_some_and(|last| last > end) {
+        if furthest > end && queue.last_record_end().map_err(failed)?.is_some_and(|last| last > end) {
             tracing::warn!("{queue:?} points beyond the end of the commit log at {end}; cut");
-            queue.load(end, &is_its_record).map_err(failed)?;
+            queue.load(end, 0, &is_its_record).map_err(failed)?;
             queue.raise_min(log_min).map_err(failed)?;
         }
         queue.continue_behind_last();
@@ -411,7 +433,7 @@ fn notice_shorter(
             if found_max < *max || none_deleted && found_min > *min {
                 tracing::warn!(
                     "{queue:?} had messages {min} to {}, now {found_min} to {}; what is missing is made again",
-                    max - 1,
+                    max.saturating_sub(1),
                     found_max - 1
                 );
                 if found_min > *min {
@@ -448,9 +470,10 @@ fn check_config(config: &StoreConfig) -> Result<(), OpenError> {
 /// Refuses files of another size than configured, if that is the size they were made with.
 ///
 /// It is, if they all have it. A single file may also have been cut, or written to by mistake: then its size is hardly a
-/// multiple of `unit`.
+/// multiple of `unit`. Or a start was `killed` that made the end of it zero: it has all that it had when it is filled up.
 fn refuse_other_size<'a>(
     files: impl Iterator<Item = (&'a Path, u64)>,
+    killed: bool,
     key: &'static str,
     configured: u64,
     unit: u64,
@@ -460,7 +483,7 @@ fn refuse_other_size<'a>(
         Some((path, size))
             if *size != configured
                 && sized.iter().all(|(_, other)| other == size)
-                && (sized.len() > 1 || size % unit == 0) =>
+                && (sized.len() > 1 || size % unit == 0 && (*size > configured || !killed)) =>
         {
             Err(OpenError::FileSize { path: (*path).to_owned(), size: *size, key, configured })
         }
@@ -477,7 +500,7 @@ fn find_log(config: &StoreConfig) -> Result<(Segments, Oddities), OpenError> {
         found.odd.iter().find(|(odd, _)| Arc::ptr_eq(odd, segment)).map_or(size, |(_, size)| *size)
     };
     let sizes = files.iter().map(|segment| (segment.path.as_path(), size_of(segment)));
-    refuse_other_size(sizes, "mappedFileSizeCommitLog", size, 4096)?;
+    refuse_other_size(sizes, config.abort_file().exists(), "mappedFileSizeCommitLog", size, 4096)?;
     for segment in files.iter().filter(|segment| segment.base % size as i64 != 0) {
         // A copy of a file beside it; or the configuration is another.
         let expected = "multiple of mappedFileSizeCommitLog";
@@ -548,7 +571,7 @@ fn find_queues(config: &StoreConfig) -> Result<(Queues, Oddities), OpenError> {
         }
     }
     let sizes = sizes.iter().map(|(path, size)| (path.as_path(), *size));
-    refuse_other_size(sizes, "mappedFileSizeConsumeQueue", size, 20)?;
+    refuse_other_size(sizes, config.abort_file().exists(), "mappedFileSizeConsumeQueue", size, 20)?;
     Ok((queues, oddities))
 }
 
@@ -589,47 +612,33 @@ fn trusted_end(segments: &Segments, checkpoint: &Checkpoint) -> i64 {
 
 /// A crash may have left queues of deleted topics: whole ones, for nothing of a topic's next life is written before they
 /// are gone.
-fn finish_deletions(queues: &Queues, deletions: &Deletions, config: &StoreConfig) -> Result<(), OpenError> {
-    for (topic, begin) in deletions.all() {
-        let mut gone = Vec::new();
-        for queue in queues.of(&topic) {
-            let failed = |error| OpenError::Io { path: queues.dir_of(&topic), error };
-            if queue.newest_place().map_err(failed)?.is_some_and(|newest| newest < begin) {
-                queue.mark_deleted();
-                let dir = queues.dir_of(&topic).join(queue.queue_id().to_string());
-                config.disk.delete_directory(&dir).map_err(io_error(&dir))?;
-                gone.push(queue);
-            }
-        }
-        queues.remove(&topic, &gone);
-    }
+fn finish_deletion(queues: &Queues, queue: &Arc<Queue>, config: &StoreConfig) -> Result<(), OpenError> {
+    queue.mark_deleted();
+    let dir = queues.dir_of(queue.topic()).join(queue.queue_id().to_string());
+    config.disk.delete_directory(&dir).map_err(io_error(&dir))?;
+    queues.remove(queue.topic(), std::slice::from_ref(queue));
     Ok(())
 }
 
-/// The entry of the last record that any queue points to. Of a queue whose last entries are damaged and point beyond what
-/// the log ever `reached` they are dropped, and made again.
-fn last_record(queues: &Queues, reached: i64, shorter: &mut Vec<Arc<Queue>>) -> io::Result<Option<Entry>> {
-    let mut last: Option<Entry> = None;
-    for queue in queues.all() {
-        let mut found = last_entry(&queue)?;
-        if found.is_some_and(|found| found.at.saturating_add(i64::from(found.size)) > reached) {
-            tracing::warn!("the last entry of {queue:?} is damaged; made again");
-            queue.load(reached, &|_, _, _| true)?;
-            shorter.push(queue.clone());
-            found = last_entry(&queue)?;
-        }
-        if let Some(found) = found.filter(|found| last.is_none_or(|last| last.at < found.at)) {
-            last = Some(found);
-        }
+/// The entry of the last record that a queue points to. Of a queue whose last entries are damaged and point beyond what the
+/// log ever `reached` they are dropped, and made again.
+fn last_record(queue: &Arc<Queue>, reached: i64, shorter: &mut Vec<Arc<Queue>>) -> io::Result<Option<Entry>> {
+    let found = last_entry(queue)?;
+    if found.is_none_or(|found| found.end() <= reached) {
+        return Ok(found);
     }
-    Ok(last)
+    tracing::warn!("the last entry of {queue:?} is damaged; made again");
+    queue.load(reached, 0, &|_, _, _| true)?;
+    shorter.push(queue.clone());
+    last_entry(queue)
 }
 
-/// End of the record of an entry, if it is sound: then a record may begin there.
-fn sound_end(segments: &Segments, entry: &Entry) -> Option<i64> {
+/// End of the record of an entry, if it is sound: then a record may begin there. And when it was stored.
+fn sound_record(segments: &Segments, entry: &Entry) -> Option<(i64, i64)> {
     let segment = segments.holding(entry.at)?;
-    let record = read_record(&segment, (entry.at - segment.base) as u64, entry.at).ok()?;
-    (record.len() as i64 == i64::from(entry.size)).then_some(entry.at + i64::from(entry.size))
+    let bytes = read_record(&segment, (entry.at - segment.base) as u64, entry.at).ok()?;
+    let stored = Record::parse(&bytes).ok()?.store_timestamp;
+    (bytes.len() as i64 == i64::from(entry.size)).then_some((entry.end(), stored))
 }
 
 fn last_entry(queue: &Queue) -> io::Result<Option<Entry>> {

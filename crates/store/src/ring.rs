@@ -68,7 +68,12 @@ impl Ring {
         let mut files: Vec<RingFile> = Vec::new();
         for listed in files_of(dir).map_err(|failed| failed.error)? {
             // What is called otherwise is not ours.
-            if let Some(number) = listed.name.strip_suffix(".ring").and_then(|number| number.parse().ok()) {
+            if let Some(number) = listed
+                .name
+                .strip_suffix(".ring")
+                .and_then(|number| number.parse().ok())
+                .filter(|number| *number < u64::MAX)
+            {
                 files.push(RingFile { number, path: listed.path, len: listed.size, first_time: i64::MAX });
             }
         }

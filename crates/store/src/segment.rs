@@ -21,6 +21,9 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::disk::Disk;
 
+/// No sequence is as long: a file with a higher name is none of ours.
+const POSITION_MAX: i64 = 1 << 60;
+
 /// A piece of a file.
 #[derive(Clone, Debug)]
 pub struct FileSlice {
@@ -241,7 +244,7 @@ impl Segments {
         let mut list = Vec::new();
         let mut foreign = Vec::new();
         for Listed { path, name, size } in files_of(&dir)? {
-            match name.parse::<i64>().ok().filter(|base| *base >= 0 && name.bytes().all(|byte| byte.is_ascii_digit())) {
+            match position(&name) {
                 Some(base) => list.push((base, path, size)),
                 None => foreign.push(path),
             }
@@ -326,6 +329,12 @@ impl Segments {
         }
         Ok(reader.filter(|reader| reader.strong_count() > 0))
     }
+}
+
+/// The position that a name says.
+pub(crate) fn position(name: &str) -> Option<i64> {
+    let digits = name.bytes().all(|byte| byte.is_ascii_digit());
+    name.parse().ok().filter(|base| digits && (0..POSITION_MAX).contains(base))
 }
 
 /// What a directory of segments holds.

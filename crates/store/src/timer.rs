@@ -414,6 +414,11 @@ impl Timers {
         self.wheel.next(from..until.min(from.saturating_add(SLOTS)))
     }
 
+    /// How many messages wait in a slot, less those that recall others.
+    pub fn count(&self, tick: i64) -> io::Result<i32> {
+        Ok(self.wheel.slot(tick)?.filter(|slot| slot.tick >= self.tick).map_or(0, |slot| slot.count))
+    }
+
     /// Positions of a slot's units, oldest first. An error of kind `InvalidData`: the log is damaged.
     pub fn slot(&self, tick: i64) -> io::Result<Vec<i64>> {
         let mut positions = Vec::new();

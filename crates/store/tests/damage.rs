@@ -9,10 +9,15 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use protocol::record::Record;
-use store::{GetStatus, OpenError, PutMessage, QueueOffset, Store, StoreConfig, Stored};
+use store::inspect::{Directory, Plan};
+use store::{
+    Boundary, Clean, CommitLogOffset, GetStatus, Matching, OpenError, PutMessage, QueueOffset, Retention, Store,
+    StoreConfig, Stored, Verdict,
+};
 use tempfile::TempDir;
 
 const LOG_FILE: u64 = 16 << 10;
@@ -580,5 +585,118 @@ fn a_table_has_its_last_good_state_or_is_refused_with_both_names() {
             let error = store::table::load(&disk, &path, number).unwrap_err().to_string();
             assert!(error.contains("topics.json:") && error.contains("topics.json.bak:"), "{damage:?}: {error}");
         }
+    }
+}
+
+/// A number that repeats a run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % end.max(1)
+    }
+}
+
+/// Asks for everything that a store can be asked for.
+fn ask_for_everything(store: &Store) {
+    for queue in store.queues() {
+        let (topic, queue_id) = (queue.topic(), queue.queue_id());
+        let (min, max) = (queue.min_offset().0, queue.max_offset().0);
+        for from in (min..max.min(min + 200)).step_by(7).chain([max - 1, max, i64::MAX]) {
+            let from = QueueOffset(from);
+            let all = Matching { codes: &|_| true, records: &|_| Verdict::Wanted };
+            let got = store.get_message(topic, queue_id, from, 32, 1 << 20, &|_| true);
+            got.parts.iter().for_each(|part| _ = part.to_bytes().unwrap());
+            store.get_matching(topic, queue_id, from, 32, 1 << 20, all);
+            let _ = (store.place_of(topic, queue_id, from), store.store_timestamp_of(topic, queue_id, from));
+        }
+        for time in [i64::MIN, 0, 1_700_000_000_000, i64::MAX] {
+            store.search_offset(topic, queue_id, time, Boundary::Lower);
+            store.search_offset(topic, queue_id, time, Boundary::Upper);
+        }
+    }
+    for n in (0..360).step_by(40) {
+        let key = format!("id-{n:04}-{}", "x".repeat(n % 17));
+        store.query(TOPICS[n % 2], &key, 10, 0, i64::MAX);
+        store.query(TOPICS[n % 2], &key, 10, i64::MIN, i64::MAX);
+    }
+    let (begin, end) = store.commit_log_bounds();
+    for at in (begin.0..end.0.min(begin.0 + 20_000)).step_by(991) {
+        let _ = store.read(CommitLogOffset(at));
+    }
+    let _ = (store.earliest_store_timestamp(), store.topics(), store.deletable_bytes());
+    store.set_retention("Orders", Retention { time: Some(Duration::from_secs(3600)), bytes: Some(2000) });
+    store.expire(&|_| SystemTime::now()).unwrap();
+    store.clean(&Clean::expired(SystemTime::now())).unwrap();
+}
+
+/// Numbers at the ends of what they can be, anywhere in any file, and names that say as much: a store opens or says why not,
+/// and nothing that it is asked for then is a panic. `DAMAGE_IMAGES` says how many, `DAMAGE_SEED` repeats a run.
+#[test]
+fn no_number_on_disk_makes_a_store_panic() {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let images = number("DAMAGE_IMAGES").unwrap_or(60);
+    let seed = number("DAMAGE_SEED")
+        .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64);
+    let made = [make(true), make(false)];
+    // Its own threads' panics count, too.
+    static PANICS: AtomicUsize = AtomicUsize::new(0);
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        PANICS.fetch_add(1, Ordering::SeqCst);
+        told(panic);
+    }));
+    for seed in seed..seed + images {
+        let mut random = Random(seed);
+        let made = &made[random.below(2)];
+        let image = scratch();
+        copy(made.dir.path(), image.path());
+        let files = files(image.path(), "");
+        let mut done = Vec::new();
+        for _ in 0..1 + random.below(3) {
+            let file = &files[random.below(files.len())];
+            let path = image.path().join(file);
+            let Ok(mut bytes) = fs::read(&path) else { continue };
+            let extremes = [0, 1, -1, i64::MAX, i64::MIN, i64::MAX - 100, i64::MAX >> 8, i64::from(i32::MAX), 1 << 55];
+            let extreme = extremes[random.below(extremes.len())];
+            let wide = random.below(2) == 0;
+            // The beginning of a file has more that matters.
+            let end = if random.below(3) == 0 { 64 } else { bytes.len() };
+            let at = random.below(end.min(bytes.len())) / 4 * 4;
+            let new = if wide { extreme.to_be_bytes().to_vec() } else { (extreme as i32).to_be_bytes().to_vec() };
+            if random.below(12) == 0 {
+                let big = (i64::MAX - random.below(3) as i64 * (1 << 30)) / 1000 * 1000
+                    / [LOG_FILE, QUEUE_FILE, 1][random.below(3)] as i64;
+                let name = format!("{:020}", big.saturating_mul([LOG_FILE, QUEUE_FILE, 1][random.below(3)] as i64));
+                fs::copy(&path, path.with_file_name(&name)).unwrap();
+                done.push(format!("{} copied as {name}", file.display()));
+                continue;
+            }
+            bytes.iter_mut().skip(at).zip(new).for_each(|(byte, new)| *byte = new);
+            fs::write(&path, bytes).unwrap();
+            done.push(format!("{} at {at}: {extreme}, {} bytes", file.display(), if wide { 8 } else { 4 }));
+        }
+        let what = format!("DAMAGE_SEED={seed}: {done:?}");
+        for opened in 0..2 {
+            match std::panic::catch_unwind(|| {
+                open(image.path()).map(|store| {
+                    ask_for_everything(&store);
+                    put(&store, "Orders", 0, "goes on");
+                    store.close()
+                })
+            }) {
+                Ok(_) => {}
+                Err(_) => panic!("{what}, opened {opened}"),
+            }
+            assert_eq!(PANICS.load(Ordering::SeqCst), 0, "{what}, opened {opened}");
+        }
+        let config = config(image.path());
+        if let Ok(directory) = Directory::look(&config, true) {
+            let verified = directory.verify(&mut |_| {}, &mut |_| {});
+            let _ = directory.summary();
+            let _ = Plan::make(&directory, verified, &config);
+        }
+        assert_eq!(PANICS.load(Ordering::SeqCst), 0, "{what}, looked at");
     }
 }

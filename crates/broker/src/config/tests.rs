@@ -1,4 +1,6 @@
 use super::*;
+use protocol::properties;
+use std::path::Path;
 
 fn read(text: &str) -> Result<(Config, Notes), ConfigError> {
     Config::default().parse_over(Path::new("broker.conf"), text)

@@ -126,11 +126,11 @@ pub(super) async fn unregister(broker: Arc<Broker>, call: Call<UnregisterClient>
 /// GET_CONSUMER_LIST_BY_GROUP (38).
 pub(super) async fn consumer_list(broker: Arc<Broker>, call: Call<GetConsumerList>) -> Result<Answer<Empty>, Reject> {
     let group = &call.request.consumer_group;
-    if broker.shares_by_key(group)
-        && let Some(client) = broker.member_at(group, call.peer.address())
-    {
-        // It shares all queues with others, who need not concern it.
-        return Ok(Answer::new(Empty {}).with_body(json::write(&ConsumerList { consumer_id_list: vec![client] })));
+    if broker.shares_by_key(group) {
+        let consumer_id_list = broker.members_told(group, call.peer.address());
+        if !consumer_id_list.is_empty() {
+            return Ok(Answer::new(Empty {}).with_body(json::write(&ConsumerList { consumer_id_list })));
+        }
     }
     let members = broker.consumers.read().get(group).map(|group| group.members.keys().cloned().collect::<Vec<_>>());
     match members {
@@ -162,6 +162,7 @@ pub(super) async fn check_config(broker: Arc<Broker>, call: Call<CheckClientConf
 /// A connection is gone.
 pub(super) fn disconnected(broker: &Broker, peer: &Peer) {
     broker.producers.lock().close(peer);
+    broker.connections.close(peer.address());
     let gone = broker.consumers.write().close(peer);
     broker.lost(&gone);
 }

@@ -14,10 +14,15 @@ use std::time::Instant;
 pub(super) async fn lock(broker: Arc<Broker>, call: Call<LockBatch>) -> Result<Answer<Empty>, Reject> {
     let body = read(&call.body)?;
     let (group, client, now) = (&body.consumer_group, &body.client_id, Instant::now());
-    let owned = match broker.shares_by_key(group) {
+    let (shares, is_new) = (broker.shares_by_key(group), broker.connections.hear(call.peer.address(), client));
+    let owned = match shares {
         false => broker.locks.lock().lock(group, client, body.mq_set, now),
         true => broker.share(group, client, body.mq_set, now),
     };
+    if shares && is_new {
+        // Who asked for the members before it was known may have been told of others, too.
+        broker.tell_members(group);
+    }
     Ok(Answer::new(Empty {}).with_body(json::write(&LockBatchReplyBody { lock_ok_mq_set: owned })))
 }
 

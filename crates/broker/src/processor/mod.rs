@@ -4,6 +4,7 @@ mod admin;
 mod ask_consumer;
 mod client;
 mod deletion;
+mod duplicate;
 mod end_transaction;
 mod filter_program;
 mod group;

@@ -1,16 +1,20 @@
 //! Offsets: of groups, and of queues.
 
-use super::{no_such_topic, short};
+use super::{no_such_topic, reset, short};
 use crate::Broker;
 use crate::offsets::HasBeenReset;
+use crate::parking::GroupQueue;
 use protocol::code::response;
 use protocol::request::Empty;
 use protocol::request::offset::{
     GetEarliestStoreTime, GetMaxOffset, GetMinOffset, OffsetReply, QueryConsumerOffset, SearchOffset, StoreTimeReply,
     UpdateConsumerOffset,
 };
+use protocol::subscription::ORDER_SHARE_BY_KEY;
 use protocol::topic::QUEUES_MAX;
 use remoting::{Answer, Call, Reject};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use store::{Boundary, QueueOffset};
 
@@ -76,6 +80,13 @@ pub(super) async fn update_consumer_offset(
     match request.queue_id {
         Some(queue_id) if (0..QUEUES_MAX).contains(&queue_id) && request.commit_offset >= 0 => {
             let by = call.peer.address();
+            if let Some(from) = sets_as_operator(&broker, request, queue_id, by)? {
+                let offsets = BTreeMap::from([(queue_id, request.commit_offset)]);
+                reset::set(&broker, &request.consumer_group, &request.topic, &offsets, by).await?;
+                tracing::info!(group = request.consumer_group, topic = request.topic, queue_id, from, to = request.commit_offset,
+                    by = ?call.peer, "offset set");
+                return Ok(Empty {}.into());
+            }
             match broker.commit_offset(&request.consumer_group, &request.topic, queue_id, request.commit_offset, by) {
                 Ok(()) => Ok(Empty {}.into()),
                 Err(HasBeenReset) => {
@@ -89,6 +100,47 @@ pub(super) async fn update_consumer_offset(
         )),
         None => invalid("QueueId is null: say which queue the offset belongs to".into()),
     }
+}
+
+/// Is this no member that says how far it is, but somebody who sets where the group goes on, and would be misunderstood as a member?
+/// If so: where it was.
+///
+/// - Where members share queues, a commit counts for the slots of the member that says it. One of nobody's moves the whole group, as
+///   a reset does, while the group has no members; else it is refused: a member may come over a connection on which it has not said
+///   who it is yet.
+/// - While what was parked is being released, a commit behind where the group is means that all comes again from there, not the
+///   released keys alone.
+fn sets_as_operator(
+    broker: &Broker,
+    request: &UpdateConsumerOffset,
+    queue_id: i32,
+    by: SocketAddr,
+) -> Result<Option<Option<i64>>, Reject> {
+    let (group, topic) = (&request.consumer_group, &request.topic);
+    let consumed = || broker.offsets.get(group, topic, queue_id);
+    if broker.shares_by_key(group) {
+        if broker.member_at(group, by).is_some() {
+            return Ok(None);
+        }
+        if broker.consumers.read().get(group).is_none() && !broker.shares.any_held(group) {
+            return Ok(Some(consumed()));
+        }
+        return Err(Reject::new(
+            response::ILLEGAL_OPERATION,
+            format!(
+                "group[{}] has members, which share its queues by key ({ORDER_SHARE_BY_KEY}), and {by} is none of them: the offset is \
+                 not changed. Reset it (INVOKE_BROKER_TO_RESET_OFFSET, `resetOffsetByTime`), so that members hear of it, or \
+                 stop them first",
+                short(group)
+            ),
+        ));
+    }
+    let queue = GroupQueue { group: group.clone(), topic: topic.clone(), queue_id };
+    let is_released = || broker.parking.get(&queue).is_some_and(|parked| parked.release.is_some());
+    let goes_back = |from: Option<i64>| from.is_some_and(|from| request.commit_offset < from);
+    let sets =
+        broker.parking.is_used() && is_released() && goes_back(consumed()) && broker.member_at(group, by).is_none();
+    Ok(sets.then(consumed))
 }
 
 /// SEARCH_OFFSET_BY_TIMESTAMP (29).

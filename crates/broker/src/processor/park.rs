@@ -30,9 +30,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use store::{CommitLogOffset, Matching, QueueOffset, Verdict};
 use tokio::task::spawn_blocking;
+
+/// Clients renew their locks every 20 s, and trust them for 30 s.
+const RENEWED_WITHIN: Duration = Duration::from_secs(30);
 
 /// So many records with one key are looked at.
 const RECORDS_MAX: usize = 64;
@@ -63,17 +66,39 @@ enum ParkError {
     Io(#[from] io::Error),
 }
 
-/// Is this a message that a consumer in order gives up, and that its group parks?
-pub(super) fn given_up(broker: &Broker, call: &Call<SendMessage>) -> Option<Box<Poison>> {
+/// Is this a message that a consumer in order gives up, and that its group parks? Others give up to have it among the dead letters.
+/// Refused while it is not known whether they consume in order.
+pub(super) fn given_up(broker: &Broker, call: &Call<SendMessage>) -> Result<Option<Box<Poison>>, Reject> {
     let request = &call.request;
-    let name = request.topic.strip_prefix(RETRY_PREFIX)?;
-    let group = broker.groups.get(name).filter(|group| group.is_on(ORDER_PARK))?;
+    let Some(name) = request.topic.strip_prefix(RETRY_PREFIX) else { return Ok(None) };
+    let Some(group) = broker.groups.get(name).filter(|group| group.is_on(ORDER_PARK)) else { return Ok(None) };
     let attempts = request.reconsume_times.unwrap_or(0);
     let max = retry::attempts_max(&group, call.version, request.max_reconsume_times);
-    if attempts < max || attempts == max && !broker.consumes_in_order(name) {
-        return None; // it is to come again
+    if attempts < max || !parks_in_order(broker, name)? {
+        return Ok(None);
     }
-    let properties = Properties(request.properties.as_deref()?.as_bytes());
+    Ok(poison_of(broker, call, name, attempts))
+}
+
+/// Does the group consume in order? Its members say so with their locks, which are not known yet just after a start.
+fn parks_in_order(broker: &Broker, group: &str) -> Result<bool, Reject> {
+    if broker.consumes_in_order(group) {
+        return Ok(true);
+    }
+    if broker.store.opened().0.elapsed() >= RENEWED_WITHIN {
+        return Ok(false);
+    }
+    let remark = format!(
+        "the broker was started less than {} s ago, and does not know yet whether group[{}] consumes in order, so whether this          message is parked (order.park) or goes to the dead letters: it stays with its consumer, which tries again",
+        RENEWED_WITHIN.as_secs(),
+        short(group)
+    );
+    Err(Reject::new(response::MESSAGE_ILLEGAL, remark))
+}
+
+/// The message of a queue that is meant, if it is found.
+fn poison_of(broker: &Broker, call: &Call<SendMessage>, name: &str, attempts: i32) -> Option<Box<Poison>> {
+    let properties = Properties(call.request.properties.as_deref()?.as_bytes());
     if properties.get(property::DLQ_REQUEUED_FROM).is_some() {
         return None; // an operator gives it to the group again
     }
@@ -98,22 +123,22 @@ pub(super) fn given_up(broker: &Broker, call: &Call<SendMessage>) -> Option<Box<
     Poison::new(broker, queue, offset, key, true, by)
 }
 
-/// As [`given_up`], for a record that a consumer sends back for the last time.
+/// As [`given_up`], for a record that a consumer sends back for the last time: so some that are not in Java do.
 pub(super) fn sent_back(
     broker: &Broker,
     group: &SubscriptionGroupConfig,
     record: &Record<'_>,
     by: SocketAddr,
-) -> Option<Box<Poison>> {
-    if !group.is_on(ORDER_PARK) || record.topic.starts_with(RETRY) {
-        return None;
+) -> Result<Option<Box<Poison>>, Reject> {
+    if !group.is_on(ORDER_PARK) || record.topic.starts_with(RETRY) || !parks_in_order(broker, &group.group_name)? {
+        return Ok(None);
     }
     let (name, offset) = (&group.group_name, record.queue_offset.0);
     let queue = GroupQueue { group: name.clone(), topic: record.topic.to_owned(), queue_id: record.queue_id };
     if broker.offsets.get(name, record.topic, record.queue_id).is_some_and(|consumed| offset < consumed) {
-        return None; // the group went past it
+        return Ok(None); // the group went past it
     }
-    Poison::new(broker, queue, offset, key_of(record).map(str::to_owned), false, (by, by.to_string()))
+    Ok(Poison::new(broker, queue, offset, key_of(record).map(str::to_owned), false, (by, by.to_string())))
 }
 
 impl Poison {
@@ -287,6 +312,10 @@ impl Broker {
             if let Some(release) = parked.release.as_ref().filter(|release| release.pending) {
                 let from = release.keys.iter().map(|key| key.from).min().unwrap_or(release.end);
                 self.offsets.reset(group, topic, &BTreeMap::from([(*queue_id, from)]));
+                // Else the next start would begin it once more, though the group may have gone through it.
+                if let Err(error) = self.offsets.save().and_then(|()| self.keep_release(&queue)) {
+                    tracing::error!(group, topic, queue_id, %error, "a release that begins anew is not kept over another start");
+                }
             }
             if self.offsets.awaits(group, topic, *queue_id).is_some() {
                 self.parking.moves(&queue, Instant::now());
@@ -347,8 +376,8 @@ impl Broker {
         let mut left = max;
         let records = |record: &Record| match record.queue_offset.0 {
             offset if offset >= end => Verdict::Unwanted,
-            offset if offset == parked.from => Verdict::Wanted,
-            _ => Verdict::from(parked.key.is_some() && key_of(record) == parked.key.as_deref()),
+            offset if parked.key.is_none() => Verdict::from(offset == parked.from),
+            _ => Verdict::from(key_of(record) == parked.key.as_deref()),
         };
         while next.0 < end && left > 0 {
             let matching = Matching { codes: &|_| true, records: &records };
@@ -518,11 +547,11 @@ pub(super) async fn release(broker: Arc<Broker>, call: Call<ReleaseParked>) -> R
     let mut list = ReleasedList::default();
     for (queue, keys) in queues {
         let mut from: BTreeMap<(Option<String>, i64), i64> = BTreeMap::new();
-        let mut buried = 0;
+        let (mut buried, mut left) = (0, Vec::new());
         if dead != Dead::Nothing {
-            let (burying, queue) = (broker.clone(), queue.clone());
-            let done = spawn_blocking(move || burying.bury(&queue, keys, dead, store_host, by)).await;
-            let Buried { from: rest, count, end } =
+            let (burying, of_queue) = (broker.clone(), queue.clone());
+            let done = spawn_blocking(move || burying.bury(&of_queue, keys, dead, store_host, by)).await;
+            let Buried { from: rest, left: still_parked, count, end } =
                 done.map_err(|error| Reject::system_error(error.to_string())).flatten()?;
             // What leaves the table has to be as safe as it was.
             broker.store.write_out().map_err(|error| Reject::system_error(error.to_string()))?;
@@ -530,6 +559,26 @@ pub(super) async fn release(broker: Arc<Broker>, call: Call<ReleaseParked>) -> R
                 broker.store.flushed(end).await.map_err(|error| Reject::system_error(error.to_string()))?;
             }
             (from, buried) = (rest, count);
+            left.extend(still_parked.values());
+            let (keeping, of_queue) = (broker.clone(), queue.clone());
+            let kept = spawn_blocking(move || keeping.park_from(&of_queue, &still_parked)).await;
+            kept.map_err(io::Error::other).flatten().map_err(|error| {
+                Reject::system_error(format!(
+                    "{buried} messages went to the dead letters, and their keys are parked still, as config/orderParked.json cannot \
+                     be saved: {error}"
+                ))
+            })?;
+            if from.is_empty() {
+                let offset = broker.offsets.get(&queue.group, &queue.topic, queue.queue_id).unwrap_or(0);
+                list.queues.push(ReleasedQueue {
+                    queue_id: queue.queue_id,
+                    keys: 0,
+                    offset,
+                    dead_letters: buried,
+                    left,
+                });
+                continue;
+            }
         } else {
             from.extend(keys.into_iter().map(|key| ((key.key, key.from), key.from)));
         }
@@ -538,7 +587,7 @@ pub(super) async fn release(broker: Arc<Broker>, call: Call<ReleaseParked>) -> R
         let offset = released.map_err(io::Error::other).flatten().map_err(|error| {
             Reject::system_error(format!("not released, or not kept over a restart: config/ cannot be saved: {error}"))
         })?;
-        list.queues.push(ReleasedQueue { queue_id, keys, offset, dead_letters: buried });
+        list.queues.push(ReleasedQueue { queue_id, keys, offset, dead_letters: buried, left });
     }
     Ok(Answer::new(Empty {}).with_body(json::write(&list)))
 }
@@ -547,6 +596,8 @@ pub(super) async fn release(broker: Arc<Broker>, call: Call<ReleaseParked>) -> R
 struct Buried {
     /// Key and first message → from where on the rest of it is to be released.
     from: BTreeMap<(Option<String>, i64), i64>,
+    /// The same of keys that have more that is to go to the dead letters: they stay parked from there on.
+    left: BTreeMap<(Option<String>, i64), i64>,
     count: usize,
     /// Behind the last of them in the log.
     end: Option<CommitLogOffset>,
@@ -564,7 +615,7 @@ impl Broker {
     ) -> Result<Buried, Reject> {
         let group = self.groups.get_or_create(&queue.group, None, crate::now_millis());
         let group = group.map_err(|why| no_such_group(&queue.group, why))?;
-        let mut buried = Buried { from: BTreeMap::new(), count: 0, end: None };
+        let mut buried = Buried { from: BTreeMap::new(), left: BTreeMap::new(), count: 0, end: None };
         for key in keys {
             let end = match dead {
                 Dead::All => {
@@ -579,9 +630,52 @@ impl Broker {
                 buried.end = buried.end.max(put.map(|(end, _)| end));
                 Ok(())
             })?;
-            buried.from.insert((key.key, key.from), came_to);
+            let rest = ParkedKey { from: came_to, ..key.clone() };
+            let next = match dead {
+                Dead::All => self.next_of_parked(queue, &rest, end)?,
+                _ => None,
+            };
+            match next {
+                Some(next) => buried.left.insert((key.key, key.from), next),
+                None => buried.from.insert((key.key, key.from), came_to),
+            };
         }
         Ok(buried)
+    }
+
+    /// The first message of a parked key before `end`.
+    fn next_of_parked(&self, queue: &GroupQueue, parked: &ParkedKey, end: i64) -> Result<Option<i64>, Reject> {
+        let mut next = None;
+        self.of_parked(queue, parked, end, 1, &mut |record| {
+            next = Some(record.queue_offset.0);
+            Ok(())
+        })?;
+        Ok(next)
+    }
+
+    /// These keys are parked from there on: what lay before went to the dead letters. Blocks.
+    fn park_from(&self, queue: &GroupQueue, from: &BTreeMap<(Option<String>, i64), i64>) -> io::Result<()> {
+        if from.is_empty() {
+            return Ok(());
+        }
+        let edit = |parked: &mut Parked| -> io::Result<()> {
+            for key in &mut parked.keys {
+                if let Some(from) = from.get(&(key.key.clone(), key.from)) {
+                    key.from = *from;
+                }
+            }
+            Ok(())
+        };
+        self.parking.change(queue, edit, |()| ())
+    }
+
+    /// The way back to what is released is on disk. Blocks.
+    fn keep_release(&self, queue: &GroupQueue) -> io::Result<()> {
+        let kept = |parked: &mut Parked| -> io::Result<()> {
+            parked.release.iter_mut().for_each(|release| release.pending = false);
+            Ok(())
+        };
+        self.parking.change(queue, kept, |()| ())
     }
 
     /// Releases keys, each from where `from` says, and has the group go back to them. Answers with where to. Blocks.
@@ -601,11 +695,7 @@ impl Broker {
         let go_back = |(to, _): &(i64, i64)| _ = self.offsets.reset(group, topic, &BTreeMap::from([(*queue_id, *to)]));
         let (to, end) = self.parking.change(queue, edit, go_back)?;
         self.offsets.save()?;
-        let kept = |parked: &mut Parked| -> io::Result<()> {
-            parked.release.iter_mut().for_each(|release| release.pending = false);
-            Ok(())
-        };
-        self.parking.change(queue, kept, |()| ())?;
+        self.keep_release(queue)?;
         for ((key, first), from) in from {
             tracing::info!(group, topic, queue_id, key, first, from, %by, "released");
             let (group, topic, key) = (group.clone(), topic.clone(), key.clone());

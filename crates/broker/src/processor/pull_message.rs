@@ -54,14 +54,7 @@ pub(super) async fn pull_message(
     let request = &call.request;
     let queue_id = allowed(&broker, &call)?;
     let filter = filter(&broker, request)?;
-    let max_count = (request.max_msg_nums.max(1) as usize).min(match broker.config.max_transfer_count_in_memory {
-        APACHE_COUNT => COUNT_MAX,
-        set => set,
-    });
-    let max_bytes = match request.max_msg_bytes {
-        Some(bytes) if bytes > 0 => (bytes as usize).min(broker.config.max_transfer_bytes_in_memory),
-        _ => broker.config.max_transfer_bytes_in_memory,
-    };
+    let (max_count, max_bytes) = most(&broker, request);
     let judged = Cell::new(false);
     let passed_over = RefCell::new(Vec::new());
     let get = |from, gate: Option<&Gate>| {
@@ -217,23 +210,44 @@ pub(super) async fn pull_message(
         Filter::Tags(tags) => Wanted::Tags(tags),
         Filter::Sql(_, text) => Wanted::Sql(text),
     };
-    let passed_over = passed_over.into_inner();
-    let PullMessage { consumer_group: group, topic, .. } = call.request;
-    let (queue_id, mut range, mut count) = (queue_id as i32, (from.0, got.next.0), got.count as u32);
-    // What lies between messages that were passed over has an event of its own.
-    for (offset, _) in passed_over.into_iter().filter(|(offset, _)| *offset < got.next.0) {
-        if range.0 < offset {
-            let (group, topic, wanted, between) = (group.clone(), topic.clone(), wanted.clone(), (range.0, offset));
-            let given = count.min((offset - range.0) as u32);
+    tell_of_delivery(&broker, call.request, wanted, (from, &got), &passed_over.into_inner(), by);
+    Ok(found(got))
+}
+
+/// How many messages, and how many bytes of them, the answer to a pull has at most.
+fn most(broker: &Broker, request: &PullMessage) -> (usize, usize) {
+    let count = match broker.config.max_transfer_count_in_memory {
+        APACHE_COUNT => COUNT_MAX,
+        set => set,
+    };
+    let bytes = broker.config.max_transfer_bytes_in_memory;
+    let asked = request.max_msg_bytes.filter(|asked| *asked > 0).map_or(bytes, |asked| asked as usize);
+    ((request.max_msg_nums.max(1) as usize).min(count), asked.min(bytes))
+}
+
+/// The life of a message says that it was given. What lies between messages that were passed over has an event of its own.
+fn tell_of_delivery(
+    broker: &Broker,
+    request: PullMessage,
+    wanted: Wanted,
+    (from, got): (QueueOffset, &Got),
+    passed_over: &[(i64, Passage)],
+    to: SocketAddr,
+) {
+    let PullMessage { consumer_group: group, topic, queue_id, .. } = request;
+    let (mut range, mut count) = ((from.0, got.next.0), got.count as u32);
+    for (offset, _) in passed_over.iter().filter(|(offset, _)| *offset < got.next.0) {
+        if range.0 < *offset {
+            let (group, topic, wanted, range) = (group.clone(), topic.clone(), wanted.clone(), (range.0, *offset));
+            let given = count.min((range.1 - range.0) as u32);
             count -= given;
-            broker.note(Event::Delivered { group, topic, queue_id, range: between, count: given, wanted, to: by });
+            broker.note(Event::Delivered { group, topic, queue_id, range, count: given, wanted, to });
         }
         range.0 = offset + 1;
     }
     if range.0 < range.1 {
-        broker.note(Event::Delivered { group, topic, queue_id, range, count, wanted, to: by });
+        broker.note(Event::Delivered { group, topic, queue_id, range, count, wanted, to });
     }
-    Ok(found(got))
 }
 
 /// What a pull is to do.

@@ -88,7 +88,7 @@ fn at_time(broker: &Broker, topic: &str, queue_id: i32, timestamp: i64) -> i64 {
 
 /// Sets offsets, brings them to disk, and has pulls that wait look at them. A release of a parked key that is under way ends: from
 /// there on everything comes.
-async fn set(
+pub(super) async fn set(
     broker: &Arc<Broker>,
     group: &str,
     topic: &str,

@@ -44,7 +44,7 @@ pub(super) async fn send_back(broker: Arc<Broker>, call: Call<SendBack>) -> Resu
     let max = retry::attempts_max(&group, call.version, request.max_reconsume_times);
     let destination = retry::destination(&group, record.reconsume_times, max, request.delay_level);
     if destination == Destination::DeadLetters
-        && let Some(poison) = park::sent_back(&broker, &group, &record, call.peer.address())
+        && let Some(poison) = park::sent_back(&broker, &group, &record, call.peer.address())?
     {
         return Err(poison.park(&broker).await);
     }

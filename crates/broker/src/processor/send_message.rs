@@ -5,10 +5,11 @@
 //! 3. add what a broker adds to properties     (one copy)
 //! 4. put it; wait for the disk if that is promised; answer
 
+use super::duplicate::{self, PutBatch};
 use super::{not_stored, park, short};
 use crate::Broker;
 use crate::config::FlushDiskType;
-use crate::dedup::{self, First};
+use crate::dedup::First;
 use crate::life::event::Event;
 use crate::retry;
 use crate::timer::{self, Wait};
@@ -36,14 +37,16 @@ pub(super) fn send_message(
 ) -> impl Future<Output = Result<Answer<SendMessageReply>, Reject>> {
     // What waits below holds on to neither the request nor its body.
     let taken = match park::given_up(&broker, &call) {
-        None => take(&broker, &call).map_err(NotTaken::Refused),
-        Some(poison) => Err(NotTaken::Parked(poison)),
+        Ok(None) => take(&broker, &call).map_err(NotTaken::Refused),
+        Ok(Some(poison)) => Err(NotTaken::Parked(poison)),
+        Err(reject) => Err(NotTaken::Refused(reject)),
     };
     async move {
         match taken {
             Ok(taken) => acknowledge(&broker, taken).await,
             Err(NotTaken::Refused(reject)) => Err(reject),
-            Err(NotTaken::Parked(poison)) => Err(poison.park(&broker).await),
+            // What is seldom awaited has a box of its own: every message's answer would have room for it.
+            Err(NotTaken::Parked(poison)) => Err(Box::pin(poison.park(&broker)).await),
         }
     }
 }
@@ -60,7 +63,7 @@ pub(super) async fn acknowledge(broker: &Broker, taken: Taken) -> Result<Answer<
     let Taken { end, reply, created, duplicate, wait } = taken;
     if let Some(counter) = created {
         // So that the topic is there after a crash, as the message is.
-        broker.topic_saved(counter).await?;
+        Box::pin(broker.topic_saved(counter)).await?;
     }
     let mut answer = if wait { await_disk(broker, end, reply).await? } else { Answer::new(reply).behind_write() };
     answer.remark = answer.remark.or(duplicate);
@@ -74,7 +77,7 @@ pub(super) struct Taken {
     reply: SendMessageReply,
     /// The version of the table of topics in which its topic was created.
     created: Option<i64>,
-    /// It was stored before; this says so.
+    /// It was stored before, or some of a batch was; this says so.
     duplicate: Option<String>,
     /// Its sender wants it on disk.
     wait: bool,
@@ -163,16 +166,21 @@ pub(super) fn put(broker: &Broker, call: &Call<SendMessage>, admitted: Admitted<
         ..SendMessageReply::default()
     };
     let end;
+    let (mut is_new, mut duplicates) = (true, None);
     if request.batch {
         check_batch(broker, request, &asked, &call.body, queues.body_max)?;
-        let stored = broker.store.put_batch(&put).map_err(not_stored)?;
-        let ids: Vec<String> = stored.at.iter().map(|at| offset_message_id(store_host, *at)).collect();
-        reply.msg_id = ids.join(",");
-        reply.queue_offset = stored.queue_offset.0;
+        let batch = match broker.dedup.window(&request.topic) {
+            None => PutBatch::all(broker.store.put_batch(&put).map_err(not_stored)?, queue_id),
+            Some(_) if asked.dedup_id.is_some() => return Err(duplicate::of_batch(&request.topic)),
+            Some(window) => PutBatch::new_ones(broker, &put, &window)?,
+        };
+        let (count, bytes) = batch.stored;
+        if count > 0 {
+            broker.came(&request.topic, asked.message_type(prepares), count, bytes);
+        }
+        (end, is_new) = (batch.end, count > 0);
+        duplicates = batch.answer(&mut reply, store_host);
         reply.transaction_id = asked.unique_key.map(str::to_owned);
-        end = stored.end;
-        let (begin, count) = (stored.at.first().map_or(end.0, |at| at.0), stored.at.len() as i64);
-        broker.came(&request.topic, asked.message_type(prepares), count, end.0 - begin);
     } else {
         let unique_key = match asked.unique_key {
             Some(key) => Cow::Borrowed(key),
@@ -198,23 +206,21 @@ pub(super) fn put(broker: &Broker, call: &Call<SendMessage>, admitted: Admitted<
             ));
         }
         put.properties = &properties;
-        let window = dedup_window(broker, request, &asked, prepares)?;
+        let window = asked.dedup_id.and_then(|id| {
+            let window = broker.dedup.window(&request.topic)?;
+            Some((broker.dedup.hash(id), window))
+        });
         let mut window = window.as_ref().map(|(hash, window)| (*hash, window.lock()));
         if let Some((hash, window)) = &mut window
-            && let Some((first, age)) = window.duplicate_of(*hash, Instant::now())
+            && let Some((first, age)) = window.known(*hash, Instant::now())
         {
-            reply.msg_id = offset_message_id(store_host, first.at);
-            (reply.queue_id, reply.queue_offset) = (first.queue_id, first.queue_offset);
+            if first.half.is_some() && !prepares {
+                return Err(duplicate::undecided(&request.topic));
+            }
+            window.count(1);
+            let remark = Some(duplicate::answer(&mut reply, &first, age, store_host));
             reply.transaction_id = Some(unique_key.into_owned());
-            reply.duplicate = Some(true);
-            let remark = format!(
-                "duplicate: a message with this DEDUP_ID was stored {:.1} s ago, as number {} of queue {}; this one is not \
-                 stored",
-                age.as_secs_f32(),
-                first.queue_offset,
-                first.queue_id
-            );
-            return Ok(Taken { end: first.end, reply, created, duplicate: Some(remark), wait: asked.wait });
+            return Ok(Taken { end: first.end, reply, created, duplicate: remark, wait: asked.wait });
         }
         let stored = match prepares {
             false => broker.put(&put, wait),
@@ -231,14 +237,15 @@ pub(super) fn put(broker: &Broker, call: &Call<SendMessage>, admitted: Admitted<
         broker.came(put.topic, asked.message_type(prepares), 1, end.0 - stored.at.0);
         if let Some((hash, window)) = &mut window {
             let (queue_id, queue_offset) = (reply.queue_id, reply.queue_offset);
-            window.remember(*hash, First { at: stored.at, end, queue_id, queue_offset }, Instant::now());
+            let half = prepares.then_some(queue_offset);
+            window.remember(*hash, First { at: stored.at, end, queue_id, queue_offset, half }, Instant::now());
         }
     }
     // One that waits for the disk counts when it is there.
-    if !(asked.wait && broker.config.flush_disk_type == FlushDiskType::Sync) {
+    if is_new && !(asked.wait && broker.config.flush_disk_type == FlushDiskType::Sync) {
         broker.put_times.put(1);
     }
-    Ok(Taken { end, reply, created, duplicate: None, wait: asked.wait })
+    Ok(Taken { end, reply, created, duplicate: duplicates, wait: asked.wait })
 }
 
 /// Answers when the message is on disk, if that is promised; with FLUSH_DISK_TIMEOUT (10) if it takes too long.
@@ -339,30 +346,6 @@ fn sys_flag_not_brought(sys_flag: i32) -> Option<&'static str> {
         _ if sys_flag & (SysFlag::INNER_BATCH | SysFlag::NEED_UNWRAP) != 0 => Some("an inner batch (sysFlag 0x80)"),
         _ => None,
     }
-}
-
-/// Where its topic remembers ids, if it has one, and the hash of this message's.
-fn dedup_window(
-    broker: &Broker,
-    request: &SendMessage,
-    asked: &Asked<'_>,
-    prepares: bool,
-) -> Result<Option<(u128, dedup::SharedWindow)>, Reject> {
-    let Some(id) = asked.dedup_id else { return Ok(None) };
-    let Some(window) = broker.dedup.window(&request.topic) else { return Ok(None) };
-    if prepares {
-        return Err(Reject::new(response::MESSAGE_ILLEGAL, not_deduplicated(&request.topic, "is a transaction")));
-    }
-    Ok(Some((broker.dedup.hash(id), window)))
-}
-
-/// To store it all the same would be to promise what is not kept.
-fn not_deduplicated(topic: &str, why: &str) -> String {
-    format!(
-        "a message for topic[{}] has a DEDUP_ID, by which this topic knows duplicates (dedup.window), and {why}, of which \
-         duplicates are not known: send it without that property, or otherwise",
-        short(topic)
-    )
 }
 
 /// Is this a half message, whose producer will say whether it is delivered?
@@ -497,9 +480,6 @@ fn check_batch(
             return illegal(format!(
                 "a message in the batch for topic[{topic}] is a transaction; send transactions one by one"
             ));
-        }
-        if entry.dedup_id.is_some() && broker.dedup.window(&request.topic).is_some() {
-            return illegal(not_deduplicated(&request.topic, "is in a batch"));
         }
         if entry.delay_level > 0 || entry.timer.is_timed() {
             return illegal(format!(

@@ -22,8 +22,24 @@ impl Broker {
     /// Which member of the group has this connection?
     pub(crate) fn member_at(&self, group: &str, address: SocketAddr) -> Option<String> {
         let consumers = self.consumers.read();
-        let mut members = consumers.get(group)?.members.iter();
-        members.find(|(_, member)| member.peer.address() == address).map(|(client, _)| client.clone())
+        let members = &consumers.get(group)?.members;
+        match members.iter().find(|(_, member)| member.peer.address() == address) {
+            Some((client, _)) => Some(client.clone()),
+            None => self.connections.client(address).filter(|client| members.contains_key(client)),
+        }
+    }
+
+    /// What a member that shares queues with others is told when it asks who is in the group, over this connection: itself, as others
+    /// need not concern it. Over a connection of which it is not known whose it is: all that it can be, so that it takes its part
+    /// of the queues, and says who it is by locking them. Empty: nobody of the group asks.
+    pub(super) fn members_told(&self, group: &str, asking: SocketAddr) -> Vec<String> {
+        if let Some(client) = self.member_at(group, asking) {
+            self.connections.hear(asking, &client);
+            return vec![client];
+        }
+        let consumers = self.consumers.read();
+        let members = consumers.get(group).into_iter().flat_map(|group| &group.members);
+        self.connections.unheard(members.map(|(client, member)| (client, member.peer.address())), asking)
     }
 
     /// Does any member consume a queue in order?

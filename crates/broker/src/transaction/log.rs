@@ -10,6 +10,7 @@
 
 use super::{Decision, Half, Progress, TRANSACTION_GROUP, Transactions};
 use crate::Broker;
+use crate::dedup::{self, First, SharedWindow};
 use crate::offsets::ConsumerOffsets;
 use crate::records::{as_put, for_each};
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use protocol::topic::{
 };
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::{CommitLogOffset, PutError, PutMessage, ReadError, Store, Stored};
 
 /// So many bytes of queue offsets one operation message holds (`transactionOpMsgMaxSize` of Apache's brokers).
@@ -169,15 +170,28 @@ impl Broker {
 
     /// Commits or rolls back the transaction of this half message, or of a copy of it.
     pub(crate) fn end(&self, half: &Record<'_>, decision: Decision) -> Result<Ended, PutError> {
+        let window = self.window_of(half);
+        let mut window = window.as_ref().map(|(hash, window)| (*hash, window.lock()));
         let mut transactions = self.transactions.lock();
-        let Some(offset) = transactions.find(half.queue_offset.0, Half::read(half).first) else {
+        let first = Half::read(half).first;
+        let Some(offset) = transactions.find(half.queue_offset.0, first) else {
             return Ok(Ended::Before);
         };
-        if decision == Decision::Commit {
-            self.deliver(half)?;
-        }
+        let delivered = match decision {
+            Decision::Commit => self.deliver(half)?,
+            Decision::Rollback => None,
+        };
         self.has_ended(&mut transactions, offset, half);
+        if let Some((hash, window)) = &mut window {
+            window.ended(*hash, first, delivered, Instant::now());
+        }
         Ok(Ended::Now)
+    }
+
+    /// The hash of a half message's id, and where its topic remembers it, if it does.
+    fn window_of(&self, half: &Record<'_>) -> Option<(u128, SharedWindow)> {
+        let (topic, _, id) = dedup::identified_half(half)?;
+        Some((self.dedup.hash(id), self.dedup.window(topic)?))
     }
 
     /// Does the transaction of this half message, or of a copy of it, wait for its end?
@@ -191,19 +205,20 @@ impl Broker {
         self.ends_unsaid.store(true, Ordering::Release);
     }
 
-    /// Puts the message of a transaction where it belongs. One whose topic was deleted meanwhile belongs nowhere.
+    /// Puts the message of a transaction where it belongs, and says where that is. One whose topic was deleted meanwhile belongs
+    /// nowhere.
     #[doc(alias = "endMessageTransaction")]
-    fn deliver(&self, half: &Record<'_>) -> Result<(), PutError> {
+    fn deliver(&self, half: &Record<'_>) -> Result<Option<First>, PutError> {
         let properties = half.properties();
         let topic = properties.get(property::REAL_TOPIC);
         let queue_id = properties.get(property::REAL_QID).and_then(|id| id.parse::<u32>().ok());
         let (Some(topic), Some(queue_id)) = (topic, queue_id) else {
             tracing::error!(at = %half.commit_log_offset, "a half message does not say where it belongs, and is not delivered");
-            return Ok(());
+            return Ok(None);
         };
         if half.commit_log_offset < self.store.begin_of(topic) {
             tracing::warn!(topic, at = %half.commit_log_offset, "not delivered: its topic was deleted meanwhile");
-            return Ok(());
+            return Ok(None);
         }
         let wait = self.timer.wait_of(properties, self.config.clock.now_millis());
         let properties = edit_properties(half.properties, &[(property::REAL_TOPIC, None), (property::REAL_QID, None)]);
@@ -215,7 +230,8 @@ impl Broker {
             properties: &properties,
             ..as_put(half)
         };
-        self.put(&put, wait).map(|_| ())
+        let Stored { at, end, queue_offset, .. } = self.put(&put, wait)?;
+        Ok(Some(First { at, end, queue_id: queue_id as i32, queue_offset: queue_offset.0, half: None }))
     }
 
     /// Puts a half message where those lie that nobody decided.
@@ -224,6 +240,8 @@ impl Broker {
         if let Err(error) = ensured {
             tracing::error!(%error, "no topic {TRANSACTION_GIVEN_UP_TOPIC}");
         }
+        let window = self.window_of(half);
+        let mut window = window.as_ref().map(|(hash, window)| (*hash, window.lock()));
         let mut transactions = self.transactions.lock();
         if transactions.get(offset).is_none() {
             return Ok(None);
@@ -231,6 +249,10 @@ impl Broker {
         let stored =
             self.store.put_message(&PutMessage { topic: TRANSACTION_GIVEN_UP_TOPIC, queue_id: 0, ..as_put(half) })?;
         self.has_ended(&mut transactions, offset, half);
+        if let Some((hash, window)) = &mut window {
+            // It may never be taken up again: who sends it anew is to be heard.
+            window.ended(*hash, Half::read(half).first, None, Instant::now());
+        }
         Ok(Some(stored))
     }
 
@@ -338,7 +360,17 @@ impl Broker {
         );
         let half =
             PutMessage { topic: TRANSACTION_HALF_TOPIC, properties: &properties, queue_id: 0, ..as_put(&record) };
-        self.put_half(&half)?;
+        let window = self.window_of(&record);
+        let mut window = window.as_ref().map(|(hash, window)| (*hash, window.lock()));
+        let stored = self.put_half(&half)?;
+        if let Some((hash, window)) = &mut window
+            && let Some((_, queue_id, _)) = dedup::identified_half(&record)
+            && window.known(*hash, Instant::now()).is_none()
+        {
+            let Stored { at, end, queue_offset, .. } = stored;
+            let first = First { at, end, queue_id, queue_offset: queue_offset.0, half: Some(queue_offset.0) };
+            window.remember(*hash, first, Instant::now());
+        }
         // Should it fail, the store writes it when it can, and has told.
         let _ = self.write_out();
         Ok(())

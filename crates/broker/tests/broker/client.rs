@@ -13,6 +13,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
+/// Waits until `fact` holds.
+#[track_caller]
+pub fn until(what: &str, mut fact: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !fact() {
+        assert!(Instant::now() < deadline, "{what} does not come true");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// A broker on free ports.
 pub struct Running {
     pub broker: Arc<Broker>,

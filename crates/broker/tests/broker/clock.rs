@@ -1,7 +1,7 @@
 //! The system's clock is set, while the broker runs and between two runs.
 
 use crate::Running;
-use crate::client::{Pull, bodies, config, properties};
+use crate::client::{Pull, bodies, config, properties, until};
 use broker::Config;
 use broker::config::DelayLevels;
 use std::path::Path;
@@ -22,11 +22,7 @@ fn settable(dir: &Path) -> (Clock, Config) {
 }
 
 fn wait_for(file: &Path) {
-    let until = Instant::now() + Duration::from_secs(30);
-    while !file.exists() {
-        assert!(Instant::now() < until, "{} does not come", file.display());
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until(&format!("that there is {}", file.display()), || file.exists());
 }
 
 fn assert_in_time(began: Instant, step: i64) {

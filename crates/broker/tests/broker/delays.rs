@@ -1,5 +1,5 @@
 use crate::Running;
-use crate::client::{Pull, bodies, config, messages, properties};
+use crate::client::{Pull, bodies, config, messages, properties, until};
 use broker::Config;
 use broker::config::DelayLevels;
 use std::time::{Duration, Instant};
@@ -44,7 +44,9 @@ fn delayed_messages_are_kept_over_a_restart_and_come_once() {
     assert_eq!(bodies(&client.pull(Pull { offset: 1, hold_millis: 5000, ..Pull::of("T") })), ["second"]);
     let took = began.elapsed();
     assert!(took >= Duration::from_secs(2), "never early: {took:?}");
-    std::thread::sleep(Duration::from_millis(300));
+    for level in [1, 2] {
+        until("each is noted as delivered", || running.broker.delay.next(level).0 == 1);
+    }
     assert_eq!(client.pull(Pull { offset: 2, ..Pull::of("T") }).code, 19, "neither came twice");
     running.stop();
     let text = std::fs::read_to_string(dir.path().join("config/delayOffset.json")).unwrap();
@@ -147,18 +149,10 @@ fn what_was_due_and_not_delivered_when_the_broker_was_killed_comes_still() {
     drop(client);
     drop(running);
     let running = Running::start(config(dir.path()));
-    let until = Instant::now() + Duration::from_secs(30);
-    while running.broker.store.max_offset("T", 1).0 < 2 {
-        assert!(Instant::now() < until, "they don't come");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("they come", || running.broker.store.max_offset("T", 1).0 == 2);
 }
 
 /// Until so many are in the first queue.
 fn wait_for_messages(running: &Running, count: i64) {
-    let until = Instant::now() + Duration::from_secs(30);
-    while running.broker.store.max_offset("T", 0).0 < count {
-        assert!(Instant::now() < until, "they don't come");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("they come", || running.broker.store.max_offset("T", 0).0 >= count);
 }

@@ -1,5 +1,5 @@
 use crate::Running;
-use crate::client::{Client, Pull, config, messages, properties};
+use crate::client::{Client, Pull, config, messages, properties, until};
 use broker::Config;
 use broker::config::DelayLevels;
 use protocol::command::Command;
@@ -31,14 +31,6 @@ fn counted(client: &mut Client) -> Duplicates {
 fn place(answer: &Command) -> [Option<&str>; 4] {
     assert_eq!(answer.code, 0, "{:?}", answer.remark);
     ["msgId", "queueId", "queueOffset", "duplicate"].map(|name| answer.ext.get(name))
-}
-
-fn until(what: &str, mut fact: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(30);
-    while !fact() {
-        assert!(Instant::now() < until, "{what} does not come true");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
@@ -125,24 +117,156 @@ fn two_connections_that_send_one_id_at_once_store_one_message() {
     until("all are there", || running.broker.store.max_offset("T", 0).0 == 200);
 }
 
+/// Sends a batch to queue 0 of `T`: each message is `body` or `body=id`.
+fn send_batch(client: &mut Client, messages: &str, own: &str) -> Command {
+    let mut batch = Vec::new();
+    for message in messages.split(' ') {
+        let (body, id) = message.split_once('=').unwrap_or((message, ""));
+        let id = if id.is_empty() { String::new() } else { format!("DEDUP_ID={id};") };
+        let text = properties(&format!("{id}UNIQ_KEY=K{body};"));
+        let entry = protocol::record::BatchEntry { flag: 0, body: body.as_bytes(), properties: text.as_bytes() };
+        entry.encode(&mut batch);
+    }
+    let own = properties(own);
+    let mut fields = crate::client::send_fields("T", "0", &own);
+    fields.last_mut().unwrap().1 = "true";
+    client.ask(320, &fields, &batch)
+}
+
+/// The places in the commit log that an answer names.
+fn logged(answer: &Command) -> Vec<i64> {
+    let ids = answer.ext.get("msgId").unwrap().split(',');
+    ids.map(|id| i64::from_str_radix(&id[id.len() - 16..], 16).unwrap()).collect()
+}
+
+fn stored(client: &mut Client) -> Vec<String> {
+    crate::client::bodies(&client.pull(Pull { hold_millis: 5000, ..Pull::of("T") }))
+}
+
 #[test]
-fn what_can_not_be_known_again_is_refused_where_it_is_to_be() {
+fn of_a_batch_the_messages_are_stored_whose_ids_are_new_also_over_a_killed_broker() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(config(dir.path()));
     let mut client = running.client();
     create(&mut client, "T", "+dedup.window=600");
-    let half = properties("DEDUP_ID=a;TRAN_MSG=true;UNIQ_KEY=K;");
-    let answer = client.send_message("T", 0, &half, b"x");
-    assert!(answer.code == 13 && answer.remark.as_ref().unwrap().contains("is a transaction"), "{answer:?}");
-    let mut batch = Vec::new();
-    let text = properties("DEDUP_ID=a;");
-    protocol::record::BatchEntry { flag: 0, body: b"x", properties: text.as_bytes() }.encode(&mut batch);
-    let mut fields = crate::client::send_fields("T", "0", "");
-    fields.last_mut().unwrap().1 = "true";
-    let answer = client.ask(320, &fields, &batch);
-    assert!(answer.code == 13 && answer.remark.as_ref().unwrap().contains("is in a batch"), "{answer:?}");
+    client.subscribe("CG", ("T", "TAG", "*", 1));
+    let first = send_batch(&mut client, "a=1 b c=2", "");
+    assert_eq!(place(&first)[1..], [Some("0"), Some("0"), None]);
+    assert_eq!((first.ext.get("duplicates"), first.ext.get("places")), (None, None));
+
+    // Partly known: what is new is stored, and the answer is in the order of what was sent.
+    let partly = send_batch(&mut client, "d=3 c=2 e=3 b", "");
+    assert_eq!(place(&partly)[1..], [Some("0"), Some("3"), None]);
+    assert_eq!(partly.ext.get("duplicates"), Some("1,2"), "e has the id of d");
+    assert_eq!(partly.ext.get("places"), Some("0:3,0:2,0:3,0:4"));
+    let at = logged(&partly);
+    assert_eq!((at[1], at[2]), (logged(&first)[2], at[0]));
+    assert!(at[3] > at[0] && partly.remark.unwrap().contains("2 of the 4 messages"));
+    assert_eq!(stored(&mut client), ["a", "b", "c", "d", "b"]);
+
+    // A repetition as a whole is answered like the first, and so is one of its messages that is sent alone.
+    let fresh = send_batch(&mut client, "x=10 y=11", "");
+    let again = send_batch(&mut client, "x=10 y=11", "");
+    assert_eq!(place(&again)[..3], place(&fresh)[..3]);
+    assert_eq!((place(&again)[3], again.ext.get("duplicates")), (Some("true"), Some("0,1")));
+    let alone = client.send_message("T", 1, &properties("DEDUP_ID=11;"), b"y");
+    assert_eq!(place(&alone)[1..], [Some("0"), Some("6"), Some("true")]);
+    assert_eq!(logged(&alone), logged(&fresh)[1..]);
+    let topics = counted(&mut client).topics;
+    assert_eq!((topics[0].ids, topics[0].duplicates), (5, 5));
+    drop((client, running)); // as by kill -9
+
+    let running = Running::start(config(dir.path()));
+    let mut client = running.client();
+    let again = send_batch(&mut client, "x=10 z=12 a=1", "");
+    assert_eq!((again.ext.get("duplicates"), again.ext.get("places")), (Some("0,2"), Some("0:5,0:7,0:0")));
+    client.send_message("T", 0, &properties("DEDUP_ID=20;"), b"w");
+    assert_eq!(send_batch(&mut client, "w=20", "").ext.get("places"), Some("0:8"));
+
+    let refused = send_batch(&mut client, "q", "DEDUP_ID=30;");
+    assert!(refused.code == 13 && refused.remark.unwrap().contains("its messages have theirs"));
+    create(&mut client, "T", "-dedup.window");
+    assert_eq!(place(&send_batch(&mut client, "x=10", "DEDUP_ID=30;"))[1..], [Some("0"), Some("9"), None]);
+}
+
+const COMMIT: &str = "8";
+const ROLLBACK: &str = "12";
+
+fn send_half(client: &mut Client, id: &str, more: &str) -> Command {
+    client.send_message(
+        "T",
+        1,
+        &properties(&format!("DEDUP_ID={id};TRAN_MSG=true;PGROUP=PG;UNIQ_KEY=K{id};{more}")),
+        b"x",
+    )
+}
+
+/// Ends the transaction of the half message that an answer names.
+fn end(client: &mut Client, answer: &Command, how: &str) -> Command {
+    let at = logged(answer)[0].to_string();
+    let fields = [
+        ("producerGroup", "PG"),
+        ("tranStateTableOffset", answer.ext.get("queueOffset").unwrap()),
+        ("commitLogOffset", at.as_str()),
+        ("commitOrRollback", how),
+        ("fromTransactionCheck", "false"),
+    ];
+    client.ask(37, &fields, b"")
+}
+
+#[test]
+fn the_id_of_a_half_message_counts_from_when_it_is_prepared_and_a_rollback_forgets_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    let mut client = running.client();
+    create(&mut client, "T", "+dedup.window=600");
+    let half = send_half(&mut client, "a", "");
+    let again = send_half(&mut client, "a", "");
+    assert_eq!(place(&again)[..3], place(&half)[..3], "who did not hear the answer goes on with the first");
+    assert_eq!(place(&again)[3], Some("true"));
+    let plain = client.send_message("T", 0, &properties("DEDUP_ID=a;"), b"x");
+    assert!(plain.code == 13 && plain.remark.as_ref().unwrap().contains("transaction is open"), "{plain:?}");
+    assert_eq!(send_batch(&mut client, "n x=a", "").code, 13, "nor as part of a batch");
+    drop((client, running)); // as by kill -9
+
+    let running = Running::start(config(dir.path()));
+    let mut client = running.client();
+    let again = send_half(&mut client, "a", "");
+    assert_eq!((place(&again)[3], logged(&again)), (Some("true"), logged(&half)));
+    // Committed by the second answer, it is delivered once, and is known by where it is then.
+    assert_eq!(end(&mut client, &again, COMMIT).code, 0);
+    assert_eq!(end(&mut client, &half, ROLLBACK).code, 0, "too late");
+    until("it is delivered", || running.broker.store.max_offset("T", 1).0 == 1);
+    let known = client.send_message("T", 0, &properties("DEDUP_ID=a;"), b"x");
+    assert_eq!(place(&known)[1..], [Some("1"), Some("0"), Some("true")]);
+    assert_eq!(logged(&send_half(&mut client, "a", "")), logged(&known));
+
+    let lost = send_half(&mut client, "b", "");
+    assert_eq!(end(&mut client, &lost, ROLLBACK).code, 0);
+    let second = send_half(&mut client, "b", "");
+    assert_eq!(place(&second)[3], None, "the first will never come");
+    let later = send_half(&mut client, "c", "DELAY=1;");
+    end(&mut client, &later, COMMIT);
+    assert_eq!(counted(&mut client).topics[0].ids, 3);
+    drop((client, running)); // as by kill -9
+
+    let running = Running::start(config(dir.path()));
+    let mut client = running.client();
+    let known = client.send_message("T", 0, &properties("DEDUP_ID=a;"), b"x");
+    assert_eq!(place(&known)[1..], [Some("1"), Some("0"), Some("true")]);
+    assert_eq!(place(&client.send_message("T", 0, &properties("DEDUP_ID=c;"), b"x"))[3], Some("true"));
+    let open = send_half(&mut client, "b", "");
+    assert_eq!((place(&open)[3], logged(&open)), (Some("true"), logged(&second)));
+    running
+        .broker
+        .resolve_transaction(
+            open.ext.get("queueOffset").unwrap().parse().unwrap(),
+            broker::transaction::Decision::Rollback,
+        )
+        .unwrap();
+    assert_eq!(place(&client.send_message("T", 0, &properties("DEDUP_ID=b;"), b"x"))[3], None);
     // Where no window is, it is a property like others.
-    assert_eq!(client.send_message("U", 0, &half, b"x").code, 0);
+    assert_eq!(client.send_message("U", 0, &properties("DEDUP_ID=a;TRAN_MSG=true;UNIQ_KEY=K;"), b"x").code, 0);
 }
 
 fn send_back(client: &mut Client, at: i64, level: &str) -> Command {

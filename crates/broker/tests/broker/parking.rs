@@ -311,3 +311,114 @@ fn a_member_that_has_too_much_in_hand_to_pull_is_told_by_a_request() {
     assert!(body.contains(r#""queueId":0"#) && body.contains(":0}"), "{body}");
     assert_eq!(pull(&mut client, 0), (vec!["b0".into()], 2));
 }
+
+/// As a consumer sends a message back for the last time that was stored there; in order, if it holds a lock.
+fn send_back(client: &mut Client, at: i64) -> Command {
+    let at = at.to_string();
+    client.ask(36, &[("offset", at.as_str()), ("group", "CG"), ("delayLevel", "-1"), ("unitMode", "false")], b"")
+}
+
+#[test]
+fn consumers_that_are_not_in_order_have_dead_letters_though_their_group_parks() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    let mut client = running.client();
+    set_group(&mut client, serde_json::json!({ "+order.park": "true" }));
+    client.subscribe("CG", ("T", "TAG", "*", 1));
+    send(&mut client, "a0 a1 b0");
+    let at =
+        |offset: i64| running.broker.store.place_of("T", 0, protocol::message::QueueOffset(offset)).unwrap().unwrap().0;
+    // The broker has just been started: locks that members hold may not be known yet.
+    let refused = send_back(&mut client, at(0));
+    assert!(
+        refused.code == 13 && refused.remark.unwrap().contains("does not know yet whether group[CG] consumes in order")
+    );
+    assert_eq!(give_up(&mut client, "a0").code, 13);
+    assert_eq!(parked(&mut client), []);
+    let mut in_order = member(&running);
+    assert!(send_back(&mut in_order, at(2)).remark.unwrap().contains("is parked for group[CG]"));
+    assert_eq!(parked(&mut client).len(), 1);
+}
+
+#[test]
+fn all_that_is_parked_of_a_key_goes_to_the_dead_letters_so_many_at_a_time() {
+    const COUNT: i64 = 10_100;
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    let mut client = member(&running);
+    send(&mut client, "a0 b0");
+    let host = "127.0.0.1:10911".parse().unwrap();
+    for n in 1..COUNT {
+        let text = properties(&format!("KEYS=a;UNIQ_KEY=a{n};"));
+        let put = store::PutMessage {
+            topic: "T",
+            queue_id: 0,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp: 0,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: b"x",
+            properties: text.as_bytes(),
+        };
+        running.broker.store.put_message(&put).unwrap();
+    }
+    send(&mut client, "c0");
+    commit(&mut client, 0);
+    let fields = [("group", "CG"), ("topic", "T"), ("queueId", "0"), ("offset", "0")];
+    assert_eq!(client.ask(code::PARK_MESSAGE, &fields, b"").code, 0);
+    pull(&mut client, 0);
+    commit(&mut client, COUNT + 2);
+    let all = [("key", "a"), ("deadLetters", "all")];
+    let first = release(&mut client, &all).unwrap().queues.remove(0);
+    assert_eq!((first.keys, first.dead_letters, first.left.clone()), (0, 10_000, vec![10_001]));
+    let left = parked(&mut client);
+    assert_eq!((left.len(), left[0].offset, left[0].releasing), (1, 10_001, false), "the rest is parked still");
+    drop((client, running)); // as by kill -9
+
+    let running = Running::start(config(dir.path()));
+    let mut client = member(&running);
+    pull(&mut client, 0);
+    commit(&mut client, COUNT + 2);
+    let second = release(&mut client, &all).unwrap().queues.remove(0);
+    assert_eq!((second.keys, second.dead_letters, second.left), (1, 100, vec![]));
+    assert_eq!(parked(&mut client), []);
+    until("all are dead", || running.broker.store.max_offset("%DLQ%CG", 0).0 == COUNT);
+}
+
+fn until(what: &str, mut fact: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !fact() {
+        assert!(Instant::now() < until, "{what} does not come true");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_tool_that_sets_the_offset_back_ends_a_release() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    let (mut client, mut tool) = (member(&running), running.client());
+    send(&mut client, "a0 b0 a1 b1");
+    commit(&mut client, 0);
+    let fields = [("group", "CG"), ("topic", "T"), ("queueId", "0"), ("offset", "0")];
+    assert_eq!(client.ask(code::PARK_MESSAGE, &fields, b"").code, 0);
+    assert_eq!(pull(&mut client, 0), (vec!["b0".into(), "b1".into()], 4));
+    commit(&mut client, 4);
+    release(&mut tool, &[("key", "a")]).unwrap();
+    assert_eq!(moved(&mut client, 4), 0);
+    assert_eq!(pull(&mut client, 0).0, ["a0", "a1"]);
+    commit(&mut client, 2);
+    commit(&mut client, 1);
+    assert!(parked(&mut client)[0].releasing, "a member that is behind another means no harm");
+    commit(&mut client, 3);
+    commit(&mut tool, 1);
+    assert_eq!(parked(&mut client), []);
+    assert_eq!(moved(&mut client, 4), 1, "members hear of it");
+    assert_eq!(pull(&mut client, 1).0, ["b0", "a1", "b1"], "everything comes from there");
+    drop((client, tool, running)); // as by kill -9
+    let running = Running::start(config(dir.path()));
+    assert_eq!(pull(&mut member(&running), 1).0, ["b0", "a1", "b1"]);
+}

@@ -1,7 +1,6 @@
-use crate::client::{Client, Pull, bodies, config, properties};
+use crate::client::{Client, Pull, bodies, config, properties, until};
 use crate::{Running, code};
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 fn set_group(client: &mut Client, attributes: serde_json::Value) -> (i32, String) {
     let body = serde_json::json!({ "groupName": "CG", "attributes": attributes }).to_string();
@@ -65,13 +64,6 @@ impl Consumer {
         let next = self.next.to_string();
         let fields = [("consumerGroup", "CG"), ("topic", "T"), ("queueId", "0"), ("commitOffset", next.as_str())];
         assert_eq!(self.client.ask(15, &fields, b"").code, 0);
-    }
-}
-
-fn until(what: &str, mut fact: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(30);
-    while !fact() {
-        assert!(Instant::now() < until, "{what} does not come true");
     }
 }
 
@@ -228,4 +220,87 @@ fn sharing_is_set_while_nobody_consumes_and_alone() {
     other.ask(35, &[("clientID", "c"), ("consumerGroup", "CG")], b"");
     assert_eq!(set_group(&mut client, serde_json::json!({ "-order.shareByKey": "" })).0, 0);
     assert_eq!(other.pull(Pull { hold_millis: 50, ..Pull::of("T") }).code, 0);
+}
+
+#[test]
+fn an_offset_that_nobody_of_the_group_sets_is_refused_or_moves_it_but_is_never_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    let mut tool = running.client();
+    set_group(&mut tool, serde_json::json!({ "+order.shareByKey": "true" }));
+    send(&mut tool, 0, 10);
+    let mut a = Consumer::new(&running, "a");
+    until("it has all", || {
+        a.pull();
+        a.got.len() == 10
+    });
+    a.commit();
+    let fields = [("consumerGroup", "CG"), ("topic", "T"), ("queueId", "0"), ("commitOffset", "4")];
+    let refused = tool.ask(15, &fields, b"");
+    assert_eq!(refused.code, 604);
+    assert!(refused.remark.unwrap().contains("the offset is not changed"));
+    assert_eq!(consumed(&running), Some(10));
+    // Without members it is where the group goes on.
+    assert_eq!(a.client.ask(35, &[("clientID", "a"), ("consumerGroup", "CG")], b"").code, 0);
+    assert_eq!(tool.ask(15, &fields, b"").code, 0);
+    assert_eq!(consumed(&running), Some(4));
+    let mut b = Consumer::new(&running, "b");
+    b.next = 4;
+    until("it comes again", || {
+        b.pull();
+        b.got.len() == 6
+    });
+    assert_eq!(b.got, (4..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_client_that_asks_and_locks_over_the_vip_port_is_the_member_that_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    let mut tool = running.client();
+    set_group(&mut tool, serde_json::json!({ "+order.shareByKey": "true" }));
+    send(&mut tool, 0, 40);
+    // As Java 4.4.0 does it: heartbeats and pulls over one connection, all else over another.
+    let heartbeat = |id: &str| {
+        let mut client = running.client();
+        let text = serde_json::json!({ "clientID": id, "consumerDataSet": [{
+            "groupName": "CG", "consumeType": "CONSUME_PASSIVELY", "messageModel": "CLUSTERING",
+            "subscriptionDataSet": [{ "topic": "T", "subString": "*" }],
+        }]});
+        assert_eq!(client.ask(34, &[], text.to_string().as_bytes()).code, 0);
+        client
+    };
+    let (a, b) = (heartbeat("a"), heartbeat("b"));
+    let (mut vip_a, mut vip_b) = (Client::connect(running.vip), Client::connect(running.vip));
+    let members = |client: &mut Client| client.ask(38, &[("consumerGroup", "CG")], b"").body;
+    // Both are on this machine, and nobody knows which of them asks.
+    assert_eq!(members(&mut vip_a), r#"{"consumerIdList":["a","b"]}"#);
+    lock(&mut vip_a, "a", 41);
+    assert_eq!(members(&mut vip_a), r#"{"consumerIdList":["a"]}"#);
+    assert_eq!(members(&mut vip_b), r#"{"consumerIdList":["b"]}"#, "there is no other that it can be");
+    lock(&mut vip_b, "b", 41);
+    assert_eq!(members(&mut vip_b), r#"{"consumerIdList":["b"]}"#);
+    assert_eq!(members(&mut tool), r#"{"consumerIdList":["a","b"]}"#, "tools see all");
+    let consumer = |client| Consumer { client, next: 0, got: Vec::new(), moved: 0 };
+    let (mut a, mut b) = (consumer(a), consumer(b));
+    until("both have all", || {
+        a.pull();
+        b.pull();
+        a.got.len() + b.got.len() == 40
+    });
+    assert!(keys(&a.got).is_disjoint(&keys(&b.got)));
+    // What they have consumed, they say over the other connection, too.
+    let commit = |client: &mut Client| {
+        client.ask(15, &[("consumerGroup", "CG"), ("topic", "T"), ("queueId", "0"), ("commitOffset", "40")], b"").code
+    };
+    a.pull();
+    b.pull();
+    assert_eq!([commit(&mut vip_a), commit(&mut vip_b)], [0, 0]);
+    assert_eq!(consumed(&running), Some(40));
+    // A new connection is nobody's until it says whose it is.
+    drop(vip_b);
+    let mut vip_b = Client::connect(running.vip);
+    assert_eq!(commit(&mut vip_b), 604);
+    lock(&mut vip_b, "b", 41);
+    assert_eq!(commit(&mut vip_b), 0);
 }

@@ -537,3 +537,25 @@ fn a_damaged_timer_log_is_made_again_from_the_messages_and_each_comes_once() {
     bodies.sort();
     assert_eq!(bodies, (0..10).map(|n| format!("m{n}")).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_tick_for_which_many_wait_takes_fewer_and_then_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(Config { timer_congestion: 100, ..quick(dir.path()) });
+    let mut client = running.client();
+    let at = now() + 60_000;
+    let send = |client: &mut Client, at: i64| {
+        let answer = client.send_message("T", 0, &properties(&format!("TIMER_DELIVER_MS={at};")), b"x");
+        assert!(answer.code == 0 || answer.code == 1 && answer.remark.unwrap().contains("under flow control"));
+        answer.code == 0
+    };
+    assert!((0..100).all(|_| send(&mut client, at)), "as many as that are no crowd");
+    let mut taken = await_pending(&mut client, 100).len();
+    for _ in 0..600 {
+        if send(&mut client, at) {
+            taken = await_pending(&mut client, taken + 1).len();
+        }
+    }
+    assert!((150..=200).contains(&taken), "{taken}");
+    assert!(send(&mut client, at + 10_000), "another tick is free");
+}

@@ -1,5 +1,5 @@
 use crate::Running;
-use crate::client::{Client, Pull, bodies, config, messages, properties, send_fields};
+use crate::client::{Client, Pull, bodies, config, messages, properties, send_fields, until};
 use broker::Config;
 use broker::transaction::Decision;
 use protocol::command::Command;
@@ -7,7 +7,7 @@ use protocol::message::CommitLogOffset;
 use protocol::record::{BatchEntry, Record};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::{PutMessage, Store};
 
 const HALF: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
@@ -36,7 +36,7 @@ fn eager(dir: &Path) -> Config {
 
 fn round(running: &Running) {
     let began = now();
-    wait(|| now() > began); // what was sent in this millisecond has no age yet
+    until("a millisecond passes", || now() > began); // what was sent in this millisecond has no age yet
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(running.broker.check_transactions()).unwrap();
 }
@@ -206,7 +206,7 @@ fn any_producer_of_the_group_is_asked_also_when_the_first_has_died() {
     assert_eq!(record.properties().get("TRANSACTION_CHECK_TIMES"), Some("1"));
     drop(first);
     join(&mut second, "b");
-    wait(|| running.broker.producers.lock().peers("PG").len() == 1);
+    until("the producer is known", || running.broker.producers.lock().peers("PG").len() == 1);
     round(&running);
     let (copy, _) = asked(&mut second);
     assert_eq!(end_of(&mut second, "PG", &copy, UNKNOWN, true).code, 0);
@@ -215,14 +215,6 @@ fn any_producer_of_the_group_is_asked_also_when_the_first_has_died() {
     assert_eq!(Record::parse(&question.body).unwrap().properties().get("TRANSACTION_CHECK_TIMES"), Some("3"));
     assert_eq!(end_of(&mut second, "PG", &copy, COMMIT, true).code, 0);
     assert_eq!(delivered(&running, "T"), ["who knows"]);
-}
-
-fn wait(holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < deadline, "it does not come true");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
@@ -260,7 +252,7 @@ fn when_its_immunity_is_over_only_an_answer_to_a_check_ends_it() {
     join(&mut client, "p");
     let sent = send_half(&mut client, "T", "CHECK_IMMUNITY_TIME_IN_SECONDS=1;", "late");
     let sent_at = now();
-    wait(|| now() > sent_at + 1000);
+    until("a second passes", || now() > sent_at + 1000);
     let answer = end(&mut client, &sent, COMMIT);
     assert_eq!(answer.code, 604);
     assert!(answer.remark.unwrap().contains("CHECK_IMMUNITY_TIME_IN_SECONDS"));

@@ -2,7 +2,7 @@
 
 use super::{AnyBrokers, Brokers, Dry, LongView, Namesrv, View, done, each, render};
 use crate::environment::Environment;
-use ::admin::{Error, broker, cluster, send};
+use ::admin::{Admin, Error, broker, cluster, send};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -137,17 +137,25 @@ pub const PROBE: &[render::Column] = &[
     ("offsetMessageId", "message id", "消息 ID"),
 ];
 
+/// What each of these brokers answers, by its address.
+async fn of_each<T>(
+    admin: &Admin,
+    brokers: &Brokers,
+    ask: impl AsyncFn(&Admin, &str) -> Result<T, Error>,
+) -> Result<BTreeMap<String, T>, Error> {
+    let mut all = BTreeMap::new();
+    for address in brokers.addresses(admin).await? {
+        let answer = ask(admin, &address).await?;
+        all.insert(address, answer);
+    }
+    Ok(all)
+}
+
 pub async fn run(command: BrokerCommand, environment: &Environment) -> Result<(), Error> {
     match command {
         BrokerCommand::BrokerStatus { brokers, namesrv, view } => {
             let admin = namesrv.admin(environment);
-            let fetch = async || {
-                let mut all = BTreeMap::new();
-                for address in brokers.addresses(&admin).await? {
-                    all.insert(address.clone(), broker::status(&admin, &address).await?);
-                }
-                Ok(all)
-            };
+            let fetch = async || of_each(&admin, &brokers, broker::status).await;
             view.live(environment, fetch, by_broker).await
         }
         BrokerCommand::BrokerConsumeStats { broker, level, order, namesrv, view } => {
@@ -189,13 +197,7 @@ pub async fn run(command: BrokerCommand, environment: &Environment) -> Result<()
         }
         BrokerCommand::GetBrokerConfig { brokers, namesrv, view } => {
             let admin = namesrv.admin(environment);
-            let fetch = async || {
-                let mut all = BTreeMap::new();
-                for address in brokers.addresses(&admin).await? {
-                    all.insert(address.clone(), broker::config(&admin, &address).await?);
-                }
-                Ok(all)
-            };
+            let fetch = async || of_each(&admin, &brokers, broker::config).await;
             view.live(environment, fetch, by_broker).await
         }
         BrokerCommand::UpdateBrokerConfig { brokers, key, value, dry, namesrv } => {

@@ -205,11 +205,15 @@ pub async fn run(command: OrderCommand, environment: &Environment) -> Result<(),
                 Dead::All => "all".to_owned(),
             });
             let which = ReleaseParked { group, topic, queue_id: queue, key, offset, dead_letters };
-            for queue in order::unpark(&namesrv.admin(environment), &broker, &which).await?.queues {
-                let ReleasedQueue { queue_id, keys, offset, dead_letters } = queue;
+            let told = |queue: ReleasedQueue| {
+                let ReleasedQueue { queue_id, keys, offset, dead_letters, left } = queue;
                 println!(
                     "{}",
                     match environment.language {
+                        Language::English if keys == 0 && !left.is_empty() =>
+                            format!("queue {queue_id}: {dead_letters} messages to the dead letters so far"),
+                        Language::Chinese if keys == 0 && !left.is_empty() =>
+                            format!("队列 {queue_id}：目前 {dead_letters} 条消息转入死信"),
                         Language::English => format!(
                             "queue {queue_id}: {keys} keys released, {dead_letters} messages to the dead letters; the group goes \
                              on at {offset}"
@@ -219,7 +223,8 @@ pub async fn run(command: OrderCommand, environment: &Environment) -> Result<(),
                         ),
                     }
                 );
-            }
+            };
+            order::unpark(&namesrv.admin(environment), &broker, which, told).await?;
         }
         OrderCommand::Set { group, park, share_by_key, brokers, namesrv } => {
             let admin = namesrv.admin(environment);

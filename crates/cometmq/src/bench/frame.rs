@@ -23,6 +23,8 @@ const PLACE_GAP: i64 = 2_222_222_222_222_222_222;
 
 /// Who sends.
 const PRODUCER_GROUP: &str = "cometmq-bench";
+/// Who pulls, if nobody is named; brokers have it from the start.
+pub const PULL_GROUP: &str = "TOOLS_CONSUMER";
 
 /// Stands for a signature: as long as one, and no base64.
 const SIGNATURE_GAP: &str = "?????cometmq bench signs????";
@@ -159,7 +161,7 @@ impl Frame {
     /// Pulls from a queue; the gap is the offset. Waits at the broker for `suspend_millis`, if there is nothing.
     /// `sql`: an expression to filter by.
     pub fn pull(
-        (topic, queue_id): (&str, i32),
+        (group, topic, queue_id): (&str, &str, i32),
         signs_as: Option<&Credentials>,
         suspend_millis: Option<i64>,
         sql: Option<&str>,
@@ -167,7 +169,7 @@ impl Frame {
     ) -> Frame {
         let suspend = if suspend_millis.is_some() { PullMessage::SUSPEND } else { 0 };
         let request = PullMessage {
-            consumer_group: "TOOLS_CONSUMER".into(),
+            consumer_group: group.into(),
             topic: topic.into(),
             queue_id,
             queue_offset: OFFSET_GAP,
@@ -300,7 +302,7 @@ mod tests {
         let properties = send.properties.unwrap();
         assert!(properties.contains("0000000900000000001F\u{2}") && properties.ends_with("n\u{1}1\u{2}"));
 
-        let mut frame = Frame::pull(("t", 3), None, Some(5), None, 8);
+        let mut frame = Frame::pull(("g", "t", 3), None, Some(5), None, 8);
         write_offset(&mut frame.bytes[frame.gap.clone()], 4711);
         let pull = PullMessage::read(&decoded(&frame)).unwrap();
         assert_eq!((pull.queue_offset, pull.suspend_timeout_millis), (4711, Some(5)));
@@ -324,7 +326,7 @@ mod tests {
             send.sign();
             assert!(is_signed(&send));
         }
-        let mut pull = Frame::pull(("t", 3), Some(&who), Some(5), Some("a > 1"), 8);
+        let mut pull = Frame::pull(("g", "t", 3), Some(&who), Some(5), Some("a > 1"), 8);
         write_offset(&mut pull.bytes[pull.gap.clone()], 4711);
         pull.sign();
         assert!(is_signed(&pull));

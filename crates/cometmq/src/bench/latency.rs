@@ -58,7 +58,8 @@ pub async fn run(args: &BenchArgs, client: &Client, remoting: &remoting::Client)
         (connect(address, remoting).await.map_err(failed)?, connect(address, remoting).await.map_err(failed)?);
     let (answers, requests) = sending.split();
     let (broke, mut broken) = mpsc::unbounded_channel();
-    let pull = Frame::pull((&args.topic, queue_id), remoting.credentials(), Some(15_000), None, 0);
+    let queue = (args.group.as_str(), args.topic.as_str(), queue_id);
+    let pull = Frame::pull(queue, remoting.credentials(), Some(15_000), None, 0);
     let tasks = [(journey.clone(), broke.clone()), (journey.clone(), broke)];
     let [(consuming, consumer_broke), (acknowledging, producer_broke)] = tasks;
     tokio::task::spawn_local(async move {

@@ -71,7 +71,7 @@ pub async fn pull(args: &BenchArgs, client: &Client, remoting: &remoting::Client
         let queues: Vec<_> = filled.iter().filter(|(other, ..)| *other == address).collect();
         let of_slot = |slot: u32| queues[(n + slot as usize) % queues.len()];
         let frames = (0..args.outstanding).map(|slot| {
-            let queue = (args.topic.as_str(), of_slot(slot).1);
+            let queue = (args.group.as_str(), args.topic.as_str(), of_slot(slot).1);
             Frame::pull(queue, remoting.credentials(), None, args.sql.as_deref(), slot as i32)
         });
         let load = Pulls { next: (0..args.outstanding).map(|slot| of_slot(slot).2).collect() };

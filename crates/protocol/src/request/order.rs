@@ -50,7 +50,8 @@ headers! {
         key: Option<String> = "key",
         /// Only the key that is parked from this place on; so a message without a key is meant.
         offset: Option<i64> = "offset",
-        /// `first`: the first message goes to the group's dead letters instead; `all`: all that are parked do.
+        /// `first`: the first message goes to the group's dead letters instead; `all`: all that are parked do,
+        /// so many at a time.
         dead_letters: Option<String> = "deadLetters",
     }
 }
@@ -133,6 +134,9 @@ pub struct ReleasedQueue {
     pub offset: i64,
     /// How many messages went to the dead letters.
     pub dead_letters: usize,
+    /// Keys of which more is to go to the dead letters than is done at a time stay parked from these places on. To be asked
+    /// for again.
+    pub left: Vec<i64>,
 }
 
 /// New queues of an ordered topic, which a group gets when it has consumed the old ones up to their ends.

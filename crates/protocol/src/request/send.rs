@@ -175,8 +175,13 @@ headers! {
         region: Option<Arc<str>> = "MSG_REGION",
         /// Are clients to trace? They read it unguarded.
         trace_on: Option<bool> = "TRACE_ON",
-        /// "true": a message with its `DEDUP_ID` was stored before; all else is that one's. CometMQ's own.
+        /// "true": a message with its `DEDUP_ID` was stored before; all else is that one's. Of a batch: all of its messages
+        /// were. CometMQ's own.
         duplicate: Option<bool> = "duplicate",
+        /// Of a batch: which of its messages were stored before, numbered from 0, joined by commas. CometMQ's own.
+        duplicates: Option<String> = "duplicates",
+        /// With it: the place of each message of the batch, as `queue:offset`, joined by commas. CometMQ's own.
+        places: Option<String> = "places",
     }
 
     /// PUSH_REPLY_MESSAGE_TO_CLIENT (326), from server to client: the answer that it waits for. The body is the message's.

@@ -21,7 +21,7 @@ use crate::config::StoreConfig;
 use crate::consume_queue::ENTRY_LEN;
 use crate::index::Index;
 use crate::lock;
-use crate::segment::{Access, ListError, Listed, OpenFiles, Segment, Segments, directories_of, files_of};
+use crate::segment::{Access, ListError, Listed, OpenFiles, Segment, Segments, directories_of, files_of, position};
 
 pub use finding::{Finding, Kind, Severity};
 pub use repair::{Plan, RepairError, Step};
@@ -234,8 +234,8 @@ type Found = (i64, PathBuf, u64);
 fn positions(listed: Vec<Listed>, misfits: &mut Vec<Misfit>) -> Vec<Found> {
     let mut found = Vec::with_capacity(listed.len());
     for Listed { path, name, size } in listed {
-        match name.parse::<i64>() {
-            Ok(base) if base >= 0 && name.len() == 20 => found.push((base, path, size)),
+        match position(&name) {
+            Some(base) if name.len() == 20 => found.push((base, path, size)),
             _ => misfits.push(Misfit::Name(path)),
         }
     }

@@ -72,7 +72,7 @@ impl Directory {
             let mut bytes = 0;
             for_entries(files, min, max, &mut |_, entry| {
                 if entry.has_message() {
-                    bytes += entry.size as u64;
+                    bytes += entry.size.max(0) as u64;
                     if last.is_none_or(|last| last.at < entry.at) {
                         last = Some(entry);
                     }
@@ -99,7 +99,7 @@ impl Directory {
         let dispatched = self.checkpoint.map_or(0, |checkpoint| checkpoint.dispatched.min(log_end));
         Ok(Summary {
             log_min,
-            log_max: last.map_or(log_min, |last| last.at + i64::from(last.size)).max(dispatched),
+            log_max: last.map_or(log_min, |last| last.end()).max(dispatched),
             log_files: log.len(),
             log_bytes_on_disk: log.iter().map(|file| bytes_on_disk(file)).sum(),
             oldest,
@@ -114,7 +114,7 @@ impl Directory {
     fn store_timestamp(&self, entry: &Entry) -> Option<i64> {
         let segment = self.log.holding(entry.at)?;
         let position = (entry.at - segment.base) as u64;
-        let mut bytes = vec![0; (entry.size as u64).min(segment.size - position) as usize];
+        let mut bytes = vec![0; (entry.size.max(0) as u64).min(segment.size - position) as usize];
         segment.read(&mut bytes, position).ok()?;
         if Record::parse(&bytes).is_err() {
             return None;

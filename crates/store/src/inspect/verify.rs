@@ -165,15 +165,15 @@ struct QueueCheck<'a> {
 
 impl QueueCheck<'_> {
     fn entry(&mut self, offset: i64) -> io::Result<Option<Entry>> {
-        let n = offset - self.block_from;
+        let n = offset.saturating_sub(self.block_from);
         if n < 0 || n >= self.block.len() as i64 {
             self.block.clear();
             self.block_from = offset;
             if let Some(files) = self.files {
                 let block = &mut self.block;
                 // Entries behind a file that is missing are not those of this offset.
-                for_entries(files, offset, offset + BLOCK as i64, &mut |at, entry| {
-                    if at == offset + block.len() as i64 {
+                for_entries(files, offset, offset.saturating_add(BLOCK as i64), &mut |at, entry| {
+                    if at - offset == block.len() as i64 {
                         block.push(entry);
                     }
                 })?;
@@ -184,7 +184,7 @@ impl QueueCheck<'_> {
 
     fn wrong(&mut self, kind: Kind, offset: i64, at: i64, reason: impl FnOnce() -> String) {
         match self.runs.last_mut() {
-            Some(run) if run.kind == kind && run.first + run.count == offset => run.count += 1,
+            Some(run) if run.kind == kind && run.first.saturating_add(run.count) == offset => run.count += 1,
             _ => self.runs.push(Run { kind, first: offset, count: 1, at, reason: reason() }),
         }
     }
@@ -434,7 +434,7 @@ impl<'a> Check<'a, '_> {
             Err(error) => {
                 let reason = format!("its entries from {offset} on cannot be read: {error}");
                 let finding = Finding::new(Kind::Unreadable, reason).in_queue(topic, queue_id, offset);
-                queue.next = offset + 1;
+                queue.next = offset.saturating_add(1);
                 self.found(finding);
                 return;
             }
@@ -451,7 +451,7 @@ impl<'a> Check<'a, '_> {
             let next = queue.next;
             let its = queue.entry(next).ok().flatten();
             if its.is_some_and(|entry| entry.at == at && entry.size == expected.size) {
-                queue.next = next + 1;
+                queue.next = next.saturating_add(1);
                 let reason = format!("it says that it is message {offset}, and stands in its queue as {next}");
                 self.verified.offsets.push((at, next));
                 self.found(Finding::new(Kind::WrongOffset, reason).in_queue(topic, queue_id, next).at(at));
@@ -500,7 +500,7 @@ impl<'a> Check<'a, '_> {
                 }),
             }
         }
-        queue.next = offset + 1;
+        queue.next = offset.saturating_add(1);
         if !gap.is_empty() {
             self.unclaimed(topic, queue_id, gap, true);
         }
@@ -514,7 +514,7 @@ impl<'a> Check<'a, '_> {
         let mut found = Vec::new();
         let mut runs: Vec<Run> = Vec::new();
         let mut wrong = |kind: Kind, offset: i64, at: i64, reason: &str| match runs.last_mut() {
-            Some(run) if run.kind == kind && run.first + run.count == offset => run.count += 1,
+            Some(run) if run.kind == kind && run.first.saturating_add(run.count) == offset => run.count += 1,
             _ => runs.push(Run { kind, first: offset, count: 1, at, reason: reason.to_owned() }),
         };
         let damages = &mut self.verified.damages;
@@ -611,7 +611,8 @@ impl<'a> Check<'a, '_> {
         let directory = self.directory;
         let path = directory.config.root.join("checkpoint");
         // Of what is damaged at the end of the log, it speaks rightly.
-        let messages = |damaged: &Damaged| damaged.messages.iter().map(|(_, at, len)| at + i64::from(*len)).max();
+        let messages =
+            |damaged: &Damaged| damaged.messages.iter().map(|(_, at, len)| at.saturating_add((*len).into())).max();
         let last = self.verified.damages.last();
         let damaged_end = last.map_or(0, |last| messages(last).unwrap_or(0).max(last.stretch.end.0));
         let reason = match (&directory.checkpoint, directory.state) {

@@ -42,6 +42,8 @@ pub(super) struct Redo<'a> {
     pub items: Vec<IndexItem>,
     pub touched: Vec<Arc<Segment>>,
     pub last_timestamp: i64,
+    /// No message was stored later.
+    pub latest: i64,
 }
 
 /// A record with a queue offset that was not the next one. No checksum covers queue offsets, so it may be wrong: what
@@ -125,7 +127,7 @@ impl Redo<'_> {
             None if follows && offset > next => self.stray(queue, next..offset, begin..entry.at)?.unwrap_or(entry.at),
             _ => return Ok(()),
         };
-        queue.bridge_damage(offset, place);
+        self.waiting += queue.bridge_damage(offset, place);
         Ok(())
     }
 
@@ -162,7 +164,15 @@ impl Redo<'_> {
 
     fn dispatch(&mut self, record: &Record<'_>) -> Result<(), OpenError> {
         let at = record.commit_log_offset.0;
-        self.last_timestamp = self.last_timestamp.max(record.store_timestamp);
+        if record.store_timestamp <= self.latest {
+            self.last_timestamp = self.last_timestamp.max(record.store_timestamp);
+        } else {
+            tracing::warn!(
+                "the record at {at} of the commit log says it was stored at {} ms after 1970, which no clock says; others do \
+                 not go by that",
+                record.store_timestamp
+            );
+        }
         let lacks = |topic: &str, queue_id: u32| {
             !self.lacking.is_empty() && self.lacking.get(&(topic.into(), queue_id)).is_some_and(|from| at >= *from)
         };
@@ -200,9 +210,8 @@ impl Redo<'_> {
             if record.queue_offset.0 != queue.bounds().1 {
                 self.out_of_order(&queue, record.queue_offset.0, entry)?;
             }
-            queue.publish(record.queue_offset, entry, &mut Vec::new());
+            self.waiting += queue.publish(record.queue_offset, entry, &mut Vec::new()).added;
             self.dirty.insert((record.topic.into(), queue_id));
-            self.waiting += 1;
         }
         if to_index && self.index.is_some() {
             let store_timestamp = record.store_timestamp;

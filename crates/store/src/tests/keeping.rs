@@ -380,3 +380,50 @@ fn a_topic_begins_at_0_each_time_although_an_old_producer_goes_on_sending() {
         assert_eq!(all(&open(copy.path()), "T", 0), all(&store, "T", 0));
     }
 }
+
+#[test]
+fn expired_files_go_and_the_queue_begins_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let body = "b".repeat(1000);
+    (0..300).for_each(|_| _ = put(&store, "T", 0, &body));
+    assert_eq!(store.clean(&Clean::expired(SystemTime::now())).unwrap(), Cleaned::default());
+    let later = SystemTime::now() + Duration::from_secs(73 * 3600);
+    store.inner.drain().unwrap();
+    let cleaned = store.clean(&Clean::expired(later)).unwrap();
+    assert!(cleaned.commit_log >= 8 && cleaned.consume_queue >= 4, "{cleaned:?}");
+    let min = store.min_offset("T", 0);
+    assert!(min > QueueOffset(150));
+    let too_small = get(&store, "T", 0, 0);
+    assert_eq!((too_small.status, too_small.next), (GetStatus::OffsetTooSmall, min));
+    assert_eq!(all(&store, "T", 0).len() as i64, 300 - min.0);
+    assert!(store.read(CommitLogOffset(0)).unwrap().is_none());
+    store.close().unwrap();
+    let store = open(dir.path());
+    assert_eq!((store.min_offset("T", 0), store.max_offset("T", 0)), (min, QueueOffset(300)));
+    drop(store);
+    fs::remove_dir_all(dir.path().join("consumequeue")).unwrap();
+    let store = open(dir.path());
+    assert_eq!(
+        (store.min_offset("T", 0), store.max_offset("T", 0)),
+        (min, QueueOffset(300)),
+        "rebuilt from its middle"
+    );
+    assert_eq!(all(&store, "T", 0).len() as i64, 300 - min.0);
+}
+
+#[test]
+fn a_deleted_topic_is_gone_and_may_begin_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    (0..10).for_each(|n| _ = put(&store, "T", 0, &format!("m{n}")));
+    put(&store, "U", 0, "stays");
+    store.delete_topic("T").unwrap();
+    assert_eq!(store.topics(), ["U"]);
+    assert_eq!(get(&store, "T", 0, 0).status, GetStatus::NoMatchedLogicQueue);
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.topics(), ["U"], "also after a crash");
+    assert_eq!(put(&store, "T", 0, "new").queue_offset, QueueOffset(0));
+    assert_eq!(all(&store, "T", 0), ["new"]);
+}

@@ -12,7 +12,9 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.message.Message;
@@ -34,6 +36,7 @@ final class Keeping {
             .fact("what is parked stays so when the broker is killed, and is released then", Keeping::parkedOverKill)
             .fact("a member that holds so much that it does not pull lets go of a parked key, too", Keeping::parkedInHand)
             .fact("an operator parks what a consumer without an end of attempts is stuck at", Keeping::parkedByOperator)
+            .fact("who consumes concurrently has dead letters, though its group parks", Keeping::notParked)
             .fact("two members consume one queue, each its own keys, each key in order; one leaves, and the other has all", Keeping::shared)
             .fact("members that share a queue go on with their keys when the broker is killed", Keeping::sharedOverKill);
     }
@@ -229,12 +232,38 @@ final class Keeping {
         history.checkOrder(9);
     }
 
+    private static void notParked(Mq mq) throws Exception {
+        DefaultMQProducer producer = mq.producer();
+        String topic = mq.topic(producer, "NotParked", 1);
+        String group = group("order.park");
+        History history = new History();
+        DefaultMQPushConsumer consumer = consumer(mq, group, topic);
+        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+            MessageExt message = messages.get(0);
+            if (message.getKeys().equals("k0") && step(message) == 3) {
+                context.setDelayLevelWhenNextConsume(-1);
+                return ConsumeConcurrentlyStatus.RECONSUME_LATER;
+            }
+            history.add(message, 0);
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        consumer.start();
+        send(producer, topic, 0, 10);
+        Mq.await("it is dead", Duration.ofSeconds(60), () -> deadLetters(group).contains("\"maxOffset\":1"));
+        Mq.await("all others come", () -> history.others(9) && history.highest("k0") == 9);
+        Check.equal(listed(group), "{\"keys\":[]}", "what is parked");
+        Check.that(deadLetters(group).contains("\"maxOffset\":1"), "one dead letter: " + deadLetters(group));
+    }
+
+    /** GET_TOPIC_STATS_INFO of the dead letters. */
+    private static String deadLetters(String group) throws Exception {
+        return Raw.ask(Interop.broker, 202, Map.of("topic", "%DLQ%" + group), new byte[0]).body();
+    }
+
     /** Members that work at everything, 2 ms each; what they got, by key, and who got it. */
     private static DefaultMQPushConsumer sharer(Mq mq, String group, String topic, History history, Set<String> keys, AtomicInteger count) throws Exception {
         DefaultMQPushConsumer consumer = consumer(mq, group, topic);
         consumer.setHeartbeatBrokerInterval(2_000);
-        // Over that channel, the default of 4.4.0, it does not say who it is.
-        consumer.setVipChannelEnabled(false);
         consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
             history.add(messages.get(0), 2);
             keys.add(messages.get(0).getKeys());
