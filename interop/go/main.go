@@ -86,8 +86,8 @@ func sendAndConsume(key *primitive.Credentials) error {
 		return err
 	}
 	wanted := map[string]bool{}
-	for _, body := range []string{"hello", "你好", "a\x00b"} {
-		message := primitive.NewMessage(*topic, []byte(body)).WithTag("T").WithKeys([]string{"k-" + body[:1]})
+	for n, body := range []string{"hello", "你好", "a\x00b"} {
+		message := primitive.NewMessage(*topic, []byte(body)).WithTag("T").WithKeys([]string{fmt.Sprint("键", n)})
 		sent, err := sender.SendSync(context.Background(), message)
 		if err != nil {
 			return err

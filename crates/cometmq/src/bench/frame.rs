@@ -15,11 +15,12 @@ use std::ops::Range;
 
 /// Digits of a unique key that differ from one message to the next.
 const KEY_GAP: &str = "ZZZZZZZZZZZZ";
-/// Stands for a queue offset; as many digits as one can have.
-const OFFSET_GAP: i64 = 1_111_111_111_111_111_111;
+/// Stands for a queue offset; as many digits as one can have. No digits before it make it begin earlier: what is signed stands without
+/// anything in between.
+const OFFSET_GAP: i64 = 1_234_567_890_987_654_321;
 
 /// Stands for a place in the commit log, likewise.
-const PLACE_GAP: i64 = 2_222_222_222_222_222_222;
+const PLACE_GAP: i64 = 2_345_678_901_098_765_432;
 
 /// Who sends.
 const PRODUCER_GROUP: &str = "cometmq-bench";
@@ -326,10 +327,12 @@ mod tests {
             send.sign();
             assert!(is_signed(&send));
         }
-        let mut pull = Frame::pull(("g", "t", 3), Some(&who), Some(5), Some("a > 1"), 8);
-        write_offset(&mut pull.bytes[pull.gap.clone()], 4711);
-        pull.sign();
-        assert!(is_signed(&pull));
+        for queue_id in [0, 1, 11, 12] {
+            let mut pull = Frame::pull(("g", "t", queue_id), Some(&who), Some(5), Some("a > 1"), 8);
+            write_offset(&mut pull.bytes[pull.gap.clone()], 4711);
+            pull.sign();
+            assert!(is_signed(&pull), "queue {queue_id}");
+        }
         let mut commit = Frame::commit(Some(&who), 8);
         write_half(&mut commit.bytes[commit.gap.clone()], 12, 255);
         commit.sign();
