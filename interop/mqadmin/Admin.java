@@ -10,28 +10,25 @@ import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.atomic.AtomicInteger;
-import org.apache.rocketmq.acl.common.AclUtils;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
-import org.apache.rocketmq.client.consumer.rebalance.AllocateMessageQueueAveragely;
 import org.apache.rocketmq.client.consumer.store.ReadOffsetType;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
-import org.apache.rocketmq.remoting.RPCHook;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 import org.apache.rocketmq.tools.command.MQAdminStartup;
 
 /**
  * Makes a living cluster of a broker (messages, groups that consume, lag, retries, dead letters), then runs mqadmin's commands
- * as its script does, one after the other, in this JVM.
+ * as its script does, one after the other, in this JVM. So does another tool on the same state: see {@link Tool}.
  *
  * <p>Reads commands from standard input: the seconds that one may take, then its words, parted by tabs. Answers each with
  * what the command printed, between a line {@code @@ BEGIN} and a line {@code @@ END outcome}. Before the first it prints
- * {@code @@ SET name value} for what only this run knows, and {@code @@ READY}. With a third argument there is no life.
+ * {@code @@ SET name value} for what only this run knows, and {@code @@ READY}.
  */
 public final class Admin {
     private static final PrintStream OUT = System.out;
@@ -39,14 +36,24 @@ public final class Admin {
     private static final String CLIENT_IP = "10.1.2.3";
     private static final int QUEUES = 4;
 
-    private final String namesrv;
-    private final String broker;
-    /** Where there is access control, who signs: as mqadmin has it. */
-    private final RPCHook signer = AclUtils.getAclRPCHook(System.getProperty("rocketmq.home.dir") + "/conf/tools.yml");
+    final String namesrv;
+    final String broker;
+    /** Of what is traced; it stays. */
+    DefaultMQProducer producer;
 
     private Admin(String namesrv, String broker) {
         this.namesrv = namesrv;
         this.broker = broker;
+    }
+
+    /** What runs the commands. */
+    interface Tool {
+        /** Makes what it looks at. */
+        default void live(Admin admin) throws Exception {
+            admin.live();
+        }
+
+        void run(String[] words) throws Exception;
     }
 
     /** A command may end the JVM; here it ends itself only. */
@@ -58,15 +65,21 @@ public final class Admin {
         }
     }
 
-    @SuppressWarnings("removal")
     public static void main(String[] args) throws Exception {
-        System.setProperty("rocketmq.namesrv.addr", args[0]);
-        Admin admin = new Admin(args[0], args[1]);
+        serve(args[0], args[1], words -> {
+            forgetCommands();
+            MQAdminStartup.main0(words, null);
+        });
+    }
+
+    /** Makes the living state, then has {@code tool} run what standard input says. */
+    @SuppressWarnings("removal")
+    static void serve(String namesrv, String broker, Tool tool) throws Exception {
+        System.setProperty("rocketmq.namesrv.addr", namesrv);
+        Admin admin = new Admin(namesrv, broker);
         PrintStream nowhere = new PrintStream(new ByteArrayOutputStream());
         System.setOut(nowhere);
-        if (args.length == 2) {
-            admin.live();
-        }
+        tool.live(admin);
         OUT.println("@@ READY");
         OUT.flush();
         System.setSecurityManager(new SecurityManager() {
@@ -87,7 +100,7 @@ public final class Admin {
         for (String line = commands.readLine(); line != null; line = commands.readLine()) {
             String[] words = line.split("\t");
             ByteArrayOutputStream printed = new ByteArrayOutputStream();
-            String outcome = run(words, printed);
+            String outcome = run(tool, words, printed);
             OUT.println("@@ BEGIN");
             OUT.write(printed.toByteArray());
             OUT.println();
@@ -97,7 +110,7 @@ public final class Admin {
         Runtime.getRuntime().halt(0);
     }
 
-    private static String run(String[] words, ByteArrayOutputStream printed) throws Exception {
+    private static String run(Tool tool, String[] words, ByteArrayOutputStream printed) throws Exception {
         PrintStream stream = new PrintStream(printed, true, "UTF-8");
         String[] command = java.util.Arrays.copyOfRange(words, 1, words.length);
         System.setOut(stream);
@@ -106,8 +119,7 @@ public final class Admin {
         String[] ended = {"done"};
         Thread thread = new Thread(() -> {
             try {
-                forgetCommands();
-                MQAdminStartup.main0(command, null);
+                tool.run(command);
             } catch (Exit exit) {
                 ended[0] = "exit " + exit.status;
             } catch (Throwable unexpected) {
@@ -147,7 +159,7 @@ public final class Admin {
     }
 
     /** A command keeps its clients from one run to the next, which is none of its concern where each run is a JVM. */
-    private static void forgetCommands() throws ReflectiveOperationException {
+    static void forgetCommands() throws ReflectiveOperationException {
         for (Field field : MQAdminStartup.class.getDeclaredFields()) {
             if (field.getType() == List.class) {
                 field.setAccessible(true);
@@ -162,20 +174,17 @@ public final class Admin {
      * Orders: 12 messages, three a queue; G_done has consumed all and is there, G_lag has consumed one a queue and is gone.
      * G_retry is given each message of Retries twice. G_dead gives each of Deaths up. All is traced.
      */
-    private void live() throws Exception {
+    void live() throws Exception {
         for (String[] topic : new String[][] {{"Orders", "" + QUEUES}, {"Retries", "1"}, {"Deaths", "1"}}) {
             MQAdminStartup.main0(new String[] {"updateTopic", "-b", broker, "-t", topic[0], "-r", topic[1], "-w", topic[1]}, null);
         }
-        DefaultMQProducer producer = new DefaultMQProducer("P_orders", signer, true, null);
+        producer = new DefaultMQProducer("P_orders", true, null);
         producer.setNamesrvAddr(namesrv);
         producer.setClientIP(CLIENT_IP);
         producer.setInstanceName("producer");
         producer.start();
-        // Groups are seen once before there is a message: a new one learns of its retry topic half a minute late.
         for (String[] group : new String[][] {{"G_done", "Orders"}, {"G_lag", "Orders"}, {"G_retry", "Retries"}, {"G_dead", "Deaths"}}) {
-            DefaultMQPushConsumer first = consumer(group[0], group[1], (messages, context) -> ConsumeConcurrentlyStatus.RECONSUME_LATER);
-            await("the route of the retry topic of " + group[0], () -> !first.fetchSubscribeMessageQueues("%RETRY%" + group[0]).isEmpty());
-            first.shutdown();
+            isSeen(group[0], group[1]);
         }
         DefaultMQPushConsumer done = consumer("G_done", "Orders", (messages, context) -> ConsumeConcurrentlyStatus.CONSUME_SUCCESS);
         AtomicInteger again = new AtomicInteger();
@@ -204,7 +213,7 @@ public final class Admin {
             set("Retries" + i, producer.send(new Message("Retries", "t", "again" + i, ("retry " + i).getBytes())));
             set("Deaths" + i, producer.send(new Message("Deaths", "t", "dead" + i, ("dead " + i).getBytes())));
         }
-        DefaultMQAdminExt admin = new DefaultMQAdminExt(signer);
+        DefaultMQAdminExt admin = new DefaultMQAdminExt();
         admin.setNamesrvAddr(namesrv);
         admin.setInstanceName("setup");
         admin.start();
@@ -219,8 +228,15 @@ public final class Admin {
         admin.shutdown();
     }
 
+    /** Groups are seen once before there is a message: a new one learns of its retry topic half a minute late. */
+    void isSeen(String group, String topic) throws Exception {
+        DefaultMQPushConsumer first = consumer(group, topic, (messages, context) -> ConsumeConcurrentlyStatus.RECONSUME_LATER);
+        await("the route of the retry topic of " + group, () -> !first.fetchSubscribeMessageQueues("%RETRY%" + group).isEmpty());
+        first.shutdown();
+    }
+
     /** Has the group committed all that there is of a topic, which is {@code expected} messages? */
-    private static boolean isDone(DefaultMQPushConsumer consumer, String topic, long expected) throws Exception {
+    static boolean isDone(DefaultMQPushConsumer consumer, String topic, long expected) throws Exception {
         long committed = 0;
         for (MessageQueue queue : consumer.fetchSubscribeMessageQueues(topic)) {
             committed += consumer.getDefaultMQPushConsumerImpl().getOffsetStore().readOffset(queue, ReadOffsetType.READ_FROM_STORE);
@@ -237,13 +253,7 @@ public final class Admin {
     }
 
     private DefaultMQPushConsumer consumer(String group, String topic, MessageListenerConcurrently listener) throws Exception {
-        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group, signer, new AllocateMessageQueueAveragely());
-        consumer.setNamesrvAddr(namesrv);
-        consumer.setClientIP(CLIENT_IP);
-        consumer.setInstanceName(group);
-        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
-        consumer.setPersistConsumerOffsetInterval(500);
-        consumer.setConsumeMessageBatchMaxSize(1);
+        DefaultMQPushConsumer consumer = consumer(group);
         if (group.equals("G_dead")) {
             consumer.setMaxReconsumeTimes(1);
         }
@@ -253,12 +263,29 @@ public final class Admin {
         return consumer;
     }
 
-    private static void set(String name, SendResult sent) {
-        OUT.println("@@ SET id." + name + " " + sent.getOffsetMsgId());
-        OUT.println("@@ SET key." + name + " " + sent.getMsgId());
+    /** Consumes from the first message on, one at a time, and says soon how far it is. */
+    DefaultMQPushConsumer consumer(String group) {
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
+        consumer.setNamesrvAddr(namesrv);
+        consumer.setClientIP(CLIENT_IP);
+        consumer.setInstanceName(group);
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.setPersistConsumerOffsetInterval(500);
+        consumer.setConsumeMessageBatchMaxSize(1);
+        return consumer;
     }
 
-    private static void await(String fact, Callable<Boolean> holds) throws Exception {
+    static void set(String name, SendResult sent) {
+        set("id." + name, sent.getOffsetMsgId());
+        set("key." + name, sent.getMsgId());
+    }
+
+    /** A name that commands may use, for what only this run knows. */
+    static void set(String name, String value) {
+        OUT.println("@@ SET " + name + " " + value);
+    }
+
+    static void await(String fact, Callable<Boolean> holds) throws Exception {
         long deadline = System.nanoTime() + 90_000_000_000L;
         Exception last = null;
         while (System.nanoTime() < deadline) {

@@ -146,6 +146,8 @@ pub(crate) fn needs(code: i32) -> Option<Needs> {
         | GET_BROKER_CONSUME_STATS
         | GET_ALL_PRODUCER_INFO
         | GET_BROKER_HA_STATUS
+        | GET_ALL_CONSUMER_OFFSET
+        | GET_ALL_DELAY_OFFSET
         | LIST_FILTER_PROGRAMS
         | LIST_ORDER_FENCES
         | LIST_TRANSACTIONS

@@ -262,8 +262,7 @@ impl AuthTable {
         for (name, policies) in self.acls.iter().filter(|(name, _)| subject.trim().is_empty() || name.contains(subject))
         {
             let mut policies = policies.clone();
-            // As with Apache's brokers, a filter that is in the subject's name leaves its rules alone.
-            if !resource.trim().is_empty() && !name.contains(resource) {
+            if !resource.trim().is_empty() {
                 let wanted = |of: &Option<String>| of.as_deref().is_some_and(|of| of.contains(resource));
                 policies.iter_mut().for_each(|policy| policy.entries.retain(|entry| wanted(&entry.resource)));
                 policies.retain(|policy| !policy.entries.is_empty());
@@ -371,6 +370,7 @@ mod tests {
 
         assert_eq!(table.list_acls("ali", "Topic:b")[0].policies[0].entries.len(), 1);
         assert!(table.list_acls("bob", "").is_empty() && table.list_acls("", "Group").is_empty());
+        assert!(table.list_acls("", "alice").is_empty(), "a subject's name is no resource");
         table.delete_acl(subject, None, Some("Topic:a")).unwrap();
         table.delete_acl(subject, Some("Default"), Some("Topic:*")).unwrap();
         assert_eq!(table.acl(subject).unwrap().unwrap().policies.len(), 1);

@@ -55,7 +55,8 @@ pub struct NewRules {
 }
 
 impl NewRules {
-    fn info(&self, subject: &str) -> AclInfo {
+    /// They, as rules of this user.
+    pub fn info(&self, subject: &str) -> AclInfo {
         let entry = |resource: &String| PolicyEntryInfo {
             resource: Some(resource.clone()),
             actions: self.actions.clone(),

@@ -2,12 +2,12 @@
 
 use crate::{Admin, Error};
 use bytes::Bytes;
-use protocol::admin::{ConsumeStatsList, ProducerTable};
+use protocol::admin::{ConsumeStatsList, HaStatus, ProducerTable};
 use protocol::properties;
 use protocol::request::Request;
 use protocol::request::admin::{
     CleanExpiredQueues, CleanUnusedTopics, DeleteExpiredLog, GetAllProducers, GetBrokerConfig, GetConsumeStatsInBroker,
-    GetRuntimeInfo, UpdateBrokerConfig,
+    GetHaStatus, GetRuntimeInfo, UpdateBrokerConfig,
 };
 use protocol::route::KvTable;
 use std::collections::BTreeMap;
@@ -58,6 +58,11 @@ pub async fn delete_expired_log(admin: &Admin, broker: &str) -> Result<(), Error
 /// Has a broker delete queues of topics that it does not have any more (`cleanUnusedTopic`).
 pub async fn clean_unused_topics(admin: &Admin, broker: &str) -> Result<(), Error> {
     tell(admin, broker, &CleanUnusedTopics {}).await
+}
+
+/// What slaves a broker has, and how far they are (`haStatus`).
+pub async fn ha_status(admin: &Admin, broker: &str) -> Result<HaStatus, Error> {
+    admin.ask_for(broker, &GetHaStatus {}).await
 }
 
 async fn tell(admin: &Admin, broker: &str, request: &impl Request) -> Result<(), Error> {

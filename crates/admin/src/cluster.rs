@@ -2,7 +2,7 @@
 
 use crate::{Admin, Error, broker};
 use protocol::request::route::GetClusterInfo;
-use protocol::route::ClusterInfo;
+use protocol::route::{BrokerData, ClusterInfo};
 use serde::Serialize;
 
 /// All brokers that the name servers know (`clusterList`).
@@ -13,13 +13,24 @@ pub async fn list(admin: &Admin) -> Result<ClusterInfo, Error> {
 /// The addresses of a cluster's masters.
 #[doc(alias = "CommandUtil.fetchMasterAddrByClusterName")]
 pub async fn masters(admin: &Admin, cluster: &str) -> Result<Vec<String>, Error> {
-    let info = list(admin).await?;
-    let Some(names) = info.cluster_addr_table.get(cluster) else {
+    let of_cluster = of(admin, cluster).await?;
+    Ok(of_cluster.into_iter().filter_map(|mut broker| broker.broker_addrs.remove(&0)).collect())
+}
+
+/// A cluster's brokers, each a master with its slaves.
+async fn of(admin: &Admin, cluster: &str) -> Result<Vec<BrokerData>, Error> {
+    let mut info = list(admin).await?;
+    let Some(names) = info.cluster_addr_table.remove(cluster) else {
         let known = info.cluster_addr_table.into_keys().collect::<Vec<_>>().join(", ");
         return Err(Error::NoCluster { name: cluster.to_owned(), known });
     };
-    let brokers = names.iter().filter_map(|name| info.broker_addr_table.get(name));
-    Ok(brokers.filter_map(|broker| broker.broker_addrs.get(&0).cloned()).collect())
+    Ok(names.iter().filter_map(|name| info.broker_addr_table.remove(name)).collect())
+}
+
+/// The addresses of a cluster's brokers, masters and slaves (`updateBrokerConfig -a true`).
+pub async fn brokers(admin: &Admin, cluster: &str) -> Result<Vec<String>, Error> {
+    let of_cluster = of(admin, cluster).await?;
+    Ok(of_cluster.into_iter().flat_map(|broker| broker.broker_addrs.into_values()).collect())
 }
 
 /// The address of a broker that was named by its address, or by the name that a master and its slaves share.

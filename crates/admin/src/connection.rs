@@ -116,12 +116,23 @@ pub struct Running {
     pub queues: Vec<(String, String, i32)>,
     /// Topic → what it does there, per second and per minute, as it says.
     pub statuses: Value,
+    /// What its threads do, when that was asked for and it is written in Java.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jstack: Option<String>,
 }
 
-/// Asks a member of a group about itself, over a broker to which it is connected (`consumerStatus -i`).
-pub async fn running(admin: &Admin, broker: &str, group: &str, client_id: &str) -> Result<Running, Error> {
+/// Asks a member of a group about itself, over a broker to which it is connected (`consumerStatus -i`); with `jstack` also
+/// what its threads do.
+pub async fn running(
+    admin: &Admin,
+    broker: &str,
+    group: &str,
+    client_id: &str,
+    jstack: bool,
+) -> Result<Running, Error> {
+    let jstack = if jstack { "true" } else { "false" };
     let ext: ExtFields =
-        [("consumerGroup", group), ("clientId", client_id), ("jstackEnable", "false")].into_iter().collect();
+        [("consumerGroup", group), ("clientId", client_id), ("jstackEnable", jstack)].into_iter().collect();
     let request = GetRunningInfo { ext, ..GetRunningInfo::default() };
     let (_, body) = admin.ask(broker, &request, Bytes::new()).await?;
     let told: Value = crate::read(broker, &body)?;
@@ -142,5 +153,6 @@ pub async fn running(admin: &Admin, broker: &str, group: &str, client_id: &str) 
         subscriptions: subscriptions.collect(),
         queues,
         statuses: told["statusTable"].clone(),
+        jstack: told["jstack"].as_str().map(str::to_owned),
     })
 }

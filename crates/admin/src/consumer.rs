@@ -2,11 +2,11 @@
 
 use crate::{Admin, Error, cluster, connection, topic};
 use bytes::Bytes;
-use protocol::admin::{AllGroups, RequestMode};
+use protocol::admin::{AllGroups, GroupConfigs, RequestMode};
 use protocol::code::response;
 use protocol::group::ConsumeStats;
 use protocol::json;
-use protocol::request::admin::{GetAllGroups, SetRequestMode, UpdateGroup};
+use protocol::request::admin::{GetAllGroups, SetRequestMode, UpdateGroup, UpdateGroupList};
 use protocol::request::group::GetConsumeStats;
 use protocol::request::topic::DeleteGroup;
 use protocol::subscription::SubscriptionGroupConfig;
@@ -45,6 +45,21 @@ pub async fn config(admin: &Admin, group: &str) -> Result<BTreeMap<String, Subsc
 /// Makes a group on a broker, or changes it (`updateSubGroup`).
 pub async fn update(admin: &Admin, broker: &str, config: &SubscriptionGroupConfig) -> Result<(), Error> {
     admin.ask(broker, &UpdateGroup {}, json::write(config).into()).await.map(drop)
+}
+
+/// Makes groups on a broker, or changes them (`updateSubGroupList`): all, or none if one of them can't be. A broker that
+/// knows no lists gets one after the other.
+pub async fn update_all(admin: &Admin, broker: &str, groups: &[SubscriptionGroupConfig]) -> Result<(), Error> {
+    let list = GroupConfigs { group_config_list: groups.to_vec() };
+    match admin.ask(broker, &UpdateGroupList {}, json::write(&list).into()).await {
+        Err(error) if error.code() == Some(response::REQUEST_CODE_NOT_SUPPORTED) => {
+            for group in groups {
+                update(admin, broker, group).await?;
+            }
+            Ok(())
+        }
+        answer => answer.map(drop),
+    }
 }
 
 /// How a group gets a topic's messages from a broker: `PULL` or `POP` (`setConsumeMode`).
@@ -170,7 +185,9 @@ pub async fn progress(admin: &Admin, group: &str, topic: Option<&str>, clients: 
 async fn owners(admin: &Admin, group: &str) -> Result<BTreeMap<(String, String, i32), String>, Error> {
     let mut owners = BTreeMap::new();
     for member in connection::members(admin, group).await? {
-        let Ok(status) = connection::running(admin, &member.broker, group, &member.client_id).await else { continue };
+        let Ok(status) = connection::running(admin, &member.broker, group, &member.client_id, false).await else {
+            continue;
+        };
         owners.extend(status.queues.into_iter().map(|queue| (queue, member.client_id.clone())));
     }
     Ok(owners)

@@ -147,8 +147,10 @@ pub struct BrokerLook {
     pub address: String,
     /// Why it does not answer.
     pub error: Option<String>,
-    /// When it was asked, milliseconds since 1970.
+    /// When it was asked, milliseconds since 1970: the middle of the time that the answer took.
     pub asked_at: i64,
+    /// How long that was, milliseconds.
+    pub took: i64,
     /// How it is.
     pub status: BTreeMap<String, String>,
     /// How it is set.
@@ -250,7 +252,8 @@ async fn look_at_broker(admin: &Admin, name: String, address: String) -> BrokerL
         }
     }
     // Half of the way there and back lies before the answer.
-    it.asked_at = (it.asked_at + crate::now_millis()) / 2;
+    it.took = crate::now_millis() - it.asked_at;
+    it.asked_at += it.took / 2;
     it.config = broker::config(admin, &it.address).await.unwrap_or_default();
     let born = |found: Result<Vec<protocol::request::transaction::OpenTransaction>, Error>| {
         found.unwrap_or_default().into_iter().map(|transaction| transaction.born).collect::<Vec<_>>()
@@ -269,7 +272,9 @@ async fn differences(
     let mut topics: BTreeMap<String, BTreeMap<String, Vec<String>>> = BTreeMap::new();
     let mut told = 0;
     for member in members {
-        let Ok(running) = connection::running(admin, &member.broker, group, &member.client_id).await else { continue };
+        let Ok(running) = connection::running(admin, &member.broker, group, &member.client_id, false).await else {
+            continue;
+        };
         told += 1;
         for (topic, expression) in running.subscriptions {
             topics.entry(topic).or_default().entry(expression).or_default().push(member.client_id.clone());
@@ -421,7 +426,8 @@ fn judge_broker(it: &BrokerLook, now: &Look, limits: &Limits, found: &mut Vec<Fi
     if let Some(clock) = clock(&it.status) {
         // It tells whole seconds, so it is half a second later on average.
         let millis = clock + 500 - it.asked_at;
-        if millis.abs() > limits.skew_millis {
+        // An answer that took long may have been given at any time meanwhile.
+        if millis.abs() - it.took / 2 > limits.skew_millis {
             found.push(finding(Severity::Warning, None, What::ClockSkew { broker: broker.clone(), millis }));
         }
     }
@@ -480,7 +486,7 @@ fn judge_group(before: Option<&GroupLook>, now: &GroupLook, limits: &Limits, fou
     if now.members.is_empty() {
         if now.progress.lag >= limits.lag.max(1) {
             let what = What::NobodyConsumes { group: group.clone(), lag: now.progress.lag };
-            found.push(finding(Severity::Warning, None, what));
+            found.push(finding(Severity::Warning, consumed_until(&now.progress), what));
         }
         return;
     }
@@ -507,8 +513,14 @@ fn judge_group(before: Option<&GroupLook>, now: &GroupLook, limits: &Limits, fou
     let (lag_before, lag) = (before.progress.lag, now.progress.lag);
     if lag > lag_before && lag >= limits.lag {
         let what = What::LagGrows { group: group.clone(), before: lag_before, now: lag };
-        found.push(finding(Severity::Warning, None, what));
+        found.push(finding(Severity::Warning, consumed_until(&now.progress), what));
     }
+}
+
+/// All messages until then are consumed: when the last consumed message of the queue that is furthest behind was stored.
+fn consumed_until(progress: &consumer::Progress) -> Option<i64> {
+    let behind = progress.queues.iter().filter(|queue| queue.lag > 0 && queue.last_timestamp > 0);
+    behind.map(|queue| queue.last_timestamp).min()
 }
 
 #[cfg(test)]
@@ -574,6 +586,7 @@ mod tests {
         assert_eq!(change(|it| it.asked_at += 60_000), ["clockSkew"]);
         assert_eq!(change(|it| it.asked_at -= 60_000), ["clockSkew"]);
         assert!(change(|it| it.asked_at += 4_000).is_empty());
+        assert!(change(|it| (it.asked_at, it.took) = (it.asked_at + 60_000, 120_000)).is_empty(), "it answered late");
         let disk = |it: &mut BrokerLook, ratio: &str| _ = it.status.insert("commitLogDiskRatio".into(), ratio.into());
         let mut full = broker();
         disk(&mut full, "0.80");

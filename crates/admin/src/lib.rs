@@ -43,7 +43,7 @@ use protocol::request::Request;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// So long a server may take to answer (`timeoutMillis` of `DefaultMQAdminExt`).
+/// So long a server may take to answer, if nothing else is said (`timeoutMillis` of `DefaultMQAdminExt`).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why something was not done, or could not be asked.
@@ -160,6 +160,7 @@ impl From<remoting::client::RequestError> for Error {
 pub struct Admin {
     remoting: remoting::Client,
     routes: Routes,
+    timeout: Duration,
 }
 
 impl Admin {
@@ -170,12 +171,18 @@ impl Admin {
 
     /// The same, where `remoting` says how to connect: encrypted, say.
     pub fn by(remoting: remoting::Client, namesrv: &str) -> Admin {
-        Admin { routes: Routes::new(remoting.clone(), namesrv), remoting }
+        Admin { routes: Routes::new(remoting.clone(), namesrv), remoting, timeout: REQUEST_TIMEOUT }
+    }
+
+    /// The same, where servers may take so long to answer.
+    #[doc(alias = "timeoutMillis")]
+    pub fn with_timeout(self, timeout: Duration) -> Admin {
+        Admin { timeout, ..self }
     }
 
     /// Asks the server at `address`.
     pub async fn ask<R: Request>(&self, address: &str, request: &R, body: Bytes) -> Result<(R::Reply, Bytes), Error> {
-        Ok(self.remoting.ask_with_body(address, request, body, REQUEST_TIMEOUT).await?)
+        Ok(self.remoting.ask_with_body(address, request, body, self.timeout).await?)
     }
 
     /// Asks the server at `address`, which answers with a JSON body.
@@ -198,7 +205,7 @@ impl Admin {
         body: Bytes,
         codes: &[i32],
     ) -> Result<remoting::client::Answered<R::Reply>, Error> {
-        Ok(self.remoting.ask_any(address, request, body, codes, REQUEST_TIMEOUT).await?)
+        Ok(self.remoting.ask_any(address, request, body, codes, self.timeout).await?)
     }
 
     /// The name servers that were named.

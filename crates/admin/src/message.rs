@@ -14,8 +14,8 @@ use protocol::trace::{self, TraceRecord};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
-/// Brokers look up no more messages than this at a time.
-const FOUND_MAX: i32 = 64;
+/// So many messages are looked up, if nothing else is said: brokers find no more at a time.
+pub const FOUND_MAX: i32 = 64;
 
 /// What became of a message, as one broker knows it. Apache's brokers don't.
 pub async fn life(admin: &Admin, broker: &str, sought: &QueryMessageLife) -> Result<MessageLives, Error> {
@@ -39,13 +39,20 @@ pub async fn brokers_of(admin: &Admin, topic: &str) -> Result<Vec<String>, Error
 }
 
 /// What clients wrote down about a message in a trace topic (`queryMsgTraceById`), in order: found by its id, or by one of
-/// its keys. `between`: when that was stored, in ms since 1970.
+/// its keys. `between`: when that was stored, in ms since 1970; `max`: how many messages of the trace topic are looked at
+/// on each broker.
 #[doc(alias = "queryMsgTraceById")]
-pub async fn trace(admin: &Admin, trace_topic: &str, id: &str, between: (i64, i64)) -> Result<Vec<TraceRecord>, Error> {
+pub async fn trace(
+    admin: &Admin,
+    trace_topic: &str,
+    id: &str,
+    between: (i64, i64),
+    max: i32,
+) -> Result<Vec<TraceRecord>, Error> {
     let request = QueryMessage {
         topic: trace_topic.to_owned(),
         key: id.to_owned(),
-        max_num: FOUND_MAX,
+        max_num: max,
         begin_timestamp: between.0,
         end_timestamp: between.1,
         unique_key_query: None,
@@ -189,6 +196,8 @@ pub async fn by_id(admin: &Admin, topic: Option<&str>, id: &str) -> Result<Store
 pub struct Sought<'a> {
     /// The topic.
     pub topic: &'a str,
+    /// The topic whose brokers are asked: itself, a cluster's name, or the parent of a lite topic.
+    pub route: &'a str,
     /// One of their keys, or their unique key.
     pub key: &'a str,
     /// `key` is a unique key.
@@ -212,7 +221,7 @@ pub async fn by_key(admin: &Admin, sought: &Sought<'_>) -> Result<Vec<StoredMess
         unique_key_query: sought.unique.then_some(true),
     };
     let mut found = Vec::new();
-    for (name, broker) in topic::masters(admin, sought.topic).await? {
+    for (name, broker) in topic::masters(admin, sought.route).await? {
         let body = match admin.ask(&broker, &request, Bytes::new()).await {
             Ok((_, body)) => body,
             Err(error) if error.code() == Some(protocol::code::response::QUERY_NOT_FOUND) => continue,

@@ -109,6 +109,21 @@ pub async fn preview(
     }
 }
 
+/// What [`copy`] would do: where the destination is, and where it would go on. Queues in which the source has no offset are
+/// left out.
+pub async fn copy_preview(admin: &Admin, source: &str, destination: &str, topic: &str) -> Result<Vec<Move>, Error> {
+    let masters = topic::masters(admin, topic).await?;
+    let mut moves = Vec::new();
+    for bounds in topic::status(admin, topic).await?.queues {
+        let Some((_, address)) = masters.iter().find(|(name, _)| *name == bounds.broker) else { continue };
+        let Some(to) = current(admin, address, source, topic, bounds.queue_id).await? else { continue };
+        let from = current(admin, address, destination, topic, bounds.queue_id).await?;
+        let (min, max) = (bounds.min_offset, bounds.max_offset);
+        moves.push(Move { broker: bounds.broker, queue_id: bounds.queue_id, from, to, min, max });
+    }
+    Ok(moves)
+}
+
 /// Where a group is in a queue; `None`: it has no offset there.
 pub async fn current(
     admin: &Admin,

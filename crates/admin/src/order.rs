@@ -53,10 +53,14 @@ pub async fn unpark(
     Ok(())
 }
 
+/// A group's settings on a broker.
+pub async fn group(admin: &Admin, broker: &str, group: &str) -> Result<SubscriptionGroupConfig, Error> {
+    admin.ask_for(broker, &GetGroup { group: group.to_owned() }).await
+}
+
 /// Sets attributes of a group, and leaves its other settings as they are.
 pub async fn set_group(admin: &Admin, broker: &str, group: &str, attributes: &[(&str, bool)]) -> Result<(), Error> {
-    let get = GetGroup { group: group.to_owned() };
-    let mut config: SubscriptionGroupConfig = admin.ask_for(broker, &get).await?;
+    let mut config = self::group(admin, broker, group).await?;
     let changes = attributes.iter().map(|(name, on)| (format!("+{name}"), on.to_string()));
     config.others.insert("attributes".into(), changes.collect());
     admin.ask(broker, &UpdateGroup {}, json::write(&config).into()).await.map(drop)

@@ -1,6 +1,6 @@
 //! Sending, as tools do: a message of an operator, and probes that take the time.
 
-use crate::{Admin, Error, topic};
+use crate::{Admin, Error, message::StoredMessage, topic};
 use bytes::Bytes;
 use protocol::code::response;
 use protocol::message::{property, push_property};
@@ -76,6 +76,17 @@ pub async fn message(admin: &Admin, outgoing: &Outgoing) -> Result<SentTo, Error
     push_property(&mut properties, property::WAIT, "true");
     let properties = String::from_utf8_lossy(&properties).into_owned();
     put(admin, queue, &outgoing.topic, properties, outgoing.body.clone()).await
+}
+
+/// Sends a stored message once more (`queryMsgById -s`): to its topic, to the first queue that can be written to, with what
+/// it says, its properties and its unique key. What waited for its time or for a transaction's end is sent as it was sent.
+pub async fn again(admin: &Admin, message: &StoredMessage) -> Result<SentTo, Error> {
+    let queues = writable(admin, &message.topic).await?;
+    let Some(queue) = queues.first() else {
+        return Err(crate::not_there("queue to write to", &message.topic, std::iter::empty()));
+    };
+    let properties = String::from_utf8_lossy(&message.raw_properties).into_owned();
+    put(admin, queue, &message.topic, properties, message.body.clone()).await
 }
 
 /// An id such as clients give messages: 32 hexadecimal digits that no other message has.
@@ -170,4 +181,63 @@ pub async fn probe(admin: &Admin, topic: &str, count: usize, size: usize) -> Res
         }));
     }
     Ok(sent)
+}
+
+/// How long a cluster takes to store messages.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterProbe {
+    /// The cluster.
+    pub cluster: String,
+    /// How long an answer took on average, milliseconds.
+    pub millis: f64,
+    /// The longest.
+    pub millis_max: f64,
+    /// Messages that were stored.
+    pub stored: usize,
+    /// Messages that were not.
+    pub refused: usize,
+    /// Why, the first time.
+    pub error: Option<String>,
+}
+
+/// Sends `count` messages of `size` bytes to the topic that has a cluster's name, of one cluster or of each (`clusterRT`).
+#[doc(alias = "clusterRT")]
+pub async fn probe_clusters(
+    admin: &Admin,
+    cluster: Option<&str>,
+    count: usize,
+    size: usize,
+) -> Result<Vec<ClusterProbe>, Error> {
+    let known = crate::cluster::list(admin).await?.cluster_addr_table;
+    if let Some(name) = cluster.filter(|name| !known.contains_key(*name)) {
+        let known = known.into_keys().collect::<Vec<_>>().join(", ");
+        return Err(Error::NoCluster { name: name.to_owned(), known });
+    }
+    let mut all = Vec::new();
+    for name in known.into_keys().filter(|name| cluster.is_none_or(|only| only == name)) {
+        all.push(match probe(admin, &name, count, size).await {
+            Ok(sent) => {
+                let (stored, refused): (Vec<_>, Vec<_>) =
+                    sent.into_iter().partition(|it| it.offset_message_id.is_some());
+                let sum: f64 = stored.iter().map(|it| it.millis).sum();
+                ClusterProbe {
+                    cluster: name,
+                    millis: if stored.is_empty() { 0.0 } else { sum / stored.len() as f64 },
+                    millis_max: stored.iter().map(|it| it.millis).fold(0.0, f64::max),
+                    stored: stored.len(),
+                    refused: refused.len(),
+                    error: refused.into_iter().next().map(|it| it.status),
+                }
+            }
+            // One cluster that is down must not hide the others.
+            Err(error) => ClusterProbe {
+                cluster: name,
+                refused: count,
+                error: Some(error.to_string()),
+                ..ClusterProbe::default()
+            },
+        });
+    }
+    Ok(all)
 }

@@ -1,15 +1,16 @@
 //! Topics: which there are, where they are; making and deleting them.
 
-use crate::{Admin, Error, cluster, namesrv};
+use crate::{Admin, Error, cluster, consumer, namesrv};
 use bytes::Bytes;
 use client::{MessageQueue, rebalance};
-use protocol::admin::{AllTopics, TopicStats};
+use protocol::admin::{AllTopics, TopicConfigs, TopicStats};
 use protocol::code::response;
-use protocol::request::admin::{GetAllTopicConfig, GetSystemTopics, GetTopicStats};
+use protocol::json;
+use protocol::request::admin::{CreateTopicList, GetAllTopicConfig, GetSystemTopics, GetTopicStats};
 use protocol::request::route::{GetRoute, GetTopicList};
 use protocol::request::topic::{CreateTopic, DeleteTopic, ForgetTopic};
 use protocol::route::{TopicList, TopicRoute};
-use protocol::topic::TopicConfig;
+use protocol::topic::{DLQ_PREFIX, RETRY_PREFIX, TopicConfig};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,8 +82,14 @@ impl TopicStatus {
 
 /// How full a topic is (`topicStatus`), on all its masters.
 pub async fn status(admin: &Admin, topic: &str) -> Result<TopicStatus, Error> {
+    status_by_route(admin, topic, topic).await
+}
+
+/// The same, on the masters that have the topic `route`: a cluster's name is a topic of all its brokers, and a lite topic
+/// is where its parent is (`topicStatus -c`).
+pub async fn status_by_route(admin: &Admin, topic: &str, route: &str) -> Result<TopicStatus, Error> {
     let mut status = TopicStatus { queues: Vec::new(), put_tps: 0.0 };
-    for (_, master) in masters(admin, topic).await? {
+    for (_, master) in masters(admin, route).await? {
         let stats: TopicStats = admin.ask_for(&master, &GetTopicStats { topic: topic.to_owned() }).await?;
         status.put_tps += stats.topic_put_tps;
         status.queues.extend(stats.offset_table.into_iter().map(|(queue, bounds)| QueueStatus {
@@ -100,6 +107,42 @@ pub async fn status(admin: &Admin, topic: &str) -> Result<TopicStatus, Error> {
 /// The clusters that have a topic (`topicClusterList`).
 pub async fn clusters(admin: &Admin, topic: &str) -> Result<BTreeSet<String>, Error> {
     Ok(route(admin, topic).await?.broker_datas.into_iter().map(|broker| broker.cluster).collect())
+}
+
+/// A topic in a cluster, and who consumes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TopicOfCluster {
+    /// The cluster.
+    pub cluster: String,
+    /// The topic.
+    pub topic: String,
+    /// The groups that consume it, with members or without.
+    pub groups: BTreeSet<String>,
+}
+
+/// All topics with their clusters and the groups that consume them (`topicList -c`).
+pub async fn list_by_cluster(admin: &Admin) -> Result<Vec<TopicOfCluster>, Error> {
+    let mut all = Vec::new();
+    for topic in list(admin).await? {
+        let clusters = match clusters(admin, &topic).await {
+            // It went away meanwhile.
+            Err(Error::NotThere { .. }) => continue,
+            found => found?,
+        };
+        let groups = if topic.starts_with(RETRY_PREFIX) || topic.starts_with(DLQ_PREFIX) {
+            BTreeSet::new()
+        } else {
+            consumer::of_topic(admin, &topic).await?
+        };
+        all.extend(clusters.into_iter().map(|cluster| TopicOfCluster {
+            cluster,
+            topic: topic.clone(),
+            groups: groups.clone(),
+        }));
+    }
+    all.sort_by(|a, b| (&a.cluster, &a.topic).cmp(&(&b.cluster, &b.topic)));
+    Ok(all)
 }
 
 /// What may be done with a topic on some brokers, before and after.
@@ -224,6 +267,40 @@ pub async fn system_topics(admin: &Admin, broker: &str) -> Result<Vec<String>, E
 /// Makes a topic on a broker, or changes it (`updateTopic`).
 pub async fn update(admin: &Admin, broker: &str, topic: &CreateTopic) -> Result<(), Error> {
     admin.ask(broker, topic, Bytes::new()).await.map(drop)
+}
+
+/// Makes topics on a broker, or changes them (`updateTopicList`): all, or none if one of them can't be. A broker that
+/// knows no lists gets one after the other.
+pub async fn update_all(admin: &Admin, broker: &str, topics: &[TopicConfig]) -> Result<(), Error> {
+    let list = TopicConfigs { topic_config_list: topics.to_vec() };
+    match admin.ask(broker, &CreateTopicList {}, json::write(&list).into()).await {
+        Err(error) if error.code() == Some(response::REQUEST_CODE_NOT_SUPPORTED) => {
+            for topic in topics {
+                update(admin, broker, &creation(topic)).await?;
+            }
+            Ok(())
+        }
+        answer => answer.map(drop),
+    }
+}
+
+/// The request that makes such a topic.
+fn creation(topic: &TopicConfig) -> CreateTopic {
+    let attributes = topic.attributes.iter().map(|(name, value)| match name.starts_with('-') {
+        true => name.clone(),
+        false => format!("{name}={value}"),
+    });
+    CreateTopic {
+        topic: topic.topic_name.clone(),
+        default_topic: Some(protocol::topic::DEFAULT_TOPIC.to_owned()),
+        read_queue_nums: topic.read_queue_nums,
+        write_queue_nums: topic.write_queue_nums,
+        perm: topic.perm,
+        topic_filter_type: Some(topic.topic_filter_type.clone()),
+        topic_sys_flag: Some(topic.topic_sys_flag),
+        order: Some(topic.order),
+        attributes: Some(attributes.collect::<Vec<_>>().join(",")).filter(|text| !text.is_empty()),
+    }
 }
 
 /// Deletes a topic from the masters of a cluster, with its messages, and from the name servers (`deleteTopic`).

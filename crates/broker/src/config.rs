@@ -513,7 +513,17 @@ impl Config {
 }
 
 /// The settings that take effect at once when UPDATE_BROKER_CONFIG changes them.
-pub const AT_ONCE: [&str; 36] = [
+pub const AT_ONCE: [&str; 46] = [
+    "recallMessageEnable",
+    "storeReplyMessageEnable",
+    "useServerSideResetOffset",
+    "accessMessageInMemoryMaxRatio",
+    "timerMaxDelaySec",
+    "timerFlushIntervalMs",
+    "flushDelayOffsetInterval",
+    "diskFreeSpaceMin",
+    "diskSpaceWarningLevelRatio",
+    "diskSpaceCleanForciblyRatio",
     "topicsMax",
     "groupsMax",
     "topicsPerUserMax",

@@ -267,6 +267,14 @@ impl Progress {
     }
 }
 
+impl Delay {
+    /// How far each level is as JSON, as `delayOffset.json` has it.
+    pub(crate) fn as_json(&self) -> Vec<u8> {
+        let file = File { offset_table: self.progress.now(), ..self.progress.saved.lock().clone() };
+        protocol::json::write(&file)
+    }
+}
+
 impl Table for Delay {
     fn save(&self) -> std::io::Result<()> {
         self.progress.save(self.progress.now())

@@ -324,6 +324,23 @@ fn count_resets(queues: &BTreeMap<i32, Progress>) -> usize {
 }
 
 impl Inner {
+    /// All of it, as it is saved.
+    fn file(&self) -> File {
+        let (mut offset_table, mut reset_offset_table) = (self.strange.clone(), BTreeMap::new());
+        for (group, topics) in &self.groups {
+            for (topic, queues) in topics.iter().filter(|(_, queues)| is_consumed(queues)) {
+                offset_table.insert(format!("{topic}@{group}"), consumed(queues));
+                let mut reset = queues.clone();
+                reset.retain(|_, progress| progress.reset.is_some());
+                if !reset.is_empty() {
+                    reset_offset_table.insert(format!("{topic}@{group}"), consumed(&reset));
+                }
+            }
+        }
+        let (data_version, others) = (self.version.clone(), self.others.clone());
+        File { data_version, offset_table, reset_offset_table, others }
+    }
+
     /// Changes how far a group is in a queue. Nothing is allocated when that is known already.
     fn progress<T>(&mut self, group: &str, topic: &str, queue_id: i32, change: impl FnOnce(&mut Progress) -> T) -> T {
         let queues = self.groups.get_mut(group).and_then(|topics| topics.get_mut(topic));
@@ -344,6 +361,14 @@ impl Inner {
     }
 }
 
+impl ConsumerOffsets {
+    /// All of it as JSON, as `consumerOffset.json` has it.
+    pub(crate) fn as_json(&self) -> Vec<u8> {
+        let file = self.table.read().file();
+        protocol::json::write(&file)
+    }
+}
+
 impl Table for ConsumerOffsets {
     fn save(&self) -> std::io::Result<()> {
         let _one_at_a_time = self.file.saving.lock();
@@ -354,19 +379,7 @@ impl Table for ConsumerOffsets {
                 return Ok(());
             }
             table.version.advance(crate::now_millis());
-            let (mut offset_table, mut reset_offset_table) = (table.strange.clone(), BTreeMap::new());
-            for (group, topics) in &table.groups {
-                for (topic, queues) in topics.iter().filter(|(_, queues)| is_consumed(queues)) {
-                    offset_table.insert(format!("{topic}@{group}"), consumed(queues));
-                    let mut reset = queues.clone();
-                    reset.retain(|_, progress| progress.reset.is_some());
-                    if !reset.is_empty() {
-                        reset_offset_table.insert(format!("{topic}@{group}"), consumed(&reset));
-                    }
-                }
-            }
-            let (data_version, others) = (table.version.clone(), table.others.clone());
-            (File { data_version, offset_table, reset_offset_table, others }, commits)
+            (table.file(), commits)
         };
         self.file.save(&file).inspect_err(|_| self.table.write().commits += commits)
     }

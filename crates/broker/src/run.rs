@@ -187,9 +187,9 @@ async fn save_offsets(broker: Arc<Broker>) {
 
 async fn save_delay(broker: Arc<Broker>) {
     // What is saved was true a period ago: what was delivered until then is on disk, whenever the log is brought there.
-    let mut ticks = every(broker.config.flush_delay_offset_interval.max(broker.config.flush_interval * 2));
     loop {
-        ticks.tick().await;
+        let period = broker.config.flush_delay_offset_interval.max(broker.config.flush_interval * 2);
+        tokio::time::sleep(period).await;
         save(&broker, "delayOffset.json", |broker| &broker.delay.earlier).await;
     }
 }

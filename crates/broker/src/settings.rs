@@ -155,6 +155,13 @@ impl Deref for Settings {
     }
 }
 
+/// Could a running broker change this setting, whose value is `now`, to `value`?
+pub fn check(key: &str, now: Option<&str>, value: &str) -> Result<(), UpdateError> {
+    let text = now.map(|now| properties::write([(key, now)])).unwrap_or_default();
+    let now = Config::default().parse_over(Path::new(""), &text);
+    change(&mut now.map(|(config, _)| config).unwrap_or_default(), key, value)
+}
+
 fn change(config: &mut Config, key: &str, value: &str) -> Result<(), UpdateError> {
     if BLACK_LIST.contains(&key) {
         return Err(UpdateError::BlackListed(key.into()));
@@ -245,6 +252,15 @@ mod tests {
         }
         assert_eq!((&settings.delete_when[..], settings.version().counter), (&[4][..], 0));
         assert_eq!(std::fs::read_to_string(path).unwrap(), "brokerName=a\n");
+    }
+
+    #[test]
+    fn a_change_can_be_checked_before_it_is_made() {
+        assert!(check("fileReservedTime", Some("72"), "48").is_ok());
+        assert!(check("listenPort", Some("1234"), "1234").is_ok(), "it stays");
+        assert!(matches!(check("listenPort", Some("1234"), "10911"), Err(UpdateError::AtRestart(_))));
+        assert!(matches!(check("fileReservedTime", Some("72"), "long"), Err(UpdateError::Value { .. })));
+        assert!(matches!(check("noSuchKey", None, "1"), Err(UpdateError::Unknown { .. })));
     }
 
     #[test]

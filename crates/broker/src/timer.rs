@@ -26,7 +26,7 @@ use remoting::Reject;
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use store::timer::{Resume, TimerConfig, Timers, Unit};
 use store::{CommitLogOffset, GetStatus, PutError, PutMessage, Queue, QueueOffset, Store, Stored};
@@ -122,7 +122,7 @@ pub(crate) struct Timer {
     /// `None`: the wheel stands still (`timerWheelEnable=false`).
     files: Option<Mutex<Timers>>,
     precision: i64,
-    delay_max: i64,
+    delay_max: AtomicI64,
     /// What is due later than so many ms is put again on the way.
     roll_window: i64,
     /// When so many messages wait for one tick, more are refused by and by.
@@ -131,8 +131,8 @@ pub(crate) struct Timer {
     found: Mutex<Found>,
     /// Held by who brings the wheel to disk: one at a time.
     saving: Mutex<()>,
-    /// Held by who cancels or fires, until it shows: one at a time.
-    deciding: Mutex<()>,
+    /// Held by who cancels or fires: one at a time. Where the log ends behind the last decision.
+    deciding: Mutex<CommitLogOffset>,
 }
 
 /// How far the wheel is.
@@ -180,7 +180,7 @@ impl Timer {
         Ok(Timer {
             files: files.transpose()?,
             precision,
-            delay_max: config.timer_max_delay.as_millis() as i64,
+            delay_max: AtomicI64::new(config.timer_max_delay.as_millis() as i64),
             roll_window: window / precision * precision,
             congestion: config.timer_congestion,
             turn: AtomicU32::default(),
@@ -195,14 +195,19 @@ impl Timer {
         (time - 1).div_euclid(self.precision) * self.precision
     }
 
+    /// From now on, messages may wait so long; those that were admitted wait as they were to.
+    pub(crate) fn set_delay_max(&self, max: Duration) {
+        self.delay_max.store(max.as_millis() as i64, Ordering::Relaxed);
+    }
+
     /// When a message is delivered that asks for this, of a topic that it may be sent to.
     #[doc(alias = "transformTimerMessage")]
     pub(crate) fn admit(&self, asked: &Asked<'_>, now: i64) -> Result<Wait, Reject> {
         if self.files.is_none() {
             return Err(Reject::system_error("accurate timer message is not enabled, timerWheelEnable is false"));
         }
+        let max = self.delay_max.load(Ordering::Relaxed);
         let illegal = |why: String| {
-            let max = self.delay_max;
             Reject::new(
                 response::MESSAGE_ILLEGAL,
                 format!(
@@ -214,7 +219,7 @@ impl Timer {
         let time =
             asked.time(now).map_err(|(name, value)| illegal(format!("property {name} is `{value}`, no number")))?;
         match time.saturating_sub(now) {
-            left if left > self.delay_max => {
+            left if left > max => {
                 Err(illegal(format!("it would wait {left} ms (timerMaxDelaySec says how long it may)")))
             }
             1.. => {

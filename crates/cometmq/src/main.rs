@@ -6,7 +6,8 @@
 //! 4. [`mod@store`] looks at a directory of messages and puts it right, without a broker
 //! 5. [`mod@admin`] asks and changes what runs
 //! 6. [`mod@tls`] makes certificates; [`connect`] is how clients use them
-//! 7. [`banner`] says where it is, in the reader's language ([`text`])
+//! 7. [`mod@usage`] says in Chinese what is wrong with a command line
+//! 8. [`banner`] says where it is, in the reader's language ([`text`])
 //!
 //! Under the names `mqnamesrv` and `mqbroker` (links) it takes the flags of Apache's scripts.
 
@@ -30,6 +31,7 @@ mod subscribe;
 mod telemetry;
 mod text;
 mod tls;
+mod usage;
 mod watch;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -113,9 +115,13 @@ fn command_line(environment: &Environment) -> Command {
     let mut command = Command::command();
     if environment.language == text::Language::Chinese {
         let chinese = |admin| admin::chinese::help(admin::AdminArgs::augment_args(admin));
-        command = command.mut_subcommand("admin", |admin| admin.defer(chinese));
+        command = admin::chinese::help(command).mut_subcommand("admin", |admin| admin.defer(chinese));
     }
-    let matches = command.clone().get_matches_from(options::with_process(std::env::args_os()));
+    let matches = command.clone().try_get_matches_from(options::with_process(std::env::args_os()));
+    let matches = matches.unwrap_or_else(|error| match environment.language {
+        text::Language::Chinese => usage::exit_in_chinese(&error),
+        text::Language::English => error.exit(),
+    });
     Command::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
 }
 

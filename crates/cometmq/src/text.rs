@@ -6,6 +6,7 @@ use broker::OpenError;
 use broker::adopt::{Finding, What};
 use broker::config::Notes;
 use broker::registration::Chosen;
+use remoting::client::RequestError;
 use remoting::tls::TlsError;
 use std::io;
 use std::net::IpAddr;
@@ -386,9 +387,33 @@ pub fn client_error(error: &client::Error, language: Language) -> String {
              autoCreateTopicEnable=true"
         ),
         (Error::NotWritable { topic }, Chinese) => format!("主题 {topic} 无法写入：没有可写的主 Broker"),
-        (Error::NoNameServer { namesrv, source }, Chinese) => format!("名字服务器 {namesrv} 没有应答：{source}"),
+        (Error::NoNameServer { namesrv, source }, Chinese) => {
+            format!("名字服务器 {namesrv} 没有应答：{}", request_error(source))
+        }
+        (Error::Request(error), Chinese) => request_error(error),
         (Error::Message(reason), Chinese) => format!("消息无法发送：{reason}"),
         (other, Chinese) => other.to_string(),
+    }
+}
+
+/// Why a server did not do what it was asked for, in Chinese. What a server says itself stays as it says it.
+fn request_error(error: &RequestError) -> String {
+    match error {
+        RequestError::Connect { address, source } => {
+            format!("无法连接 {address}：{source}；那里有服务器在监听吗？本机能连上它吗？")
+        }
+        RequestError::Broken { address } => format!("与 {address} 的连接在应答到达之前断开"),
+        RequestError::Timeout { address, request, timeout } => {
+            format!("{address} 在 {timeout:?} 内没有应答 {request}")
+        }
+        RequestError::Refused { address, request, code, remark } => {
+            let name = protocol::code::response::name(*code).unwrap_or("");
+            format!("{address} 拒绝了 {request}：{remark}（错误码 {code} {name}）")
+        }
+        RequestError::Malformed { address, request, source } => {
+            format!("{address} 对 {request} 的应答无法识别：{source}")
+        }
+        other => other.to_string(),
     }
 }
 
@@ -401,6 +426,13 @@ pub fn admin_error(error: &admin::Error, language: Language) -> String {
         (admin::Error::Write { path, error }, Chinese) => format!("无法写入 {}：{error}", path.display()),
         (admin::Error::NotThere { kind, name, nearest }, Chinese) => {
             let kind = match *kind {
+                "broker" => " Broker",
+                "broker with the topic" => "有该主题的 Broker",
+                "cluster with the topic" => "有该主题的集群",
+                "timer" => "定时消息",
+                "transaction" => "事务",
+                "transaction that was given up" => "被放弃的事务",
+                "order configuration of topic" => "主题的顺序配置",
                 "topic" => "主题",
                 "group" => "消费者组",
                 "message" => "消息",

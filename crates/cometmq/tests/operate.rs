@@ -2,6 +2,15 @@
 
 mod support;
 
+#[path = "operate/command_line.rs"]
+mod command_line;
+#[path = "operate/dry_run.rs"]
+mod dry_run;
+#[path = "operate/faults.rs"]
+mod faults;
+#[path = "operate/mqadmin.rs"]
+mod mqadmin;
+
 use bytes::Bytes;
 use protocol::command::{Command as Frame, ExtFields};
 use protocol::heartbeat::{ConsumerData, HeartbeatData};

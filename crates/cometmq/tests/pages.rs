@@ -122,7 +122,7 @@ fn every_page_is_found_from_the_readme_in_either_language() {
 fn every_test_that_a_page_names_is_there() {
     let sources: String = files("crates", &["rs"]).iter().map(|file| read(file)).collect();
     let is_name = |it: &str| {
-        it.matches('_').count() > 3 && it.chars().all(|it| it.is_ascii_lowercase() || it == '_' || it.is_ascii_digit())
+        it.matches('_').count() > 4 && it.chars().all(|it| it.is_ascii_lowercase() || it == '_' || it.is_ascii_digit())
     };
     let mut seen = 0;
     for page in pages() {

@@ -3,7 +3,7 @@
 use crate::Namesrv;
 use crate::config::UpdateError;
 use protocol::code::response;
-use protocol::properties;
+use protocol::properties::{self, Property};
 use protocol::request::Empty;
 use protocol::request::admin::{
     AddWritePerm, AddWritePermReply, GetNamesrvConfig, UpdateNamesrvConfig, WipeWritePerm, WipeWritePermReply,
@@ -39,13 +39,30 @@ pub async fn get_config(namesrv: Arc<Namesrv>, _: Call<GetNamesrvConfig>) -> Res
     Ok(Answer::new(Empty {}).with_body(text.into_bytes()))
 }
 
+impl Namesrv {
+    /// Changes settings, in the file first: who asks for routes goes on by the old ones meanwhile, and waits for no disk.
+    fn update(&self, changes: &[Property]) -> Result<(), UpdateError> {
+        let _one_by_one = self.changing.lock();
+        let now = self.config.read().clone();
+        let updated = now.updated(changes)?;
+        if let Some(logs) = self.logs.get() {
+            logs(&updated.log.level);
+        }
+        self.entrance.limiter.set(updated.entrance.limits);
+        *self.config.write() = updated;
+        Ok(())
+    }
+}
+
 /// UPDATE_NAMESRV_CONFIG (318).
 pub async fn update_config(namesrv: Arc<Namesrv>, call: Call<UpdateNamesrvConfig>) -> Result<Answer<Empty>, Reject> {
     let text = std::str::from_utf8(&call.body)
         .map_err(|error| Reject::system_error(format!("the settings are no text in UTF-8: {error}")))?;
     let changes = properties::read(text);
-    // The file is small, and such a request comes once in a while.
-    namesrv.config.write().update(&changes).map_err(|error| {
+    // What has begun ends, also when its client is gone before.
+    let updating = tokio::task::spawn_blocking(move || namesrv.update(&changes).map(|()| changes));
+    let updated = updating.await.map_err(|error| Reject::system_error(format!("the work broke off: {error}")))?;
+    let changes = updated.map_err(|error| {
         let code = match error {
             UpdateError::BlackListed(_) => response::NO_PERMISSION,
             UpdateError::File { .. } => response::SYSTEM_ERROR,
@@ -53,10 +70,6 @@ pub async fn update_config(namesrv: Arc<Namesrv>, call: Call<UpdateNamesrvConfig
         };
         Reject::new(code, error.to_string())
     })?;
-    if let Some(logs) = namesrv.logs.get() {
-        logs(&namesrv.config.read().log.level);
-    }
-    namesrv.entrance.limiter.set(namesrv.config.read().entrance.limits);
     for change in changes {
         let value = if protocol::audit::is_secret(&change.key) { protocol::audit::SECRET } else { &change.value };
         tracing::info!(key = change.key, value, by = ?call.peer, "setting changed");

@@ -285,9 +285,9 @@ impl NamesrvConfig {
         self.kv_config_path.as_ref().map(|path| path.with_file_name("audit.log"))
     }
 
-    /// Changes settings, here and in `namesrv.conf`: all or none. Blocks.
+    /// The settings after changes, which `namesrv.conf` has by then, too: all or none. Blocks.
     #[doc(alias = "updateNamesrvConfig")]
-    pub fn update(&mut self, changes: &[properties::Property]) -> Result<(), UpdateError> {
+    pub fn updated(&self, changes: &[properties::Property]) -> Result<NamesrvConfig, UpdateError> {
         let mut changed = self.clone();
         for properties::Property { key, value, .. } in changes {
             if BLACK_LIST.contains(&key.as_str()) {
@@ -318,7 +318,7 @@ impl NamesrvConfig {
             }
         }
         if changed == *self {
-            return Ok(());
+            return Ok(changed);
         }
         let path = self.file.clone().ok_or(UpdateError::NoFile)?;
         let kept = std::fs::read_to_string(&path).and_then(|mut text| {
@@ -329,8 +329,7 @@ impl NamesrvConfig {
             store::table::save_alike(&Disk::default(), &std::fs::canonicalize(&path)?, text.as_bytes())
         });
         kept.map_err(|error| UpdateError::File { path, error })?;
-        *self = changed;
-        Ok(())
+        Ok(changed)
     }
 
     /// Every key and its value as text.
@@ -395,7 +394,7 @@ mod tests {
         let (mut config, _) = NamesrvConfig::read(&path).unwrap();
         let property = |key: &str, value: &str| properties::Property { line: 1, key: key.into(), value: value.into() };
         let faster = property("scanNotActiveBrokerInterval", "1000");
-        config.update(std::slice::from_ref(&faster)).unwrap();
+        config = config.updated(std::slice::from_ref(&faster)).unwrap();
         assert_eq!(config.scan_interval, Duration::from_secs(1));
         let text = "# ours\nlistenPort=9900\nscanNotActiveBrokerInterval=1000\n";
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
@@ -405,12 +404,12 @@ mod tests {
             ("kvConfigPath", "/x", "black list"),
             ("needWaitForService", "true", "changes nothing"),
         ] {
-            let refused = config.update(&[property(key, value)]).unwrap_err().to_string();
+            let refused = config.updated(&[property(key, value)]).unwrap_err().to_string();
             assert!(refused.contains(why) && refused.contains(key), "{refused}");
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(NamesrvConfig::default().update(&[faster]), Err(UpdateError::NoFile)));
+        assert!(matches!(NamesrvConfig::default().updated(&[faster]), Err(UpdateError::NoFile)));
     }
 
     #[test]

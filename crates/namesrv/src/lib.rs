@@ -18,7 +18,7 @@ pub mod routes;
 use access::Access;
 use config::NamesrvConfig;
 use kv::KvConfigs;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use protocol::code::request;
 use protocol::route::BrokerData;
 use remoting::tls::TlsError;
@@ -35,6 +35,8 @@ use store::table::LoadError;
 /// A name server.
 pub struct Namesrv {
     config: RwLock<NamesrvConfig>,
+    /// Held while a setting is changed, which takes as long as the disk.
+    changing: Mutex<()>,
     routes: RwLock<Routes>,
     kv: KvConfigs,
     /// Who may do what; `None`: everybody may everything.
@@ -100,7 +102,17 @@ impl Namesrv {
         let audit = AuditLog::new(Disk::default(), config.audit_log().as_deref(), Clock::default());
         let audit = audit.map_err(OpenError::Audit)?;
         let (config, routes, as_reached) = (RwLock::new(config), RwLock::default(), RwLock::default());
-        Ok(Arc::new(Namesrv { config, routes, kv, access, entrance, as_reached, logs: OnceLock::new(), audit }))
+        Ok(Arc::new(Namesrv {
+            config,
+            changing: Mutex::default(),
+            routes,
+            kv,
+            access,
+            entrance,
+            as_reached,
+            logs: OnceLock::new(),
+            audit,
+        }))
     }
 
     /// What it answers on its main port.

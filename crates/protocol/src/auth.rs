@@ -74,7 +74,7 @@ pub struct PolicyEntryInfo {
     pub decision: Option<String>,
 }
 
-/// An account of `plain_acl.yml`.
+/// An account of `plain_acl.yml`. What it does not say is not said of it either: tools send back what they were told.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct PlainAccessConfig {
@@ -85,16 +85,16 @@ pub struct PlainAccessConfig {
     #[serde(deserialize_with = "tolerant::text")]
     pub secret_key: String,
     /// Addresses from which the name alone is believed, without a signature.
-    #[serde(deserialize_with = "tolerant::text")]
+    #[serde(deserialize_with = "tolerant::text", skip_serializing_if = "String::is_empty")]
     pub white_remote_address: String,
     /// May change topics, groups and settings.
     #[serde(deserialize_with = "tolerant::boolean")]
     pub admin: bool,
     /// Of topics that `topic_perms` does not name: `DENY`, `PUB`, `SUB`, `PUB|SUB`.
-    #[serde(deserialize_with = "tolerant::text")]
+    #[serde(deserialize_with = "tolerant::text", skip_serializing_if = "String::is_empty")]
     pub default_topic_perm: String,
     /// Of groups that `group_perms` does not name.
-    #[serde(deserialize_with = "tolerant::text")]
+    #[serde(deserialize_with = "tolerant::text", skip_serializing_if = "String::is_empty")]
     pub default_group_perm: String,
     /// `topic=PERM`.
     #[serde(deserialize_with = "tolerant::list", skip_serializing_if = "Vec::is_empty")]
@@ -150,5 +150,12 @@ mod tests {
         let user = UserInfo { username: Some("a".into()), password: Some("secret".into()), ..UserInfo::default() };
         let account = PlainAccessConfig { secret_key: "secret".into(), ..PlainAccessConfig::default() };
         assert!(!format!("{user:?} {account:?}").contains("secret"));
+    }
+
+    #[test]
+    fn what_an_account_does_not_say_is_not_told() {
+        let account =
+            PlainAccessConfig { access_key: "a".into(), secret_key: "s".into(), ..PlainAccessConfig::default() };
+        assert_eq!(crate::json::write(&account), br#"{"accessKey":"a","secretKey":"s","admin":false}"#);
     }
 }

@@ -216,7 +216,7 @@ impl Inner {
     /// Room may have become scarce, or come back.
     pub(crate) fn look_at_space(&self) {
         // Where nobody says how much room there is, writes will tell.
-        let Ok(space) = self.spaces.worst(&self.config) else { return };
+        let Ok(space) = self.spaces.worst() else { return };
         let failure = match space {
             Space { state: SpaceState::Full, path, free, needed, .. } => Some(Failure::DiskFull { path, free, needed }),
             _ => None,
@@ -229,7 +229,7 @@ impl Inner {
     /// The log could not be written: refuses messages until it can.
     pub(crate) fn write_failed(&self, path: &Path, error: io::Error) -> Failure {
         self.look_at_space();
-        let space = Space::on_disk_of(path, &self.config);
+        let space = Space::on_disk_of(path, &self.spaces.limits());
         let (path, free, needed) = (path.to_owned(), space.free, space.needed);
         let failure = match space.state {
             SpaceState::Full if is_full(&error) => Failure::DiskFull { path, free, needed },

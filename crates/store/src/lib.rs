@@ -130,7 +130,7 @@ pub use recover::OpenError;
 pub use retention::{RESERVE_BYTES, RESERVE_TIME, Retention};
 pub use scrub::Scrubbed;
 pub use segment::FileSlice;
-pub use space::{Space, SpaceState};
+pub use space::{Space, SpaceLimits, SpaceState};
 
 /// An open store. Close it: one that is only dropped stops like a killed process, with what was not written lost.
 #[doc(alias = "DefaultMessageStore")]

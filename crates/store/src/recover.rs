@@ -21,6 +21,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use protocol::record::Record;
 
@@ -153,7 +154,7 @@ pub(crate) fn recover(config: &StoreConfig) -> Result<Recovered, OpenError> {
     let checkpoint_path = config.root.join("checkpoint");
     let (checkpoint_file, checkpoint) =
         CheckpointFile::open(disk, checkpoint_path.clone()).map_err(io_error(&checkpoint_path))?;
-    let latest = config.clock.now_millis().saturating_add(AHEAD_MAX);
+    let latest = latest_believed(config, &segments);
     let checkpoint = checkpoint.believed(latest);
     // Files that a killed process deleted must not come back once queues go by it that they are gone.
     segments.sync_names().map_err(io_error(segments.dir()))?;
@@ -318,6 +319,14 @@ fn lock(config: &StoreConfig) -> Result<Lock, OpenError> {
     create(commit_log)?;
     lock.take_directory(commit_log).map_err(|error| failed(commit_log, "storePathCommitLog", error))?;
     Ok(lock)
+}
+
+/// No message was stored later than this. A machine may begin with a clock that is far behind; then the log's newest file
+/// tells how late it was when it was written.
+fn latest_believed(config: &StoreConfig, segments: &Segments) -> i64 {
+    let written = segments.last().and_then(|newest| newest.modified().ok()?.duration_since(UNIX_EPOCH).ok());
+    let written = written.map_or(0, |since| since.as_millis() as i64);
+    config.clock.now_millis().max(written).saturating_add(AHEAD_MAX)
 }
 
 /// The end of what of the log was on disk for certain.

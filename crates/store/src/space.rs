@@ -81,23 +81,23 @@ impl Space {
     }
 
     /// The file system that a file of the store is, or should be, on. Where nobody says, there is no room.
-    pub(crate) fn on_disk_of(path: &Path, config: &StoreConfig) -> Space {
+    pub(crate) fn on_disk_of(path: &Path, limits: &SpaceLimits) -> Space {
         let unknown =
             Space { path: path.to_owned(), total: 0, used: 0, free: 0, needed: 0, least: 0, state: SpaceState::Enough };
         let mut space = Space::measure(path).unwrap_or(unknown);
-        space.judge(config, false);
+        space.judge(limits, false);
         space
     }
 
     /// Decides whether it is enough, knowing whether it `was_full` before.
-    fn judge(&mut self, config: &StoreConfig, was_full: bool) {
-        let free_min = config.disk_free_min.unwrap_or((self.total / FREE_MIN_PART).min(FREE_MIN_MAX));
+    fn judge(&mut self, limits: &SpaceLimits, was_full: bool) {
+        let free_min = limits.free_min.unwrap_or((self.total / FREE_MIN_PART).min(FREE_MIN_MAX));
         let free_enough = free_min.saturating_add(free_min / 4);
         let part = |used: f64| ((self.used + self.free) as f64 * (1.0 - used)).ceil() as u64;
         // What must be free, and what must be free again after that was not so.
         let (mut least, mut enough, mut low) = (free_min, free_enough, free_min.saturating_mul(2));
-        if let Some(used_max) = config.disk_used_max {
-            let used_enough = config.disk_used_enough.min(used_max);
+        if let Some(used_max) = limits.used_max {
+            let used_enough = limits.used_enough.min(used_max);
             least = least.max(part(used_max));
             enough = enough.max(part(used_enough));
             low = low.max(part(used_enough));
@@ -112,10 +112,34 @@ impl Space {
     }
 }
 
+/// How much room there has to be. It may change while the store is open.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SpaceLimits {
+    /// See [`StoreConfig::disk_free_min`].
+    pub free_min: Option<u64>,
+    /// See [`StoreConfig::disk_used_max`].
+    pub used_max: Option<f64>,
+    /// See [`StoreConfig::disk_used_enough`].
+    pub used_enough: f64,
+}
+
+impl SpaceLimits {
+    /// Those of a configuration.
+    pub fn of(config: &StoreConfig) -> SpaceLimits {
+        SpaceLimits {
+            free_min: config.disk_free_min,
+            used_max: config.disk_used_max,
+            used_enough: config.disk_used_enough,
+        }
+    }
+}
+
 /// The file systems of a store, and which of them are full.
 #[derive(Debug)]
 pub(crate) struct Spaces {
     places: Mutex<Vec<(PathBuf, bool)>>,
+    /// Taken when somebody looks, and by nobody who puts or gets.
+    limits: Mutex<SpaceLimits>,
     /// Bytes that may be written to the log before it is looked again, however short ago that was.
     left: AtomicI64,
 }
@@ -123,7 +147,13 @@ pub(crate) struct Spaces {
 impl Spaces {
     pub(crate) fn of(config: &StoreConfig) -> Spaces {
         let places = vec![(config.commit_log_dir(), false), (config.root.clone(), false)];
-        Spaces { places: Mutex::new(places), left: AtomicI64::new(0) }
+        let limits = Mutex::new(SpaceLimits::of(config));
+        Spaces { places: Mutex::new(places), limits, left: AtomicI64::new(0) }
+    }
+
+    /// What there has to be now.
+    pub(crate) fn limits(&self) -> SpaceLimits {
+        *self.limits.lock()
     }
 
     /// `bytes` more are in the log. Is it time to look?
@@ -132,13 +162,14 @@ impl Spaces {
     }
 
     /// The file system with the least room for us, as it is now.
-    pub(crate) fn worst(&self, config: &StoreConfig) -> io::Result<Space> {
+    pub(crate) fn worst(&self) -> io::Result<Space> {
+        let limits = self.limits();
         let mut worst: Option<Space> = None;
         let mut left = u64::MAX;
         for (path, full) in self.places.lock().iter_mut() {
             let failed = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
             let mut space = Space::measure(path).map_err(failed)?;
-            space.judge(config, *full);
+            space.judge(&limits, *full);
             *full = space.state == SpaceState::Full;
             left = left.min(space.free.saturating_sub(space.least) / LOG_PART);
             if worst.as_ref().is_none_or(|worst| (space.state, worst.free) > (worst.state, space.free)) {
@@ -155,13 +186,19 @@ impl Store {
     ///
     /// Costs two system calls. Fails only if the operating system does not say.
     pub fn space(&self) -> io::Result<Space> {
-        self.inner.spaces.worst(&self.inner.config)
+        self.inner.spaces.worst()
+    }
+
+    /// From now on, so much room has to be there; whether messages are refused is decided anew, at once.
+    pub fn set_space_limits(&self, limits: SpaceLimits) {
+        *self.inner.spaces.limits.lock() = limits;
+        self.inner.look_at_space();
     }
 
     /// Room on the file system of the log, as it is now; whether it was refused for want of room before does not count.
     pub fn log_space(&self) -> io::Result<Space> {
         let mut space = Space::measure(&self.inner.config.commit_log_dir())?;
-        space.judge(&self.inner.config, false);
+        space.judge(&self.inner.spaces.limits(), false);
         Ok(space)
     }
 }
@@ -197,7 +234,7 @@ mod tests {
             least: 0,
             state: SpaceState::Enough,
         };
-        space.judge(config, was_full);
+        space.judge(&SpaceLimits::of(config), was_full);
         space.state
     }
 
@@ -241,6 +278,17 @@ mod tests {
         assert_eq!([of(84, false), of(86, false), of(89, false), of(91, false)], [Enough, Low, Low, Full]);
         assert_eq!([of(89, true), of(86, true), of(84, true)], [Full, Full, Enough]);
         assert_eq!(state(&config, 100 * TIB, 255 * MIB, false), Full, "there must be room all the same");
+    }
+
+    #[test]
+    fn limits_that_change_hold_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreConfig::new(dir.path())).unwrap();
+        let limits = SpaceLimits { free_min: Some(u64::MAX), used_max: None, used_enough: 0.85 };
+        store.set_space_limits(limits);
+        assert!(matches!(store.failure(), Some(crate::Failure::DiskFull { .. })), "{:?}", store.failure());
+        store.set_space_limits(SpaceLimits { free_min: Some(0), ..limits });
+        assert!(store.failure().is_none(), "{:?}", store.failure());
     }
 
     #[test]

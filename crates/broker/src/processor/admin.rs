@@ -10,8 +10,8 @@ use protocol::json;
 use protocol::properties::{self, Property};
 use protocol::request::Empty;
 use protocol::request::admin::{
-    CleanExpiredQueues, CleanUnusedTopics, DeleteExpiredLog, GetAllProducers, GetBrokerConfig, GetBrokerConfigReply,
-    GetHaStatus, GetRuntimeInfo, UpdateBrokerConfig,
+    CleanExpiredQueues, CleanUnusedTopics, DeleteExpiredLog, GetAllConsumerOffsets, GetAllDelayOffsets,
+    GetAllProducers, GetBrokerConfig, GetBrokerConfigReply, GetHaStatus, GetRuntimeInfo, UpdateBrokerConfig,
 };
 use protocol::route::KvTable;
 use protocol::topic::SCHEDULE_TOPIC;
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::Space;
+use store::{Space, SpaceLimits};
 use tokio::task::spawn_blocking;
 
 /// GET_BROKER_RUNTIME_INFO (28).
@@ -45,7 +45,9 @@ impl Broker {
         tell("brokerVersionDesc", version_name());
         tell("brokerActive", "true".into());
         tell("bootTimestamp", self.started.1.to_string());
-        tell("runtime", running_for(self.started.0.elapsed()));
+        // By the wall clock, as Apache's: together with the time of the start it tells what time it is here.
+        let runs = now_millis().saturating_sub(self.started.1);
+        tell("runtime", running_for(Duration::from_millis(u64::try_from(runs).unwrap_or(0))));
         tell("startAcceptSendRequestTimeStamp", "0".into());
 
         if let Some(ends) = self.entrance.certificate_expires() {
@@ -204,6 +206,10 @@ impl Broker {
     /// Hands changed settings to who keeps them elsewhere.
     async fn take_settings(&self, changed: &[String]) {
         self.store.set_limits(self.config.max_message_size, self.config.file_reserved_time);
+        self.timer.set_delay_max(self.config.timer_max_delay);
+        if changed.iter().any(|key| key.starts_with("disk")) {
+            self.store.set_space_limits(SpaceLimits::of(&crate::store_config(&self.config)));
+        }
         self.entrance.limiter.set(self.config.entrance.limits);
         self.topics.set_max(self.config.topics_max, self.config.topics_per_user_max);
         self.groups.set_max(self.config.groups_max, self.config.groups_per_user_max);
@@ -263,6 +269,22 @@ pub(super) async fn clean_unused_topics(
         deleted.map_err(|error| Reject::system_error(format!("topic[{}] can't be deleted: {error}", short(&topic))))?;
     }
     Ok(Empty {}.into())
+}
+
+/// GET_ALL_CONSUMER_OFFSET (43): all groups with all their offsets, for whoever keeps a copy of the broker's tables.
+pub(super) async fn all_consumer_offsets(
+    broker: Arc<Broker>,
+    _: Call<GetAllConsumerOffsets>,
+) -> Result<Answer<Empty>, Reject> {
+    Ok(Answer::new(Empty {}).with_body(broker.offsets.as_json()))
+}
+
+/// GET_ALL_DELAY_OFFSET (45): how far the delay levels are, likewise.
+pub(super) async fn all_delay_offsets(
+    broker: Arc<Broker>,
+    _: Call<GetAllDelayOffsets>,
+) -> Result<Answer<Empty>, Reject> {
+    Ok(Answer::new(Empty {}).with_body(broker.delay.as_json()))
 }
 
 /// GET_BROKER_HA_STATUS (907): a master that has no slaves.

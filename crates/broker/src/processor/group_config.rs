@@ -131,7 +131,7 @@ fn shown(config: &SubscriptionGroupConfig) -> SubscriptionGroupConfig {
 /// GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201).
 pub(super) async fn all(broker: Arc<Broker>, call: Call<GetAllGroups>) -> Result<Answer<GetAllGroupsReply>, Reject> {
     let (groups, forbidden_table, data_version) = broker.groups.all();
-    let total_group_num = groups.len() as i32;
+    let total_group_num = Some(groups.len() as i32);
     let GetAllGroups { group_seq, max_group_num } = call.request;
     let (skip, take) = super::page(group_seq, max_group_num);
     let groups = groups.iter().skip(skip).take(take).map(|(name, group)| (name.clone(), shown(group)));

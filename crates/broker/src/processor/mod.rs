@@ -103,6 +103,8 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(admin::clean_unused_topics)
         .on(admin::all_producers)
         .on(admin::ha_status)
+        .on(admin::all_consumer_offsets)
+        .on(admin::all_delay_offsets)
         .on(deletion::delete_topic)
         .on(deletion::delete_group)
         .on(order::list)

@@ -128,7 +128,7 @@ pub(super) async fn all(
     let (topics, data_version) = broker.topics.all();
     let topics: BTreeMap<&str, &TopicConfig> =
         topics.iter().map(|topic| (topic.topic_name.as_str(), &**topic)).collect();
-    let total_topic_num = topics.len() as i32;
+    let total_topic_num = Some(topics.len() as i32);
     let (skip, take) = super::page(call.request.topic_seq, call.request.max_topic_num);
     let page = topics.into_iter().skip(skip).take(take);
     let body = AllTopics {

@@ -12,6 +12,7 @@ use protocol::request::timer::{PendingTimer, PendingTimers, RecallHandle};
 use protocol::topic::TIMER_TOPIC;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 use store::{CommitLogOffset, PutError, PutMessage, Stored};
 
 /// A list looks at so many messages, recalled ones too: each is read from the log and looked for in the index.
@@ -200,18 +201,25 @@ impl Broker {
         self.decide(handle, |timed| self.put_home(timed, self.config.clock.now_millis()))
     }
 
-    /// Recalls a message that waits, after `first`. Who comes next sees it: what is written can be found.
+    /// Recalls a message that waits, after `first`. Who comes next waits until that can be found: with `SYNC_FLUSH`, until it is on
+    /// disk.
     fn decide(
         &self,
         handle: &RecallHandle,
         first: impl FnOnce(&Timed<'_>) -> Result<(), PutError>,
     ) -> Result<CommitLogOffset, NotPending> {
-        let _one_at_a_time = self.timer.deciding.lock();
+        let mut last = self.timer.deciding.lock();
         self.store.write_out()?;
+        while self.store.commit_log_bounds().1 < *last {
+            std::thread::sleep(Duration::from_millis(1));
+            // It says so when the disk fails.
+            self.store.write_out()?;
+        }
         let bytes = self.pending(handle)?;
         let timed = Record::parse(&bytes).ok().and_then(Timed::read).ok_or(NotPending::Gone)?;
         first(&timed)?;
         let end = self.recall(handle, None, (timed.record.store_host, timed.record.store_host))?.end;
+        *last = end;
         self.store.write_out()?;
         Ok(end)
     }

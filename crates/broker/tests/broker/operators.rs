@@ -256,3 +256,15 @@ fn consumers_pull_and_nobody_is_told_that_they_pop() {
     refused(&mut client, 401, &[], &mode("%RETRY%g", "PULL"), (16, "retry topic"));
     assert_eq!(body(&mut client, 402, &[])["messageRequestModeMap"], json!({}));
 }
+
+#[test]
+fn all_offsets_of_groups_and_delay_levels_are_told_to_who_keeps_a_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path()));
+    let mut client = running.client();
+    assert_eq!(client.ask(310, &send_fields("T", "0", ""), b"x").code, 0);
+    let commit = [("consumerGroup", "G"), ("topic", "T"), ("queueId", "0"), ("commitOffset", "1")];
+    assert_eq!(client.ask(15, &commit, b"").code, 0);
+    assert_eq!(body(&mut client, 43, &[])["offsetTable"]["T@G"]["0"], 1);
+    assert!(body(&mut client, 45, &[])["offsetTable"].is_object());
+}

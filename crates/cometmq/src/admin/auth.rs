@@ -1,14 +1,15 @@
 //! Users and their rights.
 
-use super::{Brokers, Namesrv, Output, done};
+use super::{Brokers, Dry, Namesrv, Output, done, plan};
 use crate::environment::Environment;
 use crate::output::table;
 use ::admin::auth::{self, NewRules};
 use ::admin::{Admin, Error};
-use protocol::auth::{AclConfig, AclInfo, UserInfo};
+use protocol::auth::{AclConfig, AclInfo, PlainAccessConfig, UserInfo};
 use protocol::code::response;
 use protocol::request::auth::{ExplainAccess, UpdatePlainAccess};
 use protocol::topic::DataVersion;
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Users and their rights. `-b` may name a name server, too; `-c` also means name servers that check rights.
@@ -19,6 +20,8 @@ pub enum AuthCommand {
     CreateUser {
         #[command(flatten)]
         on: On,
+        #[command(flatten)]
+        dry: Dry,
         /// Its name, which clients call access key
         #[arg(short, long)]
         username: String,
@@ -33,6 +36,8 @@ pub enum AuthCommand {
     UpdateUser {
         #[command(flatten)]
         on: On,
+        #[command(flatten)]
+        dry: Dry,
         /// Its name
         #[arg(short, long)]
         username: String,
@@ -50,6 +55,8 @@ pub enum AuthCommand {
     DeleteUser {
         #[command(flatten)]
         on: On,
+        #[command(flatten)]
+        dry: Dry,
         /// Its name
         #[arg(short, long)]
         username: String,
@@ -78,6 +85,8 @@ pub enum AuthCommand {
     CopyUser {
         #[command(flatten)]
         copy: Copy,
+        #[command(flatten)]
+        dry: Dry,
         /// Only these, parted by commas
         #[arg(short, long)]
         usernames: Option<String>,
@@ -87,6 +96,8 @@ pub enum AuthCommand {
         #[command(flatten)]
         on: On,
         #[command(flatten)]
+        dry: Dry,
+        #[command(flatten)]
         rules: Rules,
     },
     /// Change rules of a user
@@ -94,12 +105,16 @@ pub enum AuthCommand {
         #[command(flatten)]
         on: On,
         #[command(flatten)]
+        dry: Dry,
+        #[command(flatten)]
         rules: Rules,
     },
     /// Delete a rule of a user, or all
     DeleteAcl {
         #[command(flatten)]
         on: On,
+        #[command(flatten)]
+        dry: Dry,
         /// User:name
         #[arg(short, long)]
         subject: String,
@@ -134,6 +149,8 @@ pub enum AuthCommand {
     CopyAcl {
         #[command(flatten)]
         copy: Copy,
+        #[command(flatten)]
+        dry: Dry,
         /// Only of these, User:name, parted by commas
         #[arg(short, long)]
         subjects: Option<String>,
@@ -144,6 +161,8 @@ pub enum AuthCommand {
     DeleteAclConfig {
         #[command(flatten)]
         on: On,
+        #[command(flatten)]
+        dry: Dry,
         /// Its name
         #[arg(short, long = "accessKey")]
         account: String,
@@ -152,6 +171,8 @@ pub enum AuthCommand {
     UpdateGlobalWhiteAddr {
         #[command(flatten)]
         on: On,
+        #[command(flatten)]
+        dry: Dry,
         /// Addresses, parted by commas: 10.10.103.*,192.168.0.*
         #[arg(short, long = "globalWhiteRemoteAddresses")]
         global: String,
@@ -256,6 +277,8 @@ impl Rules {
 pub struct UpdateAclConfig {
     #[command(flatten)]
     on: On,
+    #[command(flatten)]
+    dry: Dry,
     /// Its name
     #[arg(short, long = "accessKey")]
     account: String,
@@ -291,6 +314,25 @@ impl On {
             servers.extend(admin.name_servers().iter().cloned());
         }
         Ok((admin, servers))
+    }
+
+    /// Says what would change on each server: `now` tells what is there, `then` what would be. Of a cluster, name servers
+    /// that check nobody's rights are passed over.
+    async fn plan<T: Serialize>(
+        &self,
+        environment: &Environment,
+        now: impl AsyncFn(&Admin, &str) -> Result<Option<T>, Error>,
+        then: impl Fn(&Option<T>) -> Option<T>,
+    ) -> Result<(), Error> {
+        let (admin, servers) = self.servers(environment).await?;
+        for server in servers {
+            let now = match now(&admin, &server).await {
+                Err(error) if self.is_open_name_server(&admin, &server, &error) => continue,
+                now => now?,
+            };
+            plan::show(environment, &server, now.as_ref(), then(&now).as_ref());
+        }
+        Ok(())
     }
 
     /// Tells each server, and says so. Of a cluster, name servers that check nobody's rights are passed over.
@@ -329,15 +371,25 @@ pub async fn run(command: AuthCommand, environment: &Environment) -> Result<(), 
     const CHANGED: (&str, &str) = ("created or changed on", "已创建或更新于");
     const DELETED: (&str, &str) = ("deleted on", "已删除于");
     match command {
-        CreateUser { on, username, password, user_type } => {
+        CreateUser { on, dry, username, password, user_type } => {
             let user = UserInfo { username: Some(username), password: Some(password), user_type, user_status: None };
+            if dry.dry_run {
+                return plan_user(&on, environment, &user, true).await;
+            }
             on.tell(environment, CHANGED, async |admin, server| auth::create_user(admin, server, &user).await).await?;
         }
-        UpdateUser { on, username, password, user_type, user_status } => {
+        UpdateUser { on, dry, username, password, user_type, user_status } => {
             let user = UserInfo { username: Some(username), password, user_type, user_status };
+            if dry.dry_run {
+                return plan_user(&on, environment, &user, false).await;
+            }
             on.tell(environment, CHANGED, async |admin, server| auth::update_user(admin, server, &user).await).await?;
         }
-        DeleteUser { on, username } => {
+        DeleteUser { on, dry, username } => {
+            if dry.dry_run {
+                let now = async |admin: &Admin, server: &str| auth::user(admin, server, &username).await.map(hidden);
+                return on.plan(environment, now, |_| None).await;
+            }
             on.tell(environment, DELETED, async |admin, server| auth::delete_user(admin, server, &username).await)
                 .await?;
         }
@@ -350,7 +402,7 @@ pub async fn run(command: AuthCommand, environment: &Environment) -> Result<(), 
             let (admin, server) = on.first(environment).await?;
             show_users(environment, &output, &auth::users(&admin, &server, filter).await?);
         }
-        CopyUser { copy, usernames } => {
+        CopyUser { copy, dry, usernames } => {
             let admin = copy.namesrv.admin(environment);
             let wanted: Option<Vec<&str>> = usernames.as_deref().map(|names| names.split(',').map(str::trim).collect());
             for user in auth::users(&admin, &copy.from, None).await? {
@@ -358,28 +410,50 @@ pub async fn run(command: AuthCommand, environment: &Environment) -> Result<(), 
                 if wanted.as_ref().is_some_and(|wanted| !wanted.contains(&name.as_str())) {
                     continue;
                 }
-                match auth::user(&admin, &copy.to, &name).await? {
+                let there = auth::user(&admin, &copy.to, &name).await?;
+                if dry.dry_run {
+                    let after = changed(&there, &user);
+                    let on = format!("{}  {name}", copy.to);
+                    plan::show(environment, &on, hidden(there).as_ref(), Some(&after));
+                    continue;
+                }
+                match there {
                     None => auth::create_user(&admin, &copy.to, &user).await?,
                     Some(_) => auth::update_user(&admin, &copy.to, &user).await?,
                 }
                 done(environment, "copied", "已复制", &name);
             }
         }
-        CreateAcl { on, rules } => {
+        CreateAcl { on, dry, rules } => {
             let (subject, rules) = rules.split();
+            if dry.dry_run {
+                return plan_rules(&on, environment, &subject, |now| now.extend(by_resource(&rules.info(&subject))))
+                    .await;
+            }
             on.tell(environment, CHANGED, async |admin, server| {
                 auth::create_acl(admin, server, &subject, &rules).await
             })
             .await?;
         }
-        UpdateAcl { on, rules } => {
+        UpdateAcl { on, dry, rules } => {
             let (subject, rules) = rules.split();
+            if dry.dry_run {
+                return plan_rules(&on, environment, &subject, |now| now.extend(by_resource(&rules.info(&subject))))
+                    .await;
+            }
             on.tell(environment, CHANGED, async |admin, server| {
                 auth::update_acl(admin, server, &subject, &rules).await
             })
             .await?;
         }
-        DeleteAcl { on, subject, resource } => {
+        DeleteAcl { on, dry, subject, resource } => {
+            if dry.dry_run {
+                return plan_rules(&on, environment, &subject, |now| match &resource {
+                    Some(resource) => _ = now.remove(resource),
+                    None => now.clear(),
+                })
+                .await;
+            }
             let delete =
                 async |admin: &Admin, server: &str| auth::delete_acl(admin, server, &subject, resource.clone()).await;
             on.tell(environment, DELETED, delete).await?;
@@ -393,12 +467,20 @@ pub async fn run(command: AuthCommand, environment: &Environment) -> Result<(), 
             let (admin, server) = on.first(environment).await?;
             show_acls(environment, &output, &auth::acls(&admin, &server, subject, resource).await?);
         }
-        CopyAcl { copy, subjects } => {
+        CopyAcl { copy, dry, subjects } => {
             let admin = copy.namesrv.admin(environment);
             let wanted: Option<Vec<&str>> = subjects.as_deref().map(|names| names.split(',').map(str::trim).collect());
             for acl in auth::acls(&admin, &copy.from, None, None).await? {
                 let subject = acl.subject.clone().unwrap_or_default();
                 if wanted.as_ref().is_some_and(|wanted| !wanted.contains(&subject.as_str())) {
+                    continue;
+                }
+                if dry.dry_run {
+                    let now = auth::acl(&admin, &copy.to, &subject).await?.as_ref().map(by_resource);
+                    let mut after = now.clone().unwrap_or_default();
+                    after.extend(by_resource(&acl));
+                    let on = format!("{}  {subject}", copy.to);
+                    plan::show(environment, &on, now.as_ref(), Some(&after));
                     continue;
                 }
                 auth::put_acl(&admin, &copy.to, &acl).await?;
@@ -416,15 +498,29 @@ pub async fn run(command: AuthCommand, environment: &Environment) -> Result<(), 
                 topic_perms: args.topic_perms,
                 group_perms: args.group_perms,
             };
+            if args.dry.dry_run {
+                let then = |now: &Option<PlainAccessConfig>| Some(changed_account(now, &account));
+                return args.on.plan(environment, account_of(account.access_key.clone()), then).await;
+            }
             args.on
                 .tell(environment, CHANGED, async |admin, server| auth::put_account(admin, server, &account).await)
                 .await?;
         }
-        DeleteAclConfig { on, account } => {
+        DeleteAclConfig { on, dry, account } => {
+            if dry.dry_run {
+                return on.plan(environment, account_of(Some(account)), |_| None).await;
+            }
             on.tell(environment, DELETED, async |admin, server| auth::delete_account(admin, server, &account).await)
                 .await?;
         }
-        UpdateGlobalWhiteAddr { on, global, file } => {
+        UpdateGlobalWhiteAddr { on, dry, global, file } => {
+            if dry.dry_run {
+                let table = |addresses: String| BTreeMap::from([("globalWhiteRemoteAddresses", addresses)]);
+                let now = async |admin: &Admin, server: &str| {
+                    Ok(Some(table(auth::accounts(admin, server).await?.global_white_addrs.join(","))))
+                };
+                return on.plan(environment, now, |_| Some(table(global.clone()))).await;
+            }
             let put = async |admin: &Admin, server: &str| {
                 auth::put_white_addresses(admin, server, &global, file.clone()).await
             };
@@ -446,7 +542,7 @@ pub async fn run(command: AuthCommand, environment: &Environment) -> Result<(), 
         GetAclConfig { on, output } => {
             let (admin, server) = on.first(environment).await?;
             output.show(&auth::accounts(&admin, &server).await?, |found: &AclConfig| {
-                let row = |it: &protocol::auth::PlainAccessConfig| {
+                let row = |it: &PlainAccessConfig| {
                     let admin = it.admin.to_string();
                     let defaults = [&it.default_topic_perm, &it.default_group_perm].map(String::clone);
                     [
@@ -490,6 +586,101 @@ pub async fn run(command: AuthCommand, environment: &Environment) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// A user whose secret nobody is shown.
+fn hidden(user: Option<UserInfo>) -> Option<UserInfo> {
+    user.map(|user| UserInfo { password: None, ..user })
+}
+
+/// A user after a change. A secret is only said to be another one.
+fn changed(now: &Option<UserInfo>, change: &UserInfo) -> UserInfo {
+    let known = now.clone().unwrap_or_default();
+    let other = change.password.as_ref().is_some_and(|it| Some(it) != known.password.as_ref());
+    UserInfo {
+        username: change.username.clone(),
+        password: other.then(|| "***".to_owned()),
+        user_type: change.user_type.clone().or(known.user_type),
+        user_status: change.user_status.clone().or(known.user_status),
+    }
+}
+
+async fn plan_user(on: &On, environment: &Environment, user: &UserInfo, new: bool) -> Result<(), Error> {
+    let name = user.username.clone().unwrap_or_default();
+    let (admin, servers) = on.servers(environment).await?;
+    for server in servers {
+        let now = match auth::user(&admin, &server, &name).await {
+            Err(error) if on.is_open_name_server(&admin, &server, &error) => continue,
+            now => now?,
+        };
+        match (&now, new) {
+            (Some(_), true) => {
+                plan::act(environment, ("the user is there and it would be refused", "用户已存在，将被拒绝"), &server);
+            }
+            (None, false) => {
+                plan::act(
+                    environment,
+                    ("there is no such user and it would be refused", "没有该用户，将被拒绝"),
+                    &server,
+                );
+            }
+            _ => plan::show(environment, &server, hidden(now.clone()).as_ref(), Some(&changed(&now, user))),
+        }
+    }
+    Ok(())
+}
+
+/// Resource → what its rule says.
+fn by_resource(acl: &AclInfo) -> BTreeMap<String, String> {
+    let rules = acl.policies.iter().flat_map(|policy| &policy.entries);
+    rules.map(|rule| (rule.resource.clone().unwrap_or_default(), rule_text(rule))).collect()
+}
+
+async fn plan_rules(
+    on: &On,
+    environment: &Environment,
+    subject: &str,
+    change: impl Fn(&mut BTreeMap<String, String>),
+) -> Result<(), Error> {
+    let now =
+        async |admin: &Admin, server: &str| Ok(auth::acl(admin, server, subject).await?.as_ref().map(by_resource));
+    let then = |now: &Option<BTreeMap<String, String>>| {
+        let mut after = now.clone().unwrap_or_default();
+        change(&mut after);
+        Some(after).filter(|after| !after.is_empty())
+    };
+    on.plan(environment, now, then).await
+}
+
+/// Asks for an account, without its secret.
+fn account_of(name: Option<String>) -> impl AsyncFn(&Admin, &str) -> Result<Option<PlainAccessConfig>, Error> {
+    let name = name.unwrap_or_default();
+    async move |admin: &Admin, server: &str| {
+        let all = auth::accounts(admin, server).await?.plain_access_configs;
+        let found = all.into_iter().find(|account| account.access_key == name);
+        Ok(found.map(|account| PlainAccessConfig { secret_key: String::new(), ..account }))
+    }
+}
+
+/// An account after a change.
+fn changed_account(now: &Option<PlainAccessConfig>, change: &UpdatePlainAccess) -> PlainAccessConfig {
+    let list = |text: &str| text.split(',').map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned).collect();
+    let mut after = now.clone().unwrap_or_default();
+    after.access_key = change.access_key.clone().unwrap_or_default();
+    after.secret_key = change.secret_key.as_ref().map_or_else(String::new, |_| "***".to_owned());
+    after.admin = change.admin.unwrap_or(after.admin);
+    for (field, value) in [
+        (&mut after.white_remote_address, &change.white_remote_address),
+        (&mut after.default_topic_perm, &change.default_topic_perm),
+        (&mut after.default_group_perm, &change.default_group_perm),
+    ] {
+        if let Some(value) = value {
+            field.clone_from(value);
+        }
+    }
+    after.topic_perms = change.topic_perms.as_deref().map_or(after.topic_perms, list);
+    after.group_perms = change.group_perms.as_deref().map_or(after.group_perms, list);
+    after
 }
 
 fn rule_text(rule: &protocol::auth::PolicyEntryInfo) -> String {

@@ -1,10 +1,12 @@
 //! Brokers.
 
-use super::{AnyBrokers, Brokers, Dry, LongView, Namesrv, View, done, each, render};
+use super::{AnyBrokers, Brokers, Dry, LongView, Namesrv, View, each, plan, render, time};
 use crate::environment::Environment;
 use ::admin::{Admin, Error, broker, cluster, send};
+use protocol::admin::HaStatus;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Brokers.
 #[derive(Debug, clap::Subcommand)]
@@ -30,6 +32,9 @@ pub enum BrokerCommand {
         /// Only ordered topics
         #[arg(short, long, num_args = 0..=1, default_value = "false", default_missing_value = "true")]
         order: bool,
+        /// So long the broker may take, milliseconds
+        #[arg(short, long = "timeoutMillis", value_name = "MS", default_value_t = 50_000)]
+        timeout: u64,
         #[command(flatten)]
         namesrv: Namesrv,
         #[command(flatten)]
@@ -54,6 +59,9 @@ pub enum BrokerCommand {
         /// Its new value
         #[arg(short, long, allow_hyphen_values = true)]
         value: String,
+        /// Of a cluster, slaves too
+        #[arg(short = 'a', long = "updateAllBroker", num_args = 0..=1, default_value = "false", default_missing_value = "true")]
+        all: bool,
         #[command(flatten)]
         dry: Dry,
         #[command(flatten)]
@@ -66,6 +74,18 @@ pub enum BrokerCommand {
     CleanUnusedTopic(Clean),
     /// Delete files of the commit log older than fileReservedTime now
     DeleteExpiredCommitLog(Clean),
+    /// The slaves of brokers, and how far they are; CometMQ's brokers have none yet
+    HaStatus {
+        #[command(flatten)]
+        brokers: Brokers,
+        /// As --watch
+        #[arg(short, long, value_name = "SECONDS", value_parser = time::seconds, conflicts_with = "every")]
+        interval: Option<Duration>,
+        #[command(flatten)]
+        namesrv: Namesrv,
+        #[command(flatten)]
+        view: View,
+    },
     /// Who sends to a broker
     Producer {
         /// The broker, by its address or name
@@ -158,8 +178,8 @@ pub async fn run(command: BrokerCommand, environment: &Environment) -> Result<()
             let fetch = async || of_each(&admin, &brokers, broker::status).await;
             view.live(environment, fetch, by_broker).await
         }
-        BrokerCommand::BrokerConsumeStats { broker, level, order, namesrv, view } => {
-            let admin = namesrv.admin(environment);
+        BrokerCommand::BrokerConsumeStats { broker, level, order, timeout, namesrv, view } => {
+            let admin = namesrv.admin(environment).with_timeout(Duration::from_millis(timeout));
             let fetch = async || {
                 let address = cluster::broker(&admin, &broker).await?;
                 let stats = broker::consume_stats(&admin, &address, order).await?;
@@ -200,19 +220,25 @@ pub async fn run(command: BrokerCommand, environment: &Environment) -> Result<()
             let fetch = async || of_each(&admin, &brokers, broker::config).await;
             view.live(environment, fetch, by_broker).await
         }
-        BrokerCommand::UpdateBrokerConfig { brokers, key, value, dry, namesrv } => {
+        BrokerCommand::UpdateBrokerConfig { brokers, key, value, all, dry, namesrv } => {
             let admin = namesrv.admin(environment);
-            let addresses = brokers.addresses(&admin).await?;
+            let addresses = match &brokers.cluster {
+                Some(cluster) if all => cluster::brokers(&admin, cluster).await?,
+                _ => brokers.addresses(&admin).await?,
+            };
             if dry.dry_run {
                 for address in addresses {
                     let now = broker::config(&admin, &address).await?;
-                    let now = now.get(&key).map_or("-", String::as_str);
-                    done(
-                        environment,
-                        "[dry run] changed on",
-                        "[试运行] 将更改于",
-                        &format!("{address}  {key}: {now} -> {value}"),
-                    );
+                    // What a broker of CometMQ would say is known here; it has settings that Apache's have not.
+                    let ours = now.contains_key("scrubBytesPerSecond");
+                    let checked = ::broker::settings::check(&key, now.get(&key).map(String::as_str), &value);
+                    match checked.err().filter(|_| ours) {
+                        None => plan::setting(environment, &address, &key, now.get(&key), &value),
+                        Some(refused) => {
+                            let what = ("it would be refused by", "将被拒绝");
+                            plan::act(environment, what, &format!("{address}  {refused}"));
+                        }
+                    }
                 }
                 return Ok(());
             }
@@ -233,6 +259,35 @@ pub async fn run(command: BrokerCommand, environment: &Environment) -> Result<()
             let admin = namesrv.admin(environment);
             let act = async |address: &str| broker::delete_expired_log(&admin, address).await;
             each(environment, dry, ("cleaned", "已清理"), &brokers.addresses(&admin).await?, act).await
+        }
+        BrokerCommand::HaStatus { brokers, interval, namesrv, mut view } => {
+            view.watch.every = view.watch.every.or(interval);
+            let admin = namesrv.admin(environment);
+            let fetch = async || {
+                let mut all = BTreeMap::new();
+                for address in brokers.addresses(&admin).await? {
+                    all.insert(address.clone(), broker::ha_status(&admin, &address).await?);
+                }
+                Ok(all)
+            };
+            let names = [
+                ("master", "master", "主节点"),
+                ("masterCommitLogMaxOffset", "log ends at", "日志末尾"),
+                ("inSyncSlaveNums", "slaves in sync", "同步的从节点数"),
+            ];
+            let slaves = [
+                ("addr", "slave", "从节点"),
+                ("slaveAckOffset", "has", "已同步到"),
+                ("diff", "behind, bytes", "落后字节"),
+                ("inSync", "in sync", "同步"),
+                ("transferredByteInSecond", "bytes/s", "字节/秒"),
+            ];
+            let one = |(address, status): (&String, &HaStatus)| {
+                let facts = render::facts(status, &names, environment.language);
+                let of_slaves = render::rows(&status.ha_connection_info, &slaves, environment.language);
+                format!("[{address}]\n{facts}{}", if status.ha_connection_info.is_empty() { "" } else { &of_slaves })
+            };
+            view.live(environment, fetch, |all| all.iter().map(one).collect()).await
         }
         BrokerCommand::Producer { broker, namesrv, view } => {
             let admin = namesrv.admin(environment);

@@ -20,8 +20,13 @@ pub fn help(command: Command) -> Command {
 }
 
 fn chinese(english: &StyledStr) -> Option<&'static str> {
+    text(&english.to_string())
+}
+
+/// What a help text says, in Chinese.
+pub fn text(english: &str) -> Option<&'static str> {
     static TEXTS: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| lines(include_str!("help.zh.txt")).collect());
-    TEXTS.get(english.to_string().trim_end_matches('.')).copied()
+    TEXTS.get(english.trim_end_matches('.')).copied()
 }
 
 /// What a broker's setting means.
@@ -38,15 +43,12 @@ mod tests {
     use super::*;
     use clap::Args;
 
-    /// Folders of mqadmin whose help is English still.
-    const LEFT_OUT: [&str; 4] = ["User", "Acl", "ACL", "Global"];
-
     fn english(command: &Command, found: &mut Vec<String>) {
-        if LEFT_OUT.iter().any(|part| command.get_name().contains(part)) {
-            return;
-        }
         let help = command.get_arguments().filter(|arg| arg.get_id() != "help").filter_map(|arg| arg.get_help());
         let texts = command.get_about().into_iter().chain(help);
+        let values = command.get_arguments().filter(|arg| !arg.is_hide_set()).flat_map(|arg| arg.get_possible_values());
+        let values = values.filter_map(|value| value.get_help().cloned()).collect::<Vec<_>>();
+        let texts = texts.chain(&values);
         found.extend(texts.filter(|text| chinese(text).is_none()).map(ToString::to_string));
         command.get_subcommands().filter(|it| it.get_name() != "help").for_each(|it| english(it, found));
     }

@@ -1,9 +1,10 @@
 //! Clusters and their brokers.
 
-use super::{Namesrv, View};
+use super::{Namesrv, View, render, time};
 use crate::environment::Environment;
-use crate::output::table;
-use ::admin::{Error, cluster};
+use crate::output::{local_time, table};
+use ::admin::{Error, cluster, send};
+use std::time::Duration;
 
 /// Clusters and their brokers.
 #[derive(Debug, clap::Subcommand)]
@@ -17,6 +18,35 @@ pub enum ClusterCommand {
         /// Only this cluster
         #[arg(short, long = "clusterName", value_name = "NAME")]
         cluster: Option<String>,
+        /// As --watch
+        #[arg(short, long, value_name = "SECONDS", value_parser = time::seconds, conflicts_with = "every")]
+        interval: Option<Duration>,
+        #[command(flatten)]
+        namesrv: Namesrv,
+        #[command(flatten)]
+        view: View,
+    },
+    /// Send messages to each cluster, and take the time; with --interval again and again
+    #[command(name = "clusterRT")]
+    Probe {
+        /// How many messages
+        #[arg(short, long, value_name = "N", default_value_t = 100)]
+        amount: usize,
+        /// The size of a message, bytes
+        #[arg(short, long, value_name = "BYTES", default_value_t = 128)]
+        size: usize,
+        /// Only this cluster
+        #[arg(short, long, value_name = "NAME")]
+        cluster: Option<String>,
+        /// As --watch; mqadmin looks every 10 seconds
+        #[arg(short, long, value_name = "SECONDS", value_parser = time::seconds, conflicts_with = "every")]
+        interval: Option<Duration>,
+        /// Lines for logs: time|room|cluster|milliseconds
+        #[arg(short = 'p', long = "printLog", num_args = 0..=1, default_value = "false", default_missing_value = "true")]
+        log: bool,
+        /// What such lines call the room of the machine
+        #[arg(short = 'm', long = "machineRoom", value_name = "NAME", default_value = "noname")]
+        room: String,
         #[command(flatten)]
         namesrv: Namesrv,
         #[command(flatten)]
@@ -25,7 +55,34 @@ pub enum ClusterCommand {
 }
 
 pub async fn run(command: ClusterCommand, environment: &Environment) -> Result<(), Error> {
-    let ClusterCommand::ClusterList { more, cluster, namesrv, view } = command;
+    let (more, cluster, interval, namesrv, mut view) = match command {
+        ClusterCommand::ClusterList { more, cluster, interval, namesrv, view } => {
+            (more, cluster, interval, namesrv, view)
+        }
+        ClusterCommand::Probe { amount, size, cluster, interval, log, room, namesrv, mut view } => {
+            let admin = namesrv.admin(environment);
+            view.watch.every = view.watch.every.or(interval);
+            let fetch = async || send::probe_clusters(&admin, cluster.as_deref(), amount, size).await;
+            let line = |it: &send::ClusterProbe| {
+                let now = local_time(jiff::Timestamp::now().as_millisecond());
+                format!("{now}|{room}|{}|{:.0}\n", it.cluster, it.millis)
+            };
+            let columns = [
+                ("cluster", "cluster", "集群"),
+                ("millis", "ms on average", "平均毫秒"),
+                ("millisMax", "longest", "最长"),
+                ("stored", "stored", "成功"),
+                ("refused", "refused", "失败"),
+                ("error", "why", "原因"),
+            ];
+            let table = |found: &Vec<send::ClusterProbe>| match log {
+                true => found.iter().map(line).collect(),
+                false => render::rows(found, &columns, environment.language),
+            };
+            return view.live(environment, fetch, table).await;
+        }
+    };
+    view.watch.every = view.watch.every.or(interval);
     let admin = namesrv.admin(environment);
     if more || cluster.is_some() {
         let columns = [

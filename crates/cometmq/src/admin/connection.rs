@@ -33,6 +33,9 @@ pub enum ConnectionCommand {
         /// Only members that this broker knows
         #[arg(short, long = "brokerAddr", value_name = "ADDRESS")]
         broker: Option<String>,
+        /// Also what their threads do; members in Java tell
+        #[arg(short = 's', long)]
+        jstack: bool,
         #[command(flatten)]
         namesrv: Namesrv,
         #[command(flatten)]
@@ -90,7 +93,7 @@ pub async fn run(command: ConnectionCommand, environment: &Environment) -> Resul
             })
             .await
         }
-        ConnectionCommand::ConsumerStatus { group, client, broker, namesrv, view } => {
+        ConnectionCommand::ConsumerStatus { group, client, broker, jstack, namesrv, view } => {
             let admin = namesrv.admin(environment);
             let broker = match broker {
                 Some(broker) => Some(::admin::cluster::broker(&admin, &broker).await?),
@@ -111,7 +114,7 @@ pub async fn run(command: ConnectionCommand, environment: &Environment) -> Resul
                 }
                 let mut all = Vec::new();
                 for member in members {
-                    let told = connection::running(&admin, &member.broker, &group, &member.client_id).await;
+                    let told = connection::running(&admin, &member.broker, &group, &member.client_id, jstack).await;
                     let error = told.as_ref().err().map(ToString::to_string);
                     all.push(MemberStatus { member, running: told.ok(), error });
                 }
@@ -152,5 +155,6 @@ fn show_member(it: &MemberStatus, environment: &Environment) -> String {
         )
     });
     let body = line(pick("wants", "订阅"), subscriptions.collect()) + &line(pick("queues", "队列"), queues.collect());
-    head + &body + &statuses.collect::<String>() + "\n"
+    let jstack = running.jstack.as_ref().map(|text| format!("\n{text}")).unwrap_or_default();
+    head + &body + &statuses.collect::<String>() + &jstack + "\n"
 }

@@ -1,10 +1,13 @@
 //! Consumer groups.
 
-use super::{Brokers, Dry, Namesrv, Output, View, each, render};
+use super::{Brokers, Dry, Namesrv, Output, View, each, plan, render};
 use crate::environment::Environment;
 use ::admin::{Error, consumer, impact};
 use protocol::admin::RequestMode;
+use protocol::subscription::SubscriptionGroupConfig;
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Consumer groups.
 #[derive(Debug, clap::Subcommand)]
@@ -29,6 +32,18 @@ pub enum ConsumerCommand {
     },
     /// Make a consumer group, or change it; what is not named stays
     UpdateSubGroup(UpdateGroup),
+    /// Make consumer groups, or change them: those of a JSON file
+    UpdateSubGroupList {
+        #[command(flatten)]
+        brokers: Brokers,
+        /// The file: [{"groupName": …, "retryMaxTimes": 16, "consumeEnable": true}, …]
+        #[arg(short, long = "filename", value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        dry: Dry,
+        #[command(flatten)]
+        namesrv: Namesrv,
+    },
     /// A consumer group's settings on each broker
     GetConsumerConfig {
         /// The group
@@ -116,6 +131,9 @@ pub struct UpdateGroup {
     /// Are its members told when others join or leave
     #[arg(short = 'a', long = "notifyConsumerIdsChanged", value_name = "BOOL")]
     notify: Option<bool>,
+    /// `+name=value,-name`
+    #[arg(long, allow_hyphen_values = true)]
+    attributes: Option<String>,
     #[command(flatten)]
     dry: Dry,
     #[command(flatten)]
@@ -142,6 +160,24 @@ pub async fn run(command: ConsumerCommand, environment: &Environment) -> Result<
             each(environment, dry, ("deleted from", "已删除于"), &brokers.addresses(&admin).await?, act).await
         }
         ConsumerCommand::UpdateSubGroup(args) => update(args, environment).await,
+        ConsumerCommand::UpdateSubGroupList { brokers, file, dry, namesrv } => {
+            let groups: Vec<SubscriptionGroupConfig> = super::load(&file)?;
+            let admin = namesrv.admin(environment);
+            let addresses = brokers.addresses(&admin).await?;
+            if dry.dry_run {
+                for address in addresses {
+                    let mut known = consumer::configs(&admin, &address).await?;
+                    for group in &groups {
+                        let before = known.remove(&group.group_name);
+                        let what = format!("{address}  {}", group.group_name);
+                        plan::show(environment, &what, before.as_ref(), Some(group));
+                    }
+                }
+                return Ok(());
+            }
+            let act = async |address: &str| consumer::update_all(&admin, address, &groups).await;
+            each(environment, dry, ("created or changed on", "已创建或更新于"), &addresses, act).await
+        }
         ConsumerCommand::GetConsumerConfig { group, namesrv, output } => {
             output.show(&consumer::config(&namesrv.admin(environment), &group).await?, |all| {
                 all.iter().fold(String::new(), |lines, (broker, config)| {
@@ -161,6 +197,13 @@ pub async fn run(command: ConsumerCommand, environment: &Environment) -> Result<
         ConsumerCommand::SetConsumeMode { group, topic, mode, share, brokers, dry, namesrv } => {
             let admin = namesrv.admin(environment);
             let mode = RequestMode { consumer_group: group, topic, mode, pop_share_queue_num: share };
+            if dry.dry_run {
+                for address in brokers.addresses(&admin).await? {
+                    let what = format!("{address}  {} {} {}", mode.consumer_group, mode.topic, mode.mode);
+                    plan::act(environment, ("would be set on", "将设置于"), &what);
+                }
+                return Ok(());
+            }
             let act = async |address: &str| consumer::set_mode(&admin, address, &mode).await;
             each(environment, dry, ("changed on", "已更改于"), &brokers.addresses(&admin).await?, act).await
         }
@@ -214,9 +257,9 @@ async fn update(args: UpdateGroup, environment: &Environment) -> Result<(), Erro
             Some(serde_json::from_str(text).map_err(|error| Error::Input(format!("groupRetryPolicy: {error}")))?)
         }
     };
-    let act = async |address: &str| {
-        // What is not named stays as it is.
-        let mut config = consumer::configs(&admin, address).await?.remove(&args.group).unwrap_or_default();
+    // What is not named stays as it is.
+    let changed = |before: Option<SubscriptionGroupConfig>| {
+        let mut config = before.unwrap_or_default();
         config.group_name.clone_from(&args.group);
         config.consume_enable = args.consume.unwrap_or(config.consume_enable);
         config.consume_from_min_enable = args.from_min.unwrap_or(config.consume_from_min_enable);
@@ -227,13 +270,33 @@ async fn update(args: UpdateGroup, environment: &Environment) -> Result<(), Erro
         config.broker_id = args.broker_id.unwrap_or(config.broker_id);
         config.which_broker_when_consume_slowly = args.slow.unwrap_or(config.which_broker_when_consume_slowly);
         config.notify_consumer_ids_changed_enable = args.notify.unwrap_or(config.notify_consumer_ids_changed_enable);
-        // What brokers are sent as attributes are changes, with + or - in front.
-        config.others.remove("attributes");
         if let Some(policy) = &policy {
             config.others.insert("groupRetryPolicy".into(), policy.clone());
         }
+        config
+    };
+    let addresses = args.brokers.addresses(&admin).await?;
+    if args.dry.dry_run {
+        for address in addresses {
+            let before = consumer::configs(&admin, &address).await?.remove(&args.group);
+            let mut after = changed(before.clone());
+            let attributes = after.others.remove("attributes");
+            let mut attributes: BTreeMap<String, String> =
+                attributes.and_then(|it| serde_json::from_value(it).ok()).unwrap_or_default();
+            plan::attributes(&mut attributes, args.attributes.as_deref());
+            after.others.insert("attributes".into(), serde_json::json!(attributes));
+            plan::show(environment, &address, before.as_ref(), Some(&after));
+        }
+        return Ok(());
+    }
+    let act = async |address: &str| {
+        let mut config = changed(consumer::configs(&admin, address).await?.remove(&args.group));
+        // What brokers are sent as attributes are changes, with + or - in front.
+        config.others.remove("attributes");
+        if let Some(changes) = &args.attributes {
+            config.others.insert("attributes".into(), serde_json::json!(plan::changes(changes)));
+        }
         consumer::update(&admin, address, &config).await
     };
-    let what = ("created or changed on", "已创建或更新于");
-    each(environment, args.dry, what, &args.brokers.addresses(&admin).await?, act).await
+    each(environment, args.dry, ("created or changed on", "已创建或更新于"), &addresses, act).await
 }

@@ -29,6 +29,81 @@ pub struct Doctor {
     output: Output,
 }
 
+/// Look at clusters again and again: what is wrong now, and what is over.
+#[derive(Debug, clap::Args)]
+pub struct Monitor {
+    /// Between two looks
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = time::seconds)]
+    seconds: Duration,
+    /// A group with fewer messages to do does not lag
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    lag: i64,
+    /// Transactions end within so many seconds
+    #[arg(long = "transaction-seconds", value_name = "N", default_value_t = 600)]
+    transaction: i64,
+    #[command(flatten)]
+    namesrv: Namesrv,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Prints what is wrong when it is first seen, and when it is over, until Ctrl-C or until nobody reads.
+pub async fn watch(args: Monitor, environment: &Environment) -> Result<(), Error> {
+    let admin = args.namesrv.admin(environment);
+    let language = environment.language;
+    let transaction_millis = args.transaction.saturating_mul(1000);
+    let limits = Limits { lag: args.lag, transaction_millis, ..Limits::default() };
+    let mut before = doctor::look(&admin).await?;
+    let mut known: BTreeMap<String, Told> = BTreeMap::new();
+    loop {
+        tokio::time::sleep(args.seconds).await;
+        let now = match doctor::look(&admin).await {
+            Ok(now) => now,
+            Err(error) => {
+                eprintln!("cometmq: {}", crate::text::admin_error(&error, language));
+                continue;
+            }
+        };
+        let found: BTreeMap<String, Told> =
+            doctor::judge(&before, &now, &limits).into_iter().map(|it| (about(&it.what), tell(it, language))).collect();
+        let came = found.iter().filter(|(about, _)| !known.contains_key(*about)).map(|(_, told)| (true, told));
+        let went = known.iter().filter(|(about, _)| !found.contains_key(*about)).map(|(_, told)| (false, told));
+        for (wrong, told) in came.chain(went) {
+            let event = Event { at: now.at, wrong, told };
+            if !super::print(&args.output.output.text(&event, |it| event_text(it, language))) {
+                return Ok(());
+            }
+        }
+        (before, known) = (now, found);
+    }
+}
+
+/// Something that is wrong now, or is over.
+#[derive(Serialize)]
+struct Event<'a> {
+    at: i64,
+    wrong: bool,
+    #[serde(flatten)]
+    told: &'a Told,
+}
+
+fn event_text(it: &Event<'_>, language: Language) -> String {
+    let at = local_time(it.at);
+    match it.wrong {
+        true => format!("{at}  {}", text_of(it.told, language)),
+        false => format!("{at}  {}  {}\n", language.pick("OVER", "已恢复"), it.told.what),
+    }
+}
+
+/// What a finding is about, without the numbers, which change.
+fn about(what: &What) -> String {
+    let mut fields = serde_json::to_value(what).unwrap_or_default();
+    if let Some(fields) = fields.as_object_mut() {
+        fields.retain(|name, value| (value.is_string() && name != "error") || name == "queueId");
+    }
+    fields.to_string()
+}
+
 /// A finding, with what people read of it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,11 +122,7 @@ pub async fn run(args: Doctor, environment: &Environment) -> Result<Ended, Error
     tokio::time::sleep(args.seconds).await;
     let found = doctor::judge(&before, &doctor::look(&admin).await?, &limits);
     let language = environment.language;
-    let tell = |finding: Finding| {
-        let (what, advice) = sentences(&finding.what, language);
-        Told { finding, what, advice }
-    };
-    let told: Vec<_> = found.into_iter().map(tell).collect();
+    let told: Vec<_> = found.into_iter().map(|finding| tell(finding, language)).collect();
     args.output.show(&told, |told| text(told, language));
     match told.iter().any(|told| told.finding.severity < Severity::Note) {
         true => Ok(Ended::Found),
@@ -59,21 +130,27 @@ pub async fn run(args: Doctor, environment: &Environment) -> Result<Ended, Error
     }
 }
 
+fn tell(finding: Finding, language: Language) -> Told {
+    let (what, advice) = sentences(&finding.what, language);
+    Told { finding, what, advice }
+}
+
 fn text(told: &[Told], language: Language) -> String {
     if told.is_empty() {
         return language.pick("nothing is wrong, as far as can be seen from here\n", "未发现问题\n").to_owned();
     }
-    let one = |it: &Told| {
-        let severity = match it.finding.severity {
-            Severity::Critical => language.pick("CRITICAL", "严重"),
-            Severity::Warning => language.pick("WARNING", "警告"),
-            Severity::Note => language.pick("NOTE", "提示"),
-        };
-        let since = it.finding.since.map(local_time);
-        let since = since.map(|at| format!("  ({} {at})", language.pick("since", "自"))).unwrap_or_default();
-        format!("{severity}  {}{since}\n    {}\n", it.what, it.advice)
+    told.iter().map(|it| text_of(it, language)).collect()
+}
+
+fn text_of(it: &Told, language: Language) -> String {
+    let severity = match it.finding.severity {
+        Severity::Critical => language.pick("CRITICAL", "严重"),
+        Severity::Warning => language.pick("WARNING", "警告"),
+        Severity::Note => language.pick("NOTE", "提示"),
     };
-    told.iter().map(one).collect()
+    let since = it.finding.since.map(local_time);
+    let since = since.map(|at| format!("  ({} {at})", language.pick("since", "自"))).unwrap_or_default();
+    format!("{severity}  {}{since}\n    {}\n", it.what, it.advice)
 }
 
 /// What is wrong and why, and what to do about it.

@@ -1,9 +1,9 @@
 //! Filter programs.
 
-use super::{Brokers, Namesrv, Output, done};
+use super::{Brokers, Dry, Namesrv, Output, done, plan};
 use crate::environment::Environment;
 use crate::output::{local_time, table};
-use ::admin::{Error, filter};
+use ::admin::{Admin, Error, filter};
 use protocol::request::filter::FilterProgram;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -20,6 +20,8 @@ pub enum FilterCommand {
         /// The module, as a compiler for wasm32-unknown-unknown writes it
         file: PathBuf,
         #[command(flatten)]
+        dry: Dry,
+        #[command(flatten)]
         namesrv: Namesrv,
     },
     /// Take one off: the group gets everything again
@@ -28,6 +30,8 @@ pub enum FilterCommand {
         of: Of,
         #[command(flatten)]
         brokers: Brokers,
+        #[command(flatten)]
+        dry: Dry,
         #[command(flatten)]
         namesrv: Namesrv,
     },
@@ -67,23 +71,48 @@ struct OnBroker {
     program: FilterProgram,
 }
 
+/// What a program is known by.
+#[derive(Serialize)]
+struct Module {
+    bytes: i64,
+    crc32: String,
+}
+
+/// The program that is there.
+async fn there(admin: &Admin, broker: &str, group: &str, topic: &str) -> Result<Option<Module>, Error> {
+    let found = filter::list(admin, broker, Some(group), Some(topic)).await?.into_iter().next();
+    Ok(found.map(|it| Module { bytes: it.bytes, crc32: it.crc32 }))
+}
+
 pub async fn run(command: FilterCommand, environment: &Environment) -> Result<(), Error> {
     let pick = |english, chinese| environment.language.pick(english, chinese);
     match command {
-        FilterCommand::Put { of: Of { group, topic }, brokers, file, namesrv } => {
+        FilterCommand::Put { of: Of { group, topic }, brokers, file, dry, namesrv } => {
             let module: bytes::Bytes = match std::fs::read(&file) {
                 Ok(module) => module.into(),
                 Err(error) => return Err(Error::File { path: file, error }),
             };
             let admin = namesrv.admin(environment);
             for broker in brokers.addresses(&admin).await? {
+                if dry.dry_run {
+                    let before = there(&admin, &broker, &group, &topic).await?;
+                    let after =
+                        Module { bytes: module.len() as i64, crc32: format!("{:08x}", crc32fast::hash(&module)) };
+                    plan::show(environment, &broker, before.as_ref(), Some(&after));
+                    continue;
+                }
                 filter::put(&admin, &broker, &group, &topic, module.clone()).await?;
                 done(environment, "put on", "已放置于", &broker);
             }
         }
-        FilterCommand::Remove { of: Of { group, topic }, brokers, namesrv } => {
+        FilterCommand::Remove { of: Of { group, topic }, brokers, dry, namesrv } => {
             let admin = namesrv.admin(environment);
             for broker in brokers.addresses(&admin).await? {
+                if dry.dry_run {
+                    let before = there(&admin, &broker, &group, &topic).await?;
+                    plan::show(environment, &broker, before.as_ref(), None);
+                    continue;
+                }
                 filter::remove(&admin, &broker, &group, &topic).await?;
                 done(environment, "removed from", "已移除于", &broker);
             }

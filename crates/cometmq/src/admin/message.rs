@@ -85,7 +85,8 @@ pub async fn run(command: MessageCommand, environment: &Environment) -> Result<(
             output.show(&lives, |lives| show_lives(lives, language));
         }
         MessageCommand::Trace { id, topic, begin, end, namesrv, output } => {
-            let found = message::trace(&namesrv.admin(environment), &topic, &id, (begin, end)).await?;
+            let found =
+                message::trace(&namesrv.admin(environment), &topic, &id, (begin, end), message::FOUND_MAX).await?;
             output.show(&found, |found| trace_table(found, language));
         }
         MessageCommand::Duplicates { topic, group, broker, namesrv, output } => {

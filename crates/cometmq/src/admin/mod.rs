@@ -15,11 +15,13 @@ mod dead_letters;
 mod doctor;
 mod export;
 mod filter;
+mod left_out;
 mod message;
 mod namesrv;
 mod offset;
 mod operate;
 mod order;
+mod plan;
 mod query;
 mod render;
 mod stats;
@@ -33,6 +35,7 @@ use crate::environment::Environment;
 use crate::text::{self, Language};
 use ::admin::{Admin, Error, ErrorKind};
 use serde::Serialize;
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -72,6 +75,9 @@ enum AdminCommand {
     Export(export::ExportCommand),
     /// What is wrong, since when, why, and what to do
     Doctor(doctor::Doctor),
+    /// Look at clusters again and again: what is wrong now, and what is over
+    #[command(name = "startMonitoring")]
+    Monitor(doctor::Monitor),
     /// The dead-letter inbox: messages that groups gave up
     #[command(subcommand)]
     Dlq(dead_letters::DeadLetterCommand),
@@ -95,6 +101,16 @@ enum AdminCommand {
     Timer(timer::TimerCommand),
     #[command(flatten)]
     Operate(operate::OperateCommand),
+    /// What is not here: said with the reason, or with the nearest name.
+    #[command(external_subcommand)]
+    LeftOut(Vec<OsString>),
+}
+
+/// The commands as a command line of their own, whose names can be looked through.
+#[derive(clap::Parser)]
+struct Standalone {
+    #[command(subcommand)]
+    _command: AdminCommand,
 }
 
 /// How a command ended that did what it was to do.
@@ -128,9 +144,11 @@ pub async fn run(args: AdminArgs, environment: &Environment) -> ExitCode {
         AdminCommand::Transaction(command) => transaction::run(command, environment).await.map(done),
         AdminCommand::Timer(command) => timer::run(command, environment).await.map(done),
         AdminCommand::Doctor(doctor) => doctor::run(doctor, environment).await,
+        AdminCommand::Monitor(monitor) => doctor::watch(monitor, environment).await.map(done),
         AdminCommand::Dlq(command) => dead_letters::run(command, environment).await,
         AdminCommand::Config(command) => config::run(command, environment).await,
         AdminCommand::Operate(command) => operate::run(command, environment).await.map(done),
+        AdminCommand::LeftOut(words) => return left_out::run(&words, environment),
     };
     ExitCode::from(match ended {
         Ok(Ended::Done) => 0,
@@ -181,7 +199,7 @@ struct AnyBrokers {
     #[arg(short, long = "brokerAddr", value_name = "ADDRESS", conflicts_with = "cluster")]
     broker: Option<String>,
     /// All masters of a cluster
-    #[arg(short, long = "clusterName", value_name = "NAME")]
+    #[arg(short, long = "clusterName", alias = "cluster", value_name = "NAME")]
     cluster: Option<String>,
 }
 
@@ -358,6 +376,12 @@ async fn each(
         Some(error) if count == 0 => Err(error),
         Some(error) => Err(Error::Partly { done: count, failed, first: Box::new(error) }),
     }
+}
+
+/// What a JSON file says.
+fn load<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Result<T, Error> {
+    let text = std::fs::read(path).map_err(|error| Error::File { path: path.to_owned(), error })?;
+    protocol::json::read(&text).map_err(|error| Error::Input(format!("{}: {error}", path.display())))
 }
 
 /// Writes a file whole, and makes its directory; a file that was there stays until the new one is whole.

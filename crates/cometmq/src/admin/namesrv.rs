@@ -1,6 +1,6 @@
 //! Name servers.
 
-use super::{Dry, Namesrv, Output, View, each, render};
+use super::{Dry, Namesrv, Output, View, each, plan, render};
 use crate::environment::Environment;
 use ::admin::{Error, namesrv};
 
@@ -91,18 +91,34 @@ pub async fn run(command: NamesrvCommand, environment: &Environment) -> Result<(
         }
         NamesrvCommand::UpdateNamesrvConfig { key, value, dry, namesrv } => {
             let admin = namesrv.admin(environment);
+            if dry.dry_run {
+                for (address, now) in namesrv::config(&admin).await? {
+                    plan::setting(environment, &address, &key, now.get(&key), &value);
+                }
+                return Ok(());
+            }
             let act = async |address: &str| namesrv::update_config(&admin, address, &key, &value).await;
             each(environment, dry, changed, admin.name_servers(), act).await
         }
         NamesrvCommand::UpdateKvConfig { namespace, key, value, dry, namesrv } => {
             let admin = namesrv.admin(environment);
             let all = [admin.name_servers().join(";")];
+            if dry.dry_run {
+                let now = namesrv::setting(&admin, &namespace, &key).await?;
+                plan::value(environment, &all[0], &key, now.as_deref(), Some(&value));
+                return Ok(());
+            }
             let act = async |_: &str| namesrv::put_setting(&admin, &namespace, &key, &value).await;
             each(environment, dry, changed, &all, act).await
         }
         NamesrvCommand::DeleteKvConfig { namespace, key, dry, namesrv } => {
             let admin = namesrv.admin(environment);
             let all = [admin.name_servers().join(";")];
+            if dry.dry_run {
+                let now = namesrv::setting(&admin, &namespace, &key).await?;
+                plan::value(environment, &all[0], &key, now.as_deref(), None);
+                return Ok(());
+            }
             let act = async |_: &str| namesrv::delete_setting(&admin, &namespace, &key).await;
             each(environment, dry, ("deleted from", "已删除于"), &all, act).await
         }

@@ -1,6 +1,6 @@
 //! Where groups go on.
 
-use super::{Dry, Format, Namesrv, Output, done, render, time};
+use super::{Dry, Format, Namesrv, Output, done, plan, print, render, time};
 use crate::environment::Environment;
 use ::admin::offset::{Before, Move, Target};
 use ::admin::{Admin, Error, impact, offset};
@@ -127,12 +127,21 @@ pub async fn run(command: OffsetCommand, environment: &Environment) -> Result<()
         }
         OffsetCommand::CloneGroupOffset { source, destination, topic, offline, dry, namesrv } => {
             let admin = namesrv.admin(environment);
-            if !dry.dry_run {
-                offset::copy(&admin, &source, &destination, &topic, offline).await?;
-            }
-            let prefix = if dry.dry_run { environment.language.pick("[dry run] ", "[试运行] ") } else { "" };
             let what = format!("{source} -> {destination}, {topic}");
-            done(environment, &format!("{prefix}offsets copied"), &format!("{prefix}已复制位点"), &what);
+            if dry.dry_run {
+                let moves = offset::copy_preview(&admin, &source, &destination, &topic).await?;
+                plan::act(environment, ("offsets would be copied", "将复制位点"), &what);
+                let columns = [
+                    ("broker", "broker", "Broker"),
+                    ("queueId", "queue", "队列"),
+                    ("from", "now", "当前位点"),
+                    ("to", "would be", "将变为"),
+                ];
+                print(&render::rows(&moves, &columns, environment.language));
+                return Ok(());
+            }
+            offset::copy(&admin, &source, &destination, &topic, offline).await?;
+            done(environment, "offsets copied", "已复制位点", &what);
             Ok(())
         }
     }

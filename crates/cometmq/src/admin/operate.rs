@@ -1,6 +1,6 @@
 //! What a server says of itself: who changed what, and what it logs.
 
-use super::{Namesrv, Output, done};
+use super::{Dry, Namesrv, Output, done, plan};
 use crate::environment::Environment;
 use crate::output::{local_time, table};
 use ::admin::logging::Server;
@@ -67,6 +67,8 @@ pub enum OperateCommand {
         servers: Servers,
         /// off, error, warn, info, debug or trace; part=level for parts of the program, parted by `,`
         level: Option<String>,
+        #[command(flatten)]
+        dry: Dry,
     },
 }
 
@@ -130,10 +132,13 @@ pub async fn run(command: OperateCommand, environment: &Environment) -> Result<(
                 table(&head, &found.iter().map(row).collect::<Vec<_>>())
             });
         }
-        OperateCommand::LogLevel { servers, level } => {
+        OperateCommand::LogLevel { servers, level, dry } => {
             let (admin, server, addresses) = servers.find(environment).await?;
             for address in addresses {
-                if let Some(level) = &level {
+                if let Some(level) = level.as_ref().filter(|_| dry.dry_run) {
+                    let now = logging::level(&admin, &address, server).await?;
+                    plan::setting(environment, &address, "logLevel", now.as_ref(), level);
+                } else if let Some(level) = &level {
                     logging::set_level(&admin, &address, server, level).await?;
                     done(environment, "log level set on", "已设置日志级别", &address);
                 } else {

@@ -1,9 +1,10 @@
 //! Order of keys: new queues of ordered topics, and keys that are parked.
 
-use super::{Brokers, Namesrv, Output, done};
+use super::{Brokers, Dry, Namesrv, Output, done, plan};
 use crate::environment::Environment;
 use crate::output::{local_time, table};
 use crate::text::Language;
+use ::admin::queue::{self, Queue};
 use ::admin::{Error, order};
 use protocol::request::order::{ListParked, OrderFence, ParkMessage, ParkedKey, ReleaseParked, ReleasedQueue};
 use protocol::subscription::{ORDER_PARK, ORDER_SHARE_BY_KEY};
@@ -28,6 +29,8 @@ pub enum OrderCommand {
         topic: String,
         #[command(flatten)]
         brokers: Brokers,
+        #[command(flatten)]
+        dry: Dry,
         #[command(flatten)]
         namesrv: Namesrv,
     },
@@ -66,9 +69,11 @@ pub enum OrderCommand {
         /// The message's place in the queue
         #[arg(short = 'i', long, value_name = "OFFSET")]
         offset: i64,
-        /// The broker
+        /// The broker, by its address or name
         #[arg(short, long = "brokerAddr", value_name = "ADDRESS")]
         broker: String,
+        #[command(flatten)]
+        dry: Dry,
         #[command(flatten)]
         namesrv: Namesrv,
     },
@@ -92,9 +97,11 @@ pub enum OrderCommand {
         /// To the dead letters of the group: the first message of each key, or all that are parked
         #[arg(short, long = "deadLetters", value_enum)]
         dead_letters: Option<Dead>,
-        /// The broker
+        /// The broker, by its address or name
         #[arg(short, long = "brokerAddr", value_name = "ADDRESS")]
         broker: String,
+        #[command(flatten)]
+        dry: Dry,
         #[command(flatten)]
         namesrv: Namesrv,
     },
@@ -112,9 +119,14 @@ pub enum OrderCommand {
         #[command(flatten)]
         brokers: Brokers,
         #[command(flatten)]
+        dry: Dry,
+        #[command(flatten)]
         namesrv: Namesrv,
     },
 }
+
+/// So many messages of a key are named when it is said what would be done.
+const PLANNED_MAX: i32 = 32;
 
 /// What goes to the dead letters.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -177,9 +189,16 @@ pub async fn run(command: OrderCommand, environment: &Environment) -> Result<(),
                 table(&head, &found.iter().map(row).collect::<Vec<_>>())
             });
         }
-        OrderCommand::Release { topic, brokers, namesrv } => {
+        OrderCommand::Release { topic, brokers, dry, namesrv } => {
             let admin = namesrv.admin(environment);
             for broker in brokers.addresses(&admin).await? {
+                if dry.dry_run {
+                    for fence in order::fences(&admin, &broker).await?.iter().filter(|fence| fence.topic == topic) {
+                        let what = format!("{broker}  {topic} {}..{}", fence.before, fence.after);
+                        plan::act(environment, ("new queues would be given out on", "将放行新队列"), &what);
+                    }
+                    continue;
+                }
                 order::remove_fences(&admin, &broker, &topic).await?;
                 done(environment, "released on", "已放行于", &broker);
             }
@@ -194,12 +213,45 @@ pub async fn run(command: OrderCommand, environment: &Environment) -> Result<(),
             }
             output.show(&found, |found| show_parked(found, environment));
         }
-        OrderCommand::Park { group, topic, queue, offset, broker, namesrv } => {
+        OrderCommand::Park { group, topic, queue, offset, broker, dry, namesrv } => {
+            let admin = namesrv.admin(environment);
+            let broker = ::admin::cluster::broker(&admin, &broker).await?;
+            if dry.dry_run {
+                let at = Queue { topic, broker: broker.clone(), address: broker, queue_id: queue };
+                let found = queue::read(&admin, &at, offset, "*", 1).await?.messages.into_iter().next();
+                let place = format!("{}#{queue} {offset}", at.topic);
+                let Some(message) = found.filter(|message| message.queue_offset == offset) else {
+                    return Err(Error::NotThere { kind: "message", name: place, nearest: None });
+                };
+                let key = message.properties.get(protocol::message::property::SHARDINGKEY).cloned();
+                let what = [group, place, key.unwrap_or_default()].join("  ");
+                plan::act(environment, ("would be parked", "将搁置"), what.trim_end());
+                return Ok(());
+            }
             let message = ParkMessage { group, topic, queue_id: queue, offset };
-            order::park(&namesrv.admin(environment), &broker, &message).await?;
+            order::park(&admin, &broker, &message).await?;
             done(environment, "parked on", "已搁置于", &broker);
         }
-        OrderCommand::Unpark { group, topic, queue, key, offset, dead_letters, broker, namesrv } => {
+        OrderCommand::Unpark { group, topic, queue, key, offset, dead_letters, broker, dry, namesrv } => {
+            let admin = namesrv.admin(environment);
+            let broker = ::admin::cluster::broker(&admin, &broker).await?;
+            if dry.dry_run {
+                let which =
+                    ListParked { group: Some(group), topic: Some(topic), queue_id: queue, max_num: Some(PLANNED_MAX) };
+                let keys = order::parked(&admin, &broker, &which).await?.into_iter();
+                let wanted = |it: &ParkedKey| {
+                    key.as_ref().is_none_or(|key| it.key.as_ref() == Some(key))
+                        && offset.is_none_or(|offset| it.offset == offset)
+                };
+                let found: Vec<_> =
+                    keys.filter(wanted).map(|key| KeyOnBroker { broker: broker.clone(), key }).collect();
+                let to = match dead_letters {
+                    None => pick("[dry run] would be given to the group", "[试运行] 将交给消费者组"),
+                    Some(_) => pick("[dry run] would go to the dead letters", "[试运行] 将转入死信"),
+                };
+                super::print(&format!("{to}\n{}", show_parked(&found, environment)));
+                return Ok(());
+            }
             let dead_letters = dead_letters.map(|dead| match dead {
                 Dead::First => "first".to_owned(),
                 Dead::All => "all".to_owned(),
@@ -224,15 +276,24 @@ pub async fn run(command: OrderCommand, environment: &Environment) -> Result<(),
                     }
                 );
             };
-            order::unpark(&namesrv.admin(environment), &broker, which, told).await?;
+            order::unpark(&admin, &broker, which, told).await?;
         }
-        OrderCommand::Set { group, park, share_by_key, brokers, namesrv } => {
+        OrderCommand::Set { group, park, share_by_key, brokers, dry, namesrv } => {
             let admin = namesrv.admin(environment);
             let attributes: Vec<(&str, bool)> = [(ORDER_PARK, park), (ORDER_SHARE_BY_KEY, share_by_key)]
                 .into_iter()
                 .filter_map(|(name, on)| Some((name, on?)))
                 .collect();
             for broker in brokers.addresses(&admin).await? {
+                if dry.dry_run {
+                    let config = order::group(&admin, &broker, &group).await?;
+                    let now = config.others.get("attributes").cloned().unwrap_or_default();
+                    for (name, on) in &attributes {
+                        let before = now[*name].as_str();
+                        plan::value(environment, &broker, name, Some(before.unwrap_or("-")), Some(&on.to_string()));
+                    }
+                    continue;
+                }
                 order::set_group(&admin, &broker, &group, &attributes).await?;
                 done(environment, "set on", "已设置于", &broker);
             }

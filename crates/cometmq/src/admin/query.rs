@@ -8,6 +8,7 @@ use crate::text::Language;
 use ::admin::message::{Sought, StoredMessage};
 use ::admin::queue::{self, Queue};
 use ::admin::{Admin, Error, message, send};
+use encoding_rs::Encoding;
 use std::collections::BTreeMap;
 
 /// Messages.
@@ -22,6 +23,16 @@ pub enum QueryCommand {
         /// Its topic
         #[arg(short, long)]
         topic: Option<String>,
+        /// Send it once more, to its topic
+        #[arg(short = 's', long = "sendMessage", num_args = 0..=1, default_value = "false", default_missing_value = "true", conflicts_with = "group")]
+        again: bool,
+        #[command(flatten)]
+        dry: super::Dry,
+        /// Taken because mqadmin takes it; the id names the broker
+        #[arg(short = 'c', long, value_name = "NAME", hide = true)]
+        cluster: Option<String>,
+        #[command(flatten)]
+        format: BodyFormat,
         #[command(flatten)]
         consume: Consume,
         #[command(flatten)]
@@ -46,6 +57,11 @@ pub enum QueryCommand {
         /// At most so many on each broker
         #[arg(short, long = "maxNum", value_name = "N", default_value_t = 64)]
         max: i32,
+        /// K: the key is one of their keys. T, one of their tags, is known to RocksDB's index of Apache's broker alone
+        #[arg(short = 'p', long = "keyType", value_name = "K", default_value = "K", value_parser = ["K"], hide = true)]
+        key_type: String,
+        #[command(flatten)]
+        route: RouteOf,
         #[command(flatten)]
         namesrv: Namesrv,
         #[command(flatten)]
@@ -62,6 +78,14 @@ pub enum QueryCommand {
         /// All that have this id, not only the first
         #[arg(short = 'a', long = "showAll")]
         all: bool,
+        /// Stored then or later: ms since 1970, now, -2h, 2026-11-21#10:00:00:000
+        #[arg(short = 's', long = "startTime", value_name = "TIME", default_value = "0", value_parser = time::millis, allow_hyphen_values = true)]
+        begin: i64,
+        /// Stored then or before
+        #[arg(short, long = "endTime", value_name = "TIME", value_parser = time::millis, allow_hyphen_values = true)]
+        end: Option<i64>,
+        #[command(flatten)]
+        route: RouteOf,
         #[command(flatten)]
         consume: Consume,
         #[command(flatten)]
@@ -83,6 +107,11 @@ pub enum QueryCommand {
         /// The place
         #[arg(short, long)]
         offset: i64,
+        /// The topic whose brokers are asked: a cluster's name, or the parent of a lite topic
+        #[arg(short = 'r', long = "routeTopic", value_name = "TOPIC")]
+        route: Option<String>,
+        #[command(flatten)]
+        format: BodyFormat,
         #[command(flatten)]
         namesrv: Namesrv,
         /// A table for people, JSON or YAML for programs
@@ -97,6 +126,15 @@ pub enum QueryCommand {
         /// The topic to which traces are written
         #[arg(short, long = "traceTopic", value_name = "TOPIC", default_value = protocol::topic::TRACE_TOPIC)]
         topic: String,
+        /// Written down then or later: ms since 1970, now, -2h, 2026-11-21#10:00:00:000
+        #[arg(short, long = "beginTimestamp", value_name = "TIME", default_value = "0", value_parser = time::millis, allow_hyphen_values = true)]
+        begin: i64,
+        /// Written down then or before
+        #[arg(short, long = "endTimestamp", value_name = "TIME", value_parser = time::millis, allow_hyphen_values = true)]
+        end: Option<i64>,
+        /// At most so many messages of the trace topic on each broker
+        #[arg(short = 'c', long = "maxNum", value_name = "N", default_value_t = message::FOUND_MAX)]
+        max: i32,
         #[command(flatten)]
         namesrv: Namesrv,
         #[command(flatten)]
@@ -107,6 +145,11 @@ pub enum QueryCommand {
         /// The topic
         #[arg(short, long)]
         topic: String,
+        /// The topic whose brokers are asked: the parent of a lite topic
+        #[arg(short = 'l', long = "lmqParentTopic", value_name = "TOPIC")]
+        route: Option<String>,
+        #[command(flatten)]
+        charset: Charset,
         #[command(flatten)]
         range: Range,
         #[command(flatten)]
@@ -131,6 +174,8 @@ pub enum QueryCommand {
         /// Count them by tag, and show none
         #[arg(short = 'f', long = "calculate", num_args = 0..=1, default_value = "false", default_missing_value = "true")]
         count: bool,
+        #[command(flatten)]
+        charset: Charset,
         #[command(flatten)]
         range: Range,
         #[command(flatten)]
@@ -162,7 +207,7 @@ pub enum QueryCommand {
         #[arg(short = 'e', long = "endTimestamp", value_name = "TIME", value_parser = time::millis, allow_hyphen_values = true)]
         end: Option<i64>,
         /// At most so many
-        #[arg(short = 'c', long = "messageNumber", value_name = "N", default_value_t = 128)]
+        #[arg(short = 'c', long = "messageNumber", alias = "MessageNumber", value_name = "N", default_value_t = 128)]
         count: usize,
         #[command(flatten)]
         namesrv: Namesrv,
@@ -224,6 +269,42 @@ pub enum QueryCommand {
     },
 }
 
+/// How bodies are read.
+#[derive(Debug, clap::Args)]
+pub struct BodyFormat {
+    /// How the body is written: UTF-8, GBK and others
+    #[arg(short = 'f', long = "bodyFormat", value_name = "CHARSET", value_parser = charset)]
+    charset: Option<&'static Encoding>,
+}
+
+/// The same for commands of which mqadmin uses -f for something else.
+#[derive(Debug, clap::Args)]
+pub struct Charset {
+    /// How bodies are written: UTF-8, GBK and others
+    #[arg(short = 'c', long = "charsetName", value_name = "CHARSET", value_parser = charset)]
+    charset: Option<&'static Encoding>,
+}
+
+fn charset(name: &str) -> Result<&'static Encoding, String> {
+    Encoding::for_label(name.as_bytes()).ok_or_else(|| format!("`{name}` is no charset; UTF-8, GBK and Big5 are"))
+}
+
+/// Makes text of bodies that are written so.
+fn decode(messages: &mut [StoredMessage], charset: Option<&'static Encoding>) {
+    let Some(charset) = charset else { return };
+    for message in messages {
+        message.body = charset.decode(&message.body).0.into_owned().into();
+    }
+}
+
+/// Whose brokers are asked.
+#[derive(Debug, clap::Args)]
+pub struct RouteOf {
+    /// The topic whose brokers are asked: a cluster's name, or the parent of a lite topic
+    #[arg(short = 'c', long = "cluster", value_name = "TOPIC")]
+    route: Option<String>,
+}
+
 /// Who is to consume it now.
 #[derive(Debug, clap::Args)]
 pub struct Consume {
@@ -269,57 +350,71 @@ const MESSAGES: &[render::Column] = &[
 pub async fn run(command: QueryCommand, environment: &Environment) -> Result<(), Error> {
     let language = environment.language;
     match command {
-        QueryCommand::QueryMsgById { ids, topic, consume, namesrv, output } => {
+        QueryCommand::QueryMsgById { ids, topic, again, dry, cluster: _, format, consume, namesrv, output } => {
             let admin = namesrv.admin(environment);
             let mut found = Vec::new();
             for id in &ids {
                 found.push(message::by_id(&admin, topic.as_deref(), id).await?);
             }
+            if again {
+                return send_again(&admin, &found, dry, &output, environment).await;
+            }
+            decode(&mut found, format.charset);
             show(&admin, found, &consume, output.output, language).await
         }
-        QueryCommand::QueryMsgByKey { topic, key, begin, end, max, namesrv, output } => {
+        QueryCommand::QueryMsgByKey { topic, key, begin, end, max, key_type: _, route, namesrv, output } => {
             let end = end.unwrap_or(i64::MAX);
-            let sought = Sought { topic: &topic, key: &key, unique: false, begin, end, max };
+            let route = route.route.as_deref().unwrap_or(&topic);
+            let sought = Sought { topic: &topic, route, key: &key, unique: false, begin, end, max };
             let found = message::by_key(&namesrv.admin(environment), &sought).await?;
             output.show(&found, |found| render::rows(found, MESSAGES, language));
             Ok(())
         }
-        QueryCommand::QueryMsgByUniqueKey { id, topic, all, consume, namesrv, output } => {
+        QueryCommand::QueryMsgByUniqueKey { id, topic, all, begin, end, route, consume, namesrv, output } => {
             let admin = namesrv.admin(environment);
-            let sought = Sought { topic: &topic, key: &id, unique: true, begin: 0, end: i64::MAX, max: 64 };
+            let (end, max) = (end.unwrap_or(i64::MAX), message::FOUND_MAX);
+            let route = route.route.as_deref().unwrap_or(&topic);
+            let sought = Sought { topic: &topic, route, key: &id, unique: true, begin, end, max };
             let mut found = message::by_key(&admin, &sought).await?;
             if !all {
                 found.truncate(1);
             }
             show(&admin, found, &consume, output.output, language).await
         }
-        QueryCommand::QueryMsgByOffset { topic, broker, queue, offset, namesrv, output } => {
+        QueryCommand::QueryMsgByOffset { topic, broker, queue, offset, route, format, namesrv, output } => {
             let admin = namesrv.admin(environment);
-            let queue = queue::one(&admin, &topic, &broker, queue).await?;
+            let mut queue = queue::one(&admin, route.as_deref().unwrap_or(&topic), &broker, queue).await?;
+            queue.topic.clone_from(&topic);
             let found = queue::read(&admin, &queue, offset, "*", 1).await?;
-            let found: Vec<_> = found.messages.into_iter().filter(|message| message.queue_offset == offset).collect();
+            let mut found: Vec<_> =
+                found.messages.into_iter().filter(|message| message.queue_offset == offset).collect();
+            decode(&mut found, format.charset);
             if found.is_empty() {
                 let name = format!("{topic}@{broker}#{} at {offset}", queue.queue_id);
                 return Err(Error::NotThere { kind: "message", name, nearest: None });
             }
             show(&admin, found, &Consume { group: None, client: None }, output, language).await
         }
-        QueryCommand::QueryMsgTraceById { id, topic, namesrv, output } => {
-            let found = message::trace(&namesrv.admin(environment), &topic, &id, (0, i64::MAX)).await?;
+        QueryCommand::QueryMsgTraceById { id, topic, begin, end, max, namesrv, output } => {
+            let between = (begin, end.unwrap_or(i64::MAX));
+            let found = message::trace(&namesrv.admin(environment), &topic, &id, between, max).await?;
             output.show(&found, |found| super::message::trace_table(found, language));
             Ok(())
         }
-        QueryCommand::PrintMsg { topic, range, namesrv, output } => {
+        QueryCommand::PrintMsg { topic, route, charset, range, namesrv, output } => {
             let admin = namesrv.admin(environment);
-            let queues = queue::of_topic(&admin, &topic).await?;
-            let found = walk(&admin, &queues, &range, None).await?;
+            let mut queues = queue::of_topic(&admin, route.as_deref().unwrap_or(&topic)).await?;
+            queues.iter_mut().for_each(|queue| queue.topic.clone_from(&topic));
+            let mut found = walk(&admin, &queues, &range, None).await?;
+            decode(&mut found, charset.charset);
             output.show(&found, |found| table(found, range.body, language));
             Ok(())
         }
-        QueryCommand::PrintMsgByQueue { topic, broker, queue, print, count, range, namesrv, output } => {
+        QueryCommand::PrintMsgByQueue { topic, broker, queue, print, count, charset, range, namesrv, output } => {
             let admin = namesrv.admin(environment);
             let queue = queue::one(&admin, &topic, &broker, queue).await?;
-            let found = walk(&admin, &[queue], &range, None).await?;
+            let mut found = walk(&admin, &[queue], &range, None).await?;
+            decode(&mut found, charset.charset);
             if count {
                 let mut tags: BTreeMap<String, usize> = BTreeMap::new();
                 for message in &found {
@@ -391,6 +486,31 @@ pub async fn run(command: QueryCommand, environment: &Environment) -> Result<(),
             .await
         }
     }
+}
+
+/// Sends messages once more, or says where to they would go.
+async fn send_again(
+    admin: &Admin,
+    found: &[StoredMessage],
+    dry: super::Dry,
+    output: &Output,
+    environment: &Environment,
+) -> Result<(), Error> {
+    if dry.dry_run {
+        for message in found {
+            ::admin::topic::route(admin, &message.topic).await?;
+            let what = format!("{} -> {}", message.offset_message_id, message.topic);
+            super::done(environment, "[dry run] would be sent once more", "[试运行] 将再次发送", &what);
+        }
+        return Ok(());
+    }
+    let mut sent = Vec::new();
+    for message in found {
+        sent.push(send::again(admin, message).await?);
+    }
+    let columns = [super::broker::PROBE, &[("queueOffset", "offset", "位点")]].concat();
+    output.show(&sent, |sent| render::rows(sent, &columns, environment.language));
+    Ok(())
 }
 
 /// The messages of queues within a range; of one queue from `offset` on.

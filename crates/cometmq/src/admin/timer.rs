@@ -1,7 +1,7 @@
 //! Messages that wait for their time.
 
 use super::transaction::Broker;
-use super::{Output, done};
+use super::{Dry, Output, done, plan};
 use crate::environment::Environment;
 use crate::output::{local_time, table};
 use ::admin::{Error, timer};
@@ -29,6 +29,8 @@ pub enum TimerCommand {
         broker: Broker,
         /// Its handle in the list
         handle: String,
+        #[command(flatten)]
+        dry: Dry,
     },
     /// Deliver one now, and not when it is due
     Fire {
@@ -36,14 +38,23 @@ pub enum TimerCommand {
         broker: Broker,
         /// Its handle in the list
         handle: String,
+        #[command(flatten)]
+        dry: Dry,
     },
+}
+
+/// A message that waits, in a line.
+fn told(it: &PendingTimer) -> String {
+    format!("{}#{}  {}  {}", it.topic, it.queue_id, it.unique_key, local_time(it.due))
 }
 
 pub async fn run(command: TimerCommand, environment: &Environment) -> Result<(), Error> {
     let pick = |english, chinese| environment.language.pick(english, chinese);
     match command {
         TimerCommand::List { broker: Broker { broker, namesrv }, from, max, output } => {
-            let found = timer::list(&namesrv.admin(environment), &broker, from.as_deref(), max).await?;
+            let admin = namesrv.admin(environment);
+            let broker = ::admin::cluster::broker(&admin, &broker).await?;
+            let found = timer::list(&admin, &broker, from.as_deref(), max).await?;
             output.show(&found, |found| {
                 let row = |it: &PendingTimer| {
                     let [topic, key, handle] = [&it.topic, &it.unique_key, &it.recall_handle].map(String::clone);
@@ -64,12 +75,26 @@ pub async fn run(command: TimerCommand, environment: &Environment) -> Result<(),
                 text
             });
         }
-        TimerCommand::Cancel { broker: Broker { broker, namesrv }, handle } => {
-            timer::cancel(&namesrv.admin(environment), &broker, &handle).await?;
+        TimerCommand::Cancel { broker: Broker { broker, namesrv }, handle, dry } => {
+            let admin = namesrv.admin(environment);
+            let broker = ::admin::cluster::broker(&admin, &broker).await?;
+            if dry.dry_run {
+                let found = timer::find(&admin, &broker, &handle).await?;
+                plan::act(environment, ("would never be delivered", "将不再投递"), &told(&found));
+                return Ok(());
+            }
+            timer::cancel(&admin, &broker, &handle).await?;
             done(environment, "cancelled", "已取消", &handle);
         }
-        TimerCommand::Fire { broker: Broker { broker, namesrv }, handle } => {
-            timer::fire(&namesrv.admin(environment), &broker, &handle).await?;
+        TimerCommand::Fire { broker: Broker { broker, namesrv }, handle, dry } => {
+            let admin = namesrv.admin(environment);
+            let broker = ::admin::cluster::broker(&admin, &broker).await?;
+            if dry.dry_run {
+                let found = timer::find(&admin, &broker, &handle).await?;
+                plan::act(environment, ("would be delivered now", "将立即投递"), &told(&found));
+                return Ok(());
+            }
+            timer::fire(&admin, &broker, &handle).await?;
             done(environment, "delivered", "已投递", &handle);
         }
     }

@@ -1,10 +1,12 @@
 //! Topics.
 
-use super::{Brokers, Dry, Namesrv, Output, View, done, each, render};
+use super::{Brokers, Dry, Namesrv, Output, View, done, each, plan, render};
 use crate::environment::Environment;
 use crate::output::{local_time, table};
 use ::admin::{Error, impact, send, topic};
 use protocol::request::topic::CreateTopic;
+use protocol::topic::TopicConfig;
+use std::path::PathBuf;
 
 /// Topics.
 #[derive(Debug, clap::Subcommand)]
@@ -12,15 +14,30 @@ use protocol::request::topic::CreateTopic;
 pub enum TopicCommand {
     /// All topics
     TopicList {
+        /// Also their clusters, and the groups that consume them
+        #[arg(short, long = "clusterModel")]
+        clusters: bool,
         #[command(flatten)]
         namesrv: Namesrv,
         #[command(flatten)]
         view: View,
     },
     /// Where a topic is: its brokers and its queues there
-    TopicRoute(OneTopic),
+    TopicRoute {
+        #[command(flatten)]
+        of: OneTopic,
+        /// Taken because mqadmin takes it; the table is a list
+        #[arg(short, long, hide = true)]
+        list: bool,
+    },
     /// How full a topic is, queue by queue
-    TopicStatus(OneTopic),
+    TopicStatus {
+        #[command(flatten)]
+        of: OneTopic,
+        /// The topic whose brokers are asked: a cluster's name, or the parent of a lite topic
+        #[arg(short = 'c', long = "cluster", value_name = "TOPIC")]
+        route: Option<String>,
+    },
     /// The clusters that have a topic
     TopicClusterList(OneTopic),
     /// What may be done with a topic: 2 write, 4 read, 6 both; all else stays
@@ -95,6 +112,18 @@ pub enum TopicCommand {
     },
     /// Make a topic, or change it
     UpdateTopic(UpdateTopic),
+    /// Make topics, or change them: those of a JSON file
+    UpdateTopicList {
+        #[command(flatten)]
+        brokers: Brokers,
+        /// The file: [{"topicName": …, "readQueueNums": 8, "writeQueueNums": 8, "perm": 6}, …]
+        #[arg(short, long = "filename", value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        dry: Dry,
+        #[command(flatten)]
+        namesrv: Namesrv,
+    },
     /// Delete a topic with its messages
     DeleteTopic {
         /// The topic
@@ -158,6 +187,12 @@ pub struct UpdateTopic {
     /// `+name=value,-name`
     #[arg(short, long, allow_hyphen_values = true)]
     attributes: Option<String>,
+    /// A topic of one unit, where messages stay in the unit that they are sent in
+    #[arg(short, long, num_args = 0..=1, default_value = "false", default_missing_value = "true")]
+    unit: bool,
+    /// A topic that groups of units subscribe to
+    #[arg(short = 's', long = "hasUnitSub", num_args = 0..=1, default_value = "false", default_missing_value = "true")]
+    unit_sub: bool,
     #[command(flatten)]
     dry: Dry,
     #[command(flatten)]
@@ -167,12 +202,18 @@ pub struct UpdateTopic {
 pub async fn run(command: TopicCommand, environment: &Environment) -> Result<(), Error> {
     let pick = |english, chinese| environment.language.pick(english, chinese);
     match command {
-        TopicCommand::TopicList { namesrv, view } => {
+        TopicCommand::TopicList { clusters: true, namesrv, view } => {
+            let admin = namesrv.admin(environment);
+            let columns =
+                [("cluster", "cluster", "集群"), ("topic", "topic", "主题"), ("groups", "groups", "消费者组")];
+            view.rows(environment, &columns, async || topic::list_by_cluster(&admin).await).await?;
+        }
+        TopicCommand::TopicList { clusters: false, namesrv, view } => {
             let admin = namesrv.admin(environment);
             let lines = |topics: &Vec<String>| topics.iter().fold(String::new(), |lines, topic| lines + topic + "\n");
             view.live(environment, async || topic::list(&admin).await, lines).await?;
         }
-        TopicCommand::TopicRoute(OneTopic { topic, namesrv, view }) => {
+        TopicCommand::TopicRoute { of: OneTopic { topic, namesrv, view }, list: _ } => {
             let admin = namesrv.admin(environment);
             view.live(
                 environment,
@@ -201,7 +242,7 @@ pub async fn run(command: TopicCommand, environment: &Environment) -> Result<(),
             )
             .await?;
         }
-        TopicCommand::TopicStatus(OneTopic { topic, namesrv, view }) => {
+        TopicCommand::TopicStatus { of: OneTopic { topic, namesrv, view }, route } => {
             let admin = namesrv.admin(environment);
             let columns = [
                 ("broker", "broker", "Broker"),
@@ -212,7 +253,7 @@ pub async fn run(command: TopicCommand, environment: &Environment) -> Result<(),
             ];
             view.live(
                 environment,
-                async || topic::status(&admin, &topic).await,
+                async || topic::status_by_route(&admin, &topic, route.as_deref().unwrap_or(&topic)).await,
                 |status| {
                     let queues = render::rows(&status.queues, &columns, environment.language);
                     let (messages, in_tps) = (status.messages(), status.put_tps);
@@ -262,10 +303,20 @@ pub async fn run(command: TopicCommand, environment: &Environment) -> Result<(),
                 }
                 OrderMethod::Put => {
                     let queues = queues.unwrap_or_default();
+                    if dry.dry_run {
+                        let before = topic::order(&admin, &topic).await?;
+                        plan::value(environment, &all[0], &topic, before.as_deref(), Some(&queues));
+                        return Ok(());
+                    }
                     let act = async |_: &str| topic::set_order(&admin, &topic, &queues).await;
                     each(environment, dry, ("changed on", "已更改于"), &all, act).await?;
                 }
                 OrderMethod::Delete => {
+                    if dry.dry_run {
+                        let before = topic::order(&admin, &topic).await?;
+                        plan::value(environment, &all[0], &topic, before.as_deref(), None);
+                        return Ok(());
+                    }
                     let act = async |_: &str| topic::remove_order(&admin, &topic).await;
                     each(environment, dry, ("deleted from", "已删除于"), &all, act).await?;
                 }
@@ -289,20 +340,61 @@ pub async fn run(command: TopicCommand, environment: &Environment) -> Result<(),
         }
         TopicCommand::UpdateTopic(args) => {
             let admin = args.namesrv.admin(environment);
+            let unit = if args.unit { protocol::topic::UNIT } else { 0 };
+            let unit_sub = if args.unit_sub { protocol::topic::UNIT_SUB } else { 0 };
             let request = CreateTopic {
                 topic: args.topic,
                 read_queue_nums: args.read_queues,
                 write_queue_nums: args.write_queues,
                 perm: args.perm,
                 topic_filter_type: Some("SINGLE_TAG".into()),
-                topic_sys_flag: Some(0),
+                topic_sys_flag: Some(unit | unit_sub),
                 order: Some(args.order),
                 attributes: args.attributes,
                 ..CreateTopic::default()
             };
+            let addresses = args.brokers.addresses(&admin).await?;
+            if args.dry.dry_run {
+                for address in addresses {
+                    let before = topic::configs(&admin, &address).await?.remove(&request.topic);
+                    let mut after = before.clone().unwrap_or_default();
+                    after.read_queue_nums = request.read_queue_nums;
+                    after.write_queue_nums = request.write_queue_nums;
+                    after.perm = request.perm;
+                    after.order = args.order;
+                    after.topic_sys_flag = unit | unit_sub;
+                    plan::attributes(&mut after.attributes, request.attributes.as_deref());
+                    after.topic_name.clone_from(&request.topic);
+                    plan::show(environment, &address, before.as_ref(), Some(&after));
+                }
+                return Ok(());
+            }
             let act = async |address: &str| topic::update(&admin, address, &request).await;
             let what = ("created or changed on", "已创建或更新于");
-            each(environment, args.dry, what, &args.brokers.addresses(&admin).await?, act).await?;
+            each(environment, args.dry, what, &addresses, act).await?;
+        }
+        TopicCommand::UpdateTopicList { brokers, file, dry, namesrv } => {
+            let topics: Vec<TopicConfig> = super::load(&file)?;
+            let admin = namesrv.admin(environment);
+            let addresses = brokers.addresses(&admin).await?;
+            if dry.dry_run {
+                for address in addresses {
+                    let mut known = topic::configs(&admin, &address).await?;
+                    for after in &topics {
+                        let before = known.remove(&after.topic_name);
+                        let mut after = after.clone();
+                        let changes = std::mem::take(&mut after.attributes);
+                        after.attributes = before.as_ref().map(|it| it.attributes.clone()).unwrap_or_default();
+                        plan::attribute_changes(&mut after.attributes, &changes);
+                        let what = format!("{address}  {}", after.topic_name);
+                        plan::show(environment, &what, before.as_ref(), Some(&after));
+                    }
+                }
+                return Ok(());
+            }
+            let act = async |address: &str| topic::update_all(&admin, address, &topics).await;
+            let what = ("created or changed on", "已创建或更新于");
+            each(environment, dry, what, &addresses, act).await?;
         }
         TopicCommand::DeleteTopic { topic, cluster, dry, namesrv, output } => {
             let admin = namesrv.admin(environment);

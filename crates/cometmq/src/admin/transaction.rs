@@ -1,9 +1,10 @@
 //! Transactions.
 
-use super::{Namesrv, Output, done};
+use super::{Dry, Namesrv, Output, done, plan};
 use crate::environment::Environment;
 use crate::output::{local_time, table};
 use ::admin::{Error, transaction};
+use protocol::request::transaction::OpenTransaction;
 
 /// Transactions that wait for their end, or were given up.
 #[derive(Debug, clap::Subcommand)]
@@ -30,6 +31,8 @@ pub enum TransactionCommand {
         broker: Broker,
         /// Its offset in the list
         offset: i64,
+        #[command(flatten)]
+        dry: Dry,
     },
     /// Never deliver the message of one, in its producer's place
     Rollback {
@@ -37,6 +40,8 @@ pub enum TransactionCommand {
         broker: Broker,
         /// Its offset in the list
         offset: i64,
+        #[command(flatten)]
+        dry: Dry,
     },
     /// Take up again what was given up: its producers are asked anew
     Resume {
@@ -44,17 +49,24 @@ pub enum TransactionCommand {
         broker: Broker,
         /// Its message id in the list of those that were given up
         message_id: String,
+        #[command(flatten)]
+        dry: Dry,
     },
 }
 
 /// The broker that holds them.
 #[derive(Debug, clap::Args)]
 pub struct Broker {
-    /// The broker
+    /// The broker, by its address or name
     #[arg(short, long = "brokerAddr", value_name = "ADDRESS")]
     pub(super) broker: String,
     #[command(flatten)]
     pub(super) namesrv: Namesrv,
+}
+
+/// A transaction, in a line.
+fn told(it: &OpenTransaction) -> String {
+    format!("{}  {}  {}  {}", it.offset, it.topic, it.producer_group, it.transaction_id)
 }
 
 pub async fn run(command: TransactionCommand, environment: &Environment) -> Result<(), Error> {
@@ -62,12 +74,13 @@ pub async fn run(command: TransactionCommand, environment: &Environment) -> Resu
     match command {
         TransactionCommand::List { broker: Broker { broker, namesrv }, parked, from, max, output } => {
             let admin = namesrv.admin(environment);
+            let broker = ::admin::cluster::broker(&admin, &broker).await?;
             let found = match parked {
                 true => transaction::parked(&admin, &broker, from, max).await?,
                 false => transaction::open(&admin, &broker, from, max).await?,
             };
             output.show(&found, |found| {
-                let row = |it: &protocol::request::transaction::OpenTransaction| {
+                let row = |it: &OpenTransaction| {
                     let [topic, group, id] = [&it.topic, &it.producer_group, &it.transaction_id].map(String::clone);
                     let checks = it.checks.to_string();
                     vec![
@@ -92,16 +105,37 @@ pub async fn run(command: TransactionCommand, environment: &Environment) -> Resu
                 table(&head, &found.iter().map(row).collect::<Vec<_>>())
             });
         }
-        TransactionCommand::Commit { broker: Broker { broker, namesrv }, offset } => {
-            transaction::resolve(&namesrv.admin(environment), &broker, offset, true).await?;
+        TransactionCommand::Commit { broker: Broker { broker, namesrv }, offset, dry } => {
+            let admin = namesrv.admin(environment);
+            let broker = ::admin::cluster::broker(&admin, &broker).await?;
+            if dry.dry_run {
+                let found = transaction::find(&admin, &broker, offset).await?;
+                plan::act(environment, ("would be committed", "将提交"), &told(&found));
+                return Ok(());
+            }
+            transaction::resolve(&admin, &broker, offset, true).await?;
             done(environment, "committed", "已提交", &offset.to_string());
         }
-        TransactionCommand::Rollback { broker: Broker { broker, namesrv }, offset } => {
-            transaction::resolve(&namesrv.admin(environment), &broker, offset, false).await?;
+        TransactionCommand::Rollback { broker: Broker { broker, namesrv }, offset, dry } => {
+            let admin = namesrv.admin(environment);
+            let broker = ::admin::cluster::broker(&admin, &broker).await?;
+            if dry.dry_run {
+                let found = transaction::find(&admin, &broker, offset).await?;
+                plan::act(environment, ("would be rolled back", "将回滚"), &told(&found));
+                return Ok(());
+            }
+            transaction::resolve(&admin, &broker, offset, false).await?;
             done(environment, "rolled back", "已回滚", &offset.to_string());
         }
-        TransactionCommand::Resume { broker: Broker { broker, namesrv }, message_id } => {
-            transaction::resume(&namesrv.admin(environment), &broker, &message_id).await?;
+        TransactionCommand::Resume { broker: Broker { broker, namesrv }, message_id, dry } => {
+            let admin = namesrv.admin(environment);
+            let broker = ::admin::cluster::broker(&admin, &broker).await?;
+            if dry.dry_run {
+                let found = transaction::find_parked(&admin, &broker, &message_id).await?;
+                plan::act(environment, ("would be taken up again", "将恢复回查"), &told(&found));
+                return Ok(());
+            }
+            transaction::resume(&admin, &broker, &message_id).await?;
             done(environment, "taken up again", "已恢复回查", &message_id);
         }
     }

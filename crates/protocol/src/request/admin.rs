@@ -34,8 +34,8 @@ headers! {
     /// Goes in front of the topics.
     #[doc(alias = "GetAllTopicConfigResponseHeader")]
     pub struct GetAllTopicConfigReply {
-        /// How many there are.
-        total_topic_num: i32 = "totalTopicNum",
+        /// How many there are; brokers of 4.x do not say.
+        total_topic_num: Option<i32> = "totalTopicNum",
     }
 
     /// GET_TOPIC_CONFIG (351); the answer's body is a `TopicConfig`.
@@ -63,8 +63,8 @@ headers! {
     /// Goes in front of the groups.
     #[doc(alias = "GetAllSubscriptionGroupResponseHeader")]
     pub struct GetAllGroupsReply {
-        /// How many there are.
-        total_group_num: i32 = "totalGroupNum",
+        /// How many there are; brokers of 4.x do not say.
+        total_group_num: Option<i32> = "totalGroupNum",
     }
 
     /// GET_SUBSCRIPTIONGROUP_CONFIG (352); the answer's body is a `SubscriptionGroupConfig`.
@@ -138,6 +138,12 @@ headers! {
     /// GET_ALL_PRODUCER_INFO (328); the answer's body is [`admin::ProducerTable`](crate::admin::ProducerTable).
     pub struct GetAllProducers {}
 
+    /// GET_ALL_CONSUMER_OFFSET (43); the answer's body is what `consumerOffset.json` has.
+    pub struct GetAllConsumerOffsets {}
+
+    /// GET_ALL_DELAY_OFFSET (45); the answer's body is what `delayOffset.json` has.
+    pub struct GetAllDelayOffsets {}
+
     /// GET_BROKER_HA_STATUS (907); the answer's body is [`admin::HaStatus`](crate::admin::HaStatus).
     pub struct GetHaStatus {}
 
@@ -203,6 +209,8 @@ requests! {
     DeleteExpiredLog: DELETE_EXPIRED_COMMITLOG => Empty;
     CleanUnusedTopics: CLEAN_UNUSED_TOPIC => Empty;
     GetAllProducers: GET_ALL_PRODUCER_INFO => Empty;
+    GetAllConsumerOffsets: GET_ALL_CONSUMER_OFFSET => Empty;
+    GetAllDelayOffsets: GET_ALL_DELAY_OFFSET => Empty;
     GetHaStatus: GET_BROKER_HA_STATUS => Empty;
     SetRequestMode: SET_MESSAGE_REQUEST_MODE => Empty;
     GetRequestModes: GET_ALL_MESSAGE_REQUEST_MODE => Empty;

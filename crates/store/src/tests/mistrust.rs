@@ -203,6 +203,18 @@ fn a_damaged_checkpoint_loses_no_message_of_a_killed_store() {
 }
 
 #[test]
+fn a_machine_that_begins_long_ago_by_its_clock_goes_on_with_the_times_it_had() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let stored = put(&store, "T", 0, "m0");
+    drop(store);
+    let clock = clock::Clock::settable();
+    clock.set_by(-clock.now_millis());
+    let store = Store::open(StoreConfig { clock, ..small(dir.path()) }).unwrap();
+    assert!(put(&store, "T", 0, "m1").store_timestamp >= stored.store_timestamp);
+}
+
+#[test]
 fn one_wrong_time_on_disk_does_not_become_the_time_of_all_that_comes() {
     const YEAR: i64 = 366 * 24 * 3_600_000;
     let dir = tempfile::tempdir().unwrap();

@@ -315,7 +315,8 @@ final class Keeping {
         send(producer, topic, last + 1, last + 31);
         second.shutdown();
         send(producer, topic, last + 31, last + 41);
-        Mq.await("the first member has all again", Duration.ofSeconds(60), () -> complete(history, last + 40));
+        // A client 4.x goes back after 10 s, and looks for its queues up to 20 s later.
+        Mq.await("the first member has all again", Duration.ofSeconds(90), () -> complete(history, last + 40));
         history.checkOrder(last + 40);
     }
 
