@@ -23,6 +23,7 @@ interop against="cometmq" *ARGS:
     interop/run --against {{against}} --table docs/compatibility.md {{ARGS}}
     interop/python/run --against {{against}}
     interop/node/run --against {{against}}
+    interop/go/run --against {{against}}
 
 # The example of a filter program, as tests and docs have it (`rustup target add wasm32-unknown-unknown`).
 filter-example:

@@ -335,7 +335,7 @@ pub fn tables(data: &[u8]) {
         }
     }
     if let Ok(groups) = broker::groups::Groups::open(&config, &Default::default(), 1) {
-        let _ = groups.get_or_create("G", 1);
+        let _ = groups.get_or_create("G", None, 1);
     }
     if let Ok(offsets) = broker::offsets::ConsumerOffsets::open(&config) {
         offsets.commit("G", "T", 0, 7).unwrap();

@@ -49,6 +49,28 @@ class ServerError(Exception):
     pass
 
 
+AUTH = "org.apache.rocketmq.auth."
+
+
+def user(name, secret, names=("accessKey", "secretKey")):
+    """A user as settings have one."""
+    return json.dumps(dict(zip(names, (name, secret))), separators=(",", ":"))
+
+
+def with_users(name, secret):
+    """Settings of a server with access control, where this user may do everything."""
+    return {
+        "authenticationEnabled": "true",
+        "authenticationProvider": AUTH + "authentication.provider.DefaultAuthenticationProvider",
+        "authenticationMetadataProvider": AUTH + "authentication.provider.LocalAuthenticationMetadataProvider",
+        "authorizationEnabled": "true",
+        "authorizationProvider": AUTH + "authorization.provider.DefaultAuthorizationProvider",
+        "authorizationMetadataProvider": AUTH + "authorization.provider.LocalAuthorizationMetadataProvider",
+        "initAuthenticationUser": user(name, secret, ("username", "password")),
+        "innerClientAuthenticationCredentials": user("inner", "secretOfInner"),
+    }
+
+
 class Tls:
     """A run with --tls: servers take TLS only. `test`: they show what they make up, clients take anyone, as both do when nobody
     tells them anything else. `mutual`: both show certificates of one CA, and check them."""

@@ -56,6 +56,16 @@ class Walk:
         self.extra, self.arguments = extra, arguments
         self.differences = here / "differences.txt"
 
+    def settings(self, version, against):
+        """Settings of the servers beside those that all walks have."""
+        return self.extra
+
+    def begins(self, version, server):
+        """The server runs; nothing was asked of it."""
+
+    def about_to_run(self, version, home, command):
+        """The tool, whose home this is, is about to run a command."""
+
     def expected(self, version):
         return self.here / "expected" / f"{version}.txt"
 
@@ -149,7 +159,8 @@ def run_version(walk, version, options):
         else:
             server = Pair(options.binary, directory / "server", SETTINGS)
         try:
-            server.start(walk.extra)
+            server.start(walk.settings(version, options.against))
+            walk.begins(version, server)
         except BaseException:
             server.close()
             raise
@@ -165,10 +176,14 @@ class Pair(servers.CometMQ):
 
     def start(self, extra=None):
         conf = self.directory / "namesrv.conf"
-        conf.write_text(f"# what this name server is told\nlistenPort={self.namesrv_port}\nkvConfigPath={self.directory}/kvConfig.json\n")
+        text = f"# what this name server is told\nlistenPort={self.namesrv_port}\nkvConfigPath={self.directory}/kvConfig.json\n"
+        # It asks who comes if the broker does; who may do what stands beside both.
+        guard = {key: value for key, value in (extra or {}).items() if re.match("aclEnable|auth.*Enabled|init.*User|inner.*Credentials", key)}
+        conf.write_text(text + "".join(f"{key}={value}\n" for key, value in guard.items()))
+        broker_conf = self.write_conf(extra)
         self.spawn("namesrv", [str(self.binary), "namesrv", "-c", str(conf)])
         self.wait_until(lambda: servers.accepts(self.namesrv_port), "the name server accepts")
-        self.spawn("broker", [str(self.binary), "broker", "-c", str(self.write_conf(extra)), "-n", self.namesrv])
+        self.spawn("broker", [str(self.binary), "broker", "-c", str(broker_conf), "-n", self.namesrv])
         self.wait_until(self.broker_is_listed, "the name server lists the broker")
 
     def close(self):
@@ -184,7 +199,7 @@ class Tools:
         with BUILDING:
             jars = servers.copy_jars(INTEROP / "mqadmin" / "pom.xml", "rocketmq.tools", version, servers.TARGET / f"tools-{version}")
             classes = walk.classes(version, jars)
-        home = directory / "home"
+        self.home = home = directory / "home"
         (home / "conf").mkdir(parents=True)
         (home / "conf" / "logback_tools.xml").write_text("<configuration/>")
         command = [
@@ -237,8 +252,10 @@ class Tools:
         outputs, titles = [], {}
         raw = open(self.directory / "raw.txt", "w")
         for command in self.walk.commands(self.version):
-            titles[command.text] = titles.get(command.text, 0) + 1
-            title = command.text if titles[command.text] == 1 else f"{command.text} ({titles[command.text]})"
+            name = command.text + (f" [as {command.how['as']}]" if "as" in command.how else "")
+            titles[name] = titles.get(name, 0) + 1
+            title = name if titles[name] == 1 else f"{name} ({titles[name]})"
+            self.walk.about_to_run(self.version, self.home, command)
             began = time.monotonic()
             printed, outcome = self.run(command)
             text = self.normalise(command, printed, outcome)

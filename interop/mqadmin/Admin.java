@@ -159,7 +159,7 @@ public final class Admin {
     }
 
     /** A command keeps its clients from one run to the next, which is none of its concern where each run is a JVM. */
-    private static void forgetCommands() throws ReflectiveOperationException {
+    static void forgetCommands() throws ReflectiveOperationException {
         for (Field field : MQAdminStartup.class.getDeclaredFields()) {
             if (field.getType() == List.class) {
                 field.setAccessible(true);

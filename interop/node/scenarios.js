@@ -86,6 +86,19 @@ async function until(fact, seconds, otherwise) {
   }
 }
 
+// On servers with access control.
+const KEYS = {
+  'access-right-key': { accessKey: 'alice', secretKey: 'secretOfAlice' },
+  'access-wrong-key': { accessKey: 'alice', secretKey: 'another secret' },
+  'access-unknown-key': { accessKey: 'eve', secretKey: 'secretOfAlice' },
+};
+
+async function nothingIsSent() {
+  const producer = await startProducer(KEYS[name]);
+  const error = await refused(send(producer, { body: 'not signed as it should be' }), 20);
+  console.error('refused:', error.message);
+}
+
 const text = received => received.body.toString();
 const shorten = body => body.slice(0, 40);
 const onceEach = (got, bodies) => assert.deepStrictEqual(got.map(text).sort(), bodies.slice().sort(), 'each body once');
@@ -398,6 +411,22 @@ const scenarios = {
     await consumer.close();
   },
 
+  // On a server with access control: who signs with a key that may, sends and consumes.
+  async 'access-right-key'() {
+    const producer = await startProducer(KEYS['access-right-key']);
+    const consumer = new Listener(KEYS['access-right-key']);
+    await send(producer, { body: 'signed' });
+    onceEach(await consumer.waitForBodies([ 'signed' ]), [ 'signed' ]);
+    await consumer.close();
+  },
+
+  // Who signs with another secret sends nothing,
+  'access-wrong-key': nothingIsSent,
+  // nor who signs with a name that nobody has,
+  'access-unknown-key': nothingIsSent,
+  // nor who does not sign.
+  'access-no-key': nothingIsSent,
+
   // The client's namespace is a prefix of topics and groups, with a per cent sign.
   async 'namespace'() {
     const namespace = 'MQ_INST_1';
@@ -440,7 +469,7 @@ const scenarios = {
 
 async function main() {
   // The client keeps one producer for everybody; it takes the options of whoever comes first, also the connection.
-  await Producer.getDefaultProducer(options({ producerGroup: `${topic}-default` }));
+  await Producer.getDefaultProducer(options({ producerGroup: `${topic}-default`, ...KEYS[name] }));
   await scenarios[name]();
 }
 

@@ -52,7 +52,7 @@ class Consumer:
 
     instances = 0
 
-    def __init__(self, group, topic=None, tags="*", orderly=False, model=MessageModel.CLUSTERING, answer=None, properties=()):
+    def __init__(self, group, topic=None, tags="*", orderly=False, model=MessageModel.CLUSTERING, answer=None, properties=(), key=None):
         self.got = []
         self.change = threading.Condition()
         self.client = PushConsumer(group, orderly=orderly, message_model=model)
@@ -60,6 +60,8 @@ class Consumer:
         Consumer.instances += 1
         self.client.set_instance_name(f"{os.getpid()}-{Consumer.instances}")
         self.client.set_thread_count(4)
+        if key:
+            self.client.set_session_credentials(*key, "ALIYUN")
 
         # `subscribe` of the wrapper turns an exception into whatever ctypes leaves in the answer, so the callback
         # is registered below it: its answer is the one that the C++ core sees.
@@ -89,9 +91,11 @@ class Consumer:
         self.client.shutdown()
 
 
-def start_producer(group=None, **options):
+def start_producer(group=None, key=None, **options):
     producer = Producer(group or f"{args.topic}-producer", **options)
     producer.set_namesrv_addr(args.namesrv)
+    if key:
+        producer.set_session_credentials(*key, "ALIYUN")
     producer.start()
     return producer
 
@@ -510,6 +514,48 @@ def refused_size():
     refused(producer, message(noise), 13, "4194304", 5)
     equal(producer.send_sync(message("yes")).status, SendStatus.OK, "the next one")
     producer.shutdown()
+
+
+# ---------------------------------------------------------------- on a server with access control
+
+
+@scenario
+def access_right_key():
+    """Who signs with a key that may, sends and consumes."""
+    key = ("alice", "secretOfAlice")
+    producer = start_producer(key=key)
+    consumer = Consumer(f"{args.topic}-group", key=key)
+    equal(producer.send_sync(message("signed")).status, SendStatus.OK, "a signed message")
+    consumer.wait_for_bodies([b"signed"])
+    consumer.close()
+    producer.shutdown()
+
+
+def nothing_is_sent(key):
+    producer = start_producer(key=key, timeout=3000)
+    try:
+        sent = producer.send_sync(message("not signed as it should be"))
+        raise AssertionError(f"it was sent: {sent.status}")
+    except RocketMQException as refused:
+        print(f"refused: {refused}", file=sys.stderr)
+
+
+@scenario
+def access_wrong_key():
+    """Who signs with another secret, or as nobody whom the server knows, sends nothing."""
+    nothing_is_sent(("alice", "another secret"))
+
+
+@scenario
+def access_unknown_key():
+    """The same, with a name that nobody has."""
+    nothing_is_sent(("eve", "secretOfAlice"))
+
+
+@scenario
+def access_no_key():
+    """Without a key this client sends an empty name along: that is nobody."""
+    nothing_is_sent(None)
 
 
 # ---------------------------------------------------------------- one scenario, one verdict

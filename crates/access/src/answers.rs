@@ -69,7 +69,7 @@ fn refusal(code: i32, error: ChangeError) -> Reject {
     }
 }
 
-/// A change waits for the disk.
+/// A change waits for the disk, and who looks waits for the change.
 async fn blocking<T: Send + 'static>(
     code: i32,
     change: impl FnOnce() -> Result<T, ChangeError> + Send + 'static,
@@ -133,7 +133,7 @@ async fn get_user<S: Guarded>(server: Arc<S>, call: Call<GetUser>) -> Done {
     let access = gate(&*server, call.code)?;
     let name = named(&call.request.username)?;
     let by_super = access.is_super(call.peer.user().as_deref());
-    let user = access.look(|table| table.user(&name, by_super)).map_err(|error| refusal(call.code, error))?;
+    let user = blocking(call.code, move || access.look(|table| table.user(&name, by_super))).await?;
     Ok(with_body(user.as_ref()))
 }
 
@@ -141,7 +141,7 @@ async fn list_users<S: Guarded>(server: Arc<S>, call: Call<ListUsers>) -> Done {
     let access = gate(&*server, call.code)?;
     let filter = call.request.filter.unwrap_or_default();
     let by_super = access.is_super(call.peer.user().as_deref());
-    let users = access.look(|table| table.list_users(&filter, by_super)).map_err(|error| refusal(call.code, error))?;
+    let users = blocking(call.code, move || access.look(|table| table.list_users(&filter, by_super))).await?;
     Ok(with_body(Some(&users).filter(|users| !users.is_empty())))
 }
 
@@ -180,7 +180,7 @@ async fn delete_acl<S: Guarded>(server: Arc<S>, call: Call<DeleteAcl>) -> Done {
 async fn get_acl<S: Guarded>(server: Arc<S>, call: Call<GetAcl>) -> Done {
     let access = gate(&*server, call.code)?;
     let subject = call.request.subject.unwrap_or_default();
-    let acl = access.look(|table| table.acl(&subject)).map_err(|error| refusal(call.code, error))?;
+    let acl = blocking(call.code, move || access.look(|table| table.acl(&subject))).await?;
     let acl = acl.map_err(|why| refusal(call.code, ChangeError::Refused(why)))?;
     Ok(with_body(acl.as_ref()))
 }
@@ -189,7 +189,7 @@ async fn list_acls<S: Guarded>(server: Arc<S>, call: Call<ListAcls>) -> Done {
     let access = gate(&*server, call.code)?;
     let (subject, resource) =
         (call.request.subject_filter.unwrap_or_default(), call.request.resource_filter.unwrap_or_default());
-    let acls = access.look(|table| table.list_acls(&subject, &resource)).map_err(|error| refusal(call.code, error))?;
+    let acls = blocking(call.code, move || access.look(|table| table.list_acls(&subject, &resource))).await?;
     Ok(with_body(Some(&acls).filter(|acls| !acls.is_empty())))
 }
 
@@ -264,7 +264,7 @@ async fn versions<S: Guarded>(
     call: Call<GetPlainAccessVersion>,
 ) -> Result<Answer<PlainAccessVersion>, Reject> {
     let access = gate(&*server, call.code)?;
-    let (own, all) = access.account_versions().map_err(|error| refusal(call.code, error))?;
+    let (own, all) = blocking(call.code, move || access.account_versions()).await?;
     let (broker_name, broker_addr, cluster_name) = server.names(&call.peer);
     let text = |json: Vec<u8>| String::from_utf8_lossy(&json).into_owned();
     Ok(PlainAccessVersion {
@@ -290,6 +290,6 @@ async fn put_white_addresses<S: Guarded>(server: Arc<S>, call: Call<UpdateWhiteA
 
 async fn accounts<S: Guarded>(server: Arc<S>, call: Call<GetPlainAccess>) -> Done {
     let access = gate(&*server, call.code)?;
-    let accounts = access.accounts().map_err(|error| refusal(call.code, error))?;
+    let accounts = blocking(call.code, move || access.accounts()).await?;
     Ok(with_body(Some(&accounts)))
 }

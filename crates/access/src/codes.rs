@@ -9,9 +9,13 @@ use crate::rule::{Actions, CREATE, DELETE, GET, LIST, PUB, SUB, UPDATE};
 use protocol::admin::TopicConfigs;
 use protocol::code::request;
 use protocol::code::request::*;
+use protocol::command::Command;
 use protocol::heartbeat::{CheckClientBody, HeartbeatData, LockBatchBody};
 use protocol::json;
 use protocol::message::parse_offset_message_id;
+use protocol::request::Request;
+use protocol::request::route::{GetTopicsOfCluster, QueryDataVersion, RegisterBroker, UnregisterBroker};
+use protocol::request::topic::ForgetTopic;
 use protocol::subscription::SubscriptionGroupConfig;
 use protocol::topic::DEFAULT_TOPIC;
 use remoting::Reject;
@@ -237,6 +241,19 @@ impl Need {
             Cluster(actions) => asking.cluster(*actions),
         }
     }
+}
+
+/// The cluster that a request to a name server means, read as its handler reads it. `None`: it means none, or all.
+pub(crate) fn cluster_of(command: &Command) -> Option<String> {
+    let cluster = match command.code {
+        REGISTER_BROKER => RegisterBroker::read(command).ok()?.cluster_name,
+        UNREGISTER_BROKER => UnregisterBroker::read(command).ok()?.cluster_name,
+        QUERY_DATA_VERSION => QueryDataVersion::read(command).ok()?.cluster_name,
+        DELETE_TOPIC_IN_NAMESRV => ForgetTopic::read(command).ok()?.cluster_name?,
+        GET_TOPICS_BY_CLUSTER => GetTopicsOfCluster::read(command).ok()?.cluster,
+        _ => return None,
+    };
+    Some(cluster).filter(|cluster| !cluster.is_empty())
 }
 
 const REPLY: &str = "nothing for a reply to the topic of replies, whose sender is asked for it; else Pub on the topic";

@@ -25,8 +25,11 @@ pub trait World {
     /// The topic for which the message at this place of the log is meant. `None`: there is no message.
     fn topic_at(&self, offset: i64) -> Option<String>;
 
-    /// The user whose connection this client has, as a member of this consumer group or as a producer. `None`: nobody.
-    fn user_of_client(&self, group: &str, client: &str) -> Option<Arc<str>>;
+    /// The users whose connections this client has, as a member of this consumer group and as a producer. `None`: nobody.
+    fn users_of_client(&self, group: &str, client: &str) -> [Option<Arc<str>>; 2];
+
+    /// The clusters that this server knows, if it is of none itself.
+    fn clusters(&self) -> Vec<String>;
 
     /// Is this where replies to requests are kept?
     fn is_reply_topic(&self, topic: &str) -> bool;
@@ -38,6 +41,7 @@ pub(crate) struct Asking<'a> {
     pub(crate) world: &'a dyn World,
     user: &'a User,
     address: IpAddr,
+    /// The cluster to which the server belongs.
     cluster: Option<&'a str>,
 }
 
@@ -69,14 +73,7 @@ impl Access {
         if user.white.contains(address) {
             return Ok(());
         }
-        let cluster = match &self.cluster {
-            Some(cluster) => Some(cluster.as_str()),
-            // A name server serves any; some requests say which one they mean.
-            None => {
-                command.ext.get("clusterName").or_else(|| command.ext.get("cluster")).filter(|name| !name.is_empty())
-            }
-        };
-        let mut asking = Asking { command, world, user: &user, address, cluster };
+        let mut asking = Asking { command, world, user: &user, address, cluster: self.cluster.as_deref() };
         match codes::needs(command.code) {
             Some(Needs::All(needs)) => needs.iter().try_for_each(|need| need.ask(&mut asking)),
             Some(Needs::Looks(look, _)) => look(&mut asking),
@@ -191,12 +188,8 @@ fn holds_messages_of_others(topic: &str) -> bool {
 
 fn decide<'a>(user: &'a User, address: IpAddr, asked: &TopicAsked<'_>) -> Decision<'a> {
     let asked = match *asked {
-        TopicAsked::Topic { name, actions, by_name } => {
-            Asked { kind: Kind::Topic, name: Some(name), actions, by_name, address }
-        }
-        TopicAsked::Group { name, actions } => {
-            Asked { kind: Kind::Group, name: Some(name), actions, by_name: false, address }
-        }
+        TopicAsked::Topic { name, actions, by_name } => Asked { kind: Kind::Topic, name, actions, by_name, address },
+        TopicAsked::Group { name, actions } => Asked { kind: Kind::Group, name, actions, by_name: false, address },
     };
     user.rights.decide(&asked)
 }
@@ -206,11 +199,11 @@ pub(crate) fn decide_about<'a>(
     user: &'a User,
     address: IpAddr,
     kind: Kind,
-    name: Option<&str>,
+    name: &str,
     actions: Actions,
 ) -> Decision<'a> {
-    match (kind, name) {
-        (Kind::Topic, Some(topic)) => decide(user, address, &topic_asked(topic, actions)),
+    match kind {
+        Kind::Topic => decide(user, address, &topic_asked(name, actions)),
         _ => user.rights.decide(&Asked { kind, name, actions, by_name: false, address }),
     }
 }
@@ -219,7 +212,7 @@ impl Asking<'_> {
     /// One of the actions on a topic. A retry topic is its group's.
     pub(crate) fn topic(&mut self, topic: &str, actions: Actions) -> Result<(), Reject> {
         match topic_asked(topic, actions) {
-            TopicAsked::Topic { name, actions, by_name } => self.ask(Kind::Topic, Some(name), actions, by_name),
+            TopicAsked::Topic { name, actions, by_name } => self.ask(Kind::Topic, name, actions, by_name),
             TopicAsked::Group { name, actions } => self.group(name, actions),
         }
     }
@@ -232,18 +225,29 @@ impl Asking<'_> {
 
     /// One of the actions on a group.
     pub(crate) fn group(&mut self, group: &str, actions: Actions) -> Result<(), Reject> {
-        self.ask(Kind::Group, Some(group), actions, false)
+        self.ask(Kind::Group, group, actions, false)
     }
 
-    /// One of the actions on the cluster.
+    /// One of the actions on the cluster: the server's own. A name server serves any: there, it is the one that the request means, else
+    /// each that there is.
     pub(crate) fn cluster(&mut self, actions: Actions) -> Result<(), Reject> {
-        self.ask(Kind::Cluster, self.cluster, actions, false)
+        if let Some(own) = self.cluster {
+            return self.ask(Kind::Cluster, own, actions, false);
+        }
+        if let Some(meant) = codes::cluster_of(self.command) {
+            return self.ask(Kind::Cluster, &meant, actions, false);
+        }
+        match self.world.clusters() {
+            // No cluster has this name: it takes a rule for all of them.
+            none if none.is_empty() => self.ask(Kind::Cluster, "*", actions, false),
+            all => all.iter().try_for_each(|cluster| self.ask(Kind::Cluster, cluster, actions, false)),
+        }
     }
 
     /// No other user has this client.
     pub(crate) fn own_client(&mut self, group: &str, client: &str) -> Result<(), Reject> {
-        match self.world.user_of_client(group, client) {
-            Some(owner) if *owner != *self.user.name => Err(Reject::new(
+        match self.world.users_of_client(group, client).into_iter().flatten().find(|owner| **owner != *self.user.name) {
+            Some(_) => Err(Reject::new(
                 response::NO_PERMISSION,
                 format!(
                     "User:{} has no permission to speak for client {}: it is connected as another user; give each \
@@ -252,11 +256,11 @@ impl Asking<'_> {
                     short(client)
                 ),
             )),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
-    fn ask(&self, kind: Kind, name: Option<&str>, actions: Actions, by_name: bool) -> Result<(), Reject> {
+    fn ask(&self, kind: Kind, name: &str, actions: Actions, by_name: bool) -> Result<(), Reject> {
         let asked = Asked { kind, name, actions, by_name, address: self.address };
         let decision = self.user.rights.decide(&asked);
         if decision.allows() { Ok(()) } else { Err(self.refusal(&asked, decision)) }
@@ -288,7 +292,7 @@ impl Asking<'_> {
             (Origin::File(path), _) => format!(
                 "No default permission for {}:{}. {request} needs {what}, and accessKey={user} does not have it in {}",
                 if asked.kind == Kind::Group { "group" } else { "topic" },
-                short(asked.name.unwrap_or("")),
+                short(asked.name),
                 path.display()
             ),
         };

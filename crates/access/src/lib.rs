@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod answers;
+pub mod audit;
 mod codes;
 pub mod gate;
 pub mod plain;
@@ -292,7 +293,7 @@ impl Access {
         Ok(changed)
     }
 
-    /// Looks at the table of users.
+    /// Looks at the table of users. Blocks while it is changed.
     pub fn look<T>(&self, look: impl FnOnce(&AuthTable) -> T) -> Result<T, ChangeError> {
         self.kept.lock().table.as_ref().map(look).ok_or(NO_TABLE)
     }
@@ -374,7 +375,7 @@ impl Access {
         Ok(())
     }
 
-    /// All accounts, with their secrets.
+    /// All accounts, with their secrets. Blocks while they are changed.
     pub fn accounts(&self) -> Result<AclConfig, ChangeError> {
         if !self.config.plain {
             return Err(NO_FILES);
@@ -390,7 +391,7 @@ impl Access {
         Ok(AclConfig { global_white_addrs: white.collect(), plain_access_configs: accounts })
     }
 
-    /// How often the account files were changed: `plain_acl.yml`, and all by path.
+    /// How often the account files were changed: `plain_acl.yml`, and all by path. Blocks while they are.
     pub fn account_versions(&self) -> Result<(DataVersion, BTreeMap<String, DataVersion>), ChangeError> {
         if !self.config.plain {
             return Err(NO_FILES);
@@ -449,7 +450,7 @@ impl Access {
             let why = "authorizationEnabled is false: users of the table may do everything";
             return Ok(with_origin(allowed(why.to_owned())));
         }
-        let decision = gate::decide_about(user, address, kind, Some(&of), actions);
+        let decision = gate::decide_about(user, address, kind, &of, actions);
         let (explanation, decided) = match decision {
             Decision::Allowed(of, rule) => {
                 (allowed(format!("the {} rule for {} allows it", of.name(), rule.resource)), Some((of, rule)))

@@ -162,10 +162,8 @@ impl Resource {
     fn matches(&self, asked: &Asked<'_>) -> bool {
         let (kind, name) = (asked.kind, asked.name);
         match self {
-            // A name server serves any cluster.
-            Resource::Named(of, _) | Resource::Prefixed(of, _) if name.is_none() => *of == kind,
-            Resource::Named(of, this) => *of == kind && name == Some(this.as_str()),
-            Resource::Prefixed(of, prefix) => *of == kind && name.is_some_and(|name| name.starts_with(prefix.as_str())),
+            Resource::Named(of, this) => *of == kind && name == this,
+            Resource::Prefixed(of, prefix) => *of == kind && name.starts_with(prefix.as_str()),
             Resource::AllOf(of) => *of == kind && !asked.by_name,
             Resource::Everything => !asked.by_name,
         }
@@ -188,8 +186,8 @@ impl fmt::Display for Resource {
 pub struct Asked<'a> {
     /// With what kind of thing.
     pub kind: Kind,
-    /// Its name; `None`: any that there is.
-    pub name: Option<&'a str>,
+    /// Its name.
+    pub name: &'a str,
     /// One of these must be allowed.
     pub actions: Actions,
     /// Only a rule that names it, or a prefix of it, reaches it: topics in which messages of other topics lie.
@@ -201,7 +199,7 @@ pub struct Asked<'a> {
 impl Asked<'_> {
     /// What it is about, as a rule would name it.
     pub fn resource(&self) -> String {
-        format!("{}:{}", self.kind.name(), self.name.unwrap_or("*"))
+        format!("{}:{}", self.kind.name(), self.name)
     }
 }
 
@@ -315,15 +313,7 @@ impl FromIterator<Rule> for Policy {
 impl Policy {
     /// The rules of the most specific resource that has one that counts.
     fn deciding(&self, asked: &Asked<'_>) -> &[Rule] {
-        let named = match asked.name {
-            Some(name) => self.named.get(name).filter(|rules| rules.iter().any(|rule| rule.counts(asked))),
-            None => {
-                let counts =
-                    |rules: &&Vec<Rule>, allows: bool| rules.iter().any(|it| it.counts(asked) && it.allows == allows);
-                let find = |allows| self.named.values().find(|rules| counts(rules, allows));
-                find(true).or_else(|| find(false))
-            }
-        };
+        let named = self.named.get(asked.name).filter(|rules| rules.iter().any(|rule| rule.counts(asked)));
         if let Some(named) = named {
             return named;
         }
@@ -453,13 +443,12 @@ mod tests {
         let rights = Rights::new(custom.iter().map(|text| rule(text)), default.iter().map(|text| rule(text)));
         let (actions, resource) = ask.split_once(' ').unwrap();
         let (kind, name) = match Resource::parse(resource).unwrap() {
-            Resource::Named(kind, name) => (kind, Some(name)),
-            Resource::AllOf(kind) => (kind, None),
+            Resource::Named(kind, name) => (kind, name),
             other => panic!("{other}"),
         };
         let actions = actions.split(',').fold(Actions::default(), |all, name| all.and(Actions::named(name).unwrap()));
-        let by_name = name.as_ref().is_some_and(|name| name.starts_with('%'));
-        let asked = Asked { kind, name: name.as_deref(), actions, by_name, address: "10.0.0.1".parse().unwrap() };
+        let by_name = name.starts_with('%');
+        let asked = Asked { kind, name: &name, actions, by_name, address: "10.0.0.1".parse().unwrap() };
         match rights.decide(&asked) {
             Decision::Allowed(of, rule) => format!("allowed by {} {}", of.name(), rule.resource),
             Decision::Denied(of, rule) => format!("denied by {} {}", of.name(), rule.resource),
@@ -529,9 +518,10 @@ mod tests {
     }
 
     #[test]
-    fn without_a_name_a_rule_for_any_name_counts() {
-        assert_eq!(decided(&["Allow Get Cluster:c1"], &[], "Get Cluster:*"), "allowed by Custom Cluster:c1");
-        assert_eq!(decided(&["Allow Get Topic:c1"], &[], "Get Cluster:*"), "no rule");
+    fn a_rule_for_a_cluster_is_for_no_other() {
+        assert_eq!(decided(&["Allow Get Cluster:c1"], &[], "Get Cluster:c1"), "allowed by Custom Cluster:c1");
+        assert_eq!(decided(&["Allow Get Cluster:c1"], &[], "Get Cluster:c2"), "no rule");
+        assert_eq!(decided(&["Allow Get Topic:c1"], &[], "Get Cluster:c1"), "no rule");
     }
 
     #[test]

@@ -21,11 +21,13 @@ pub struct Limits {
     pub skew_millis: i64,
     /// A transaction is to end within so many milliseconds.
     pub transaction_millis: i64,
+    /// A certificate is to be good for so many milliseconds more.
+    pub certificate_millis: i64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { lag: 1000, skew_millis: 5000, transaction_millis: 600_000 }
+        Limits { lag: 1000, skew_millis: 5000, transaction_millis: 600_000, certificate_millis: 30 * 24 * 3_600_000 }
     }
 }
 
@@ -67,6 +69,8 @@ pub enum What {
     BrokerUnreachable { broker: String, address: String, error: String },
     /// A broker's clock and ours differ; positive: it is ahead.
     ClockSkew { broker: String, millis: i64 },
+    /// A server's certificate ends soon, or has ended; milliseconds since 1970.
+    CertificateExpires { broker: String, at: i64 },
     /// The disk is fuller than it should be; percents.
     DiskFull { broker: String, used: i64, limit: i64 },
     /// `brokerPermission` forbids to write.
@@ -427,6 +431,11 @@ fn judge_broker(it: &BrokerLook, now: &Look, limits: &Limits, found: &mut Vec<Fi
             found.push(finding(Severity::Warning, None, What::ClockSkew { broker: broker.clone(), millis }));
         }
     }
+    let expires = it.status.get("tlsCertificateExpires").and_then(|at| at.parse::<i64>().ok());
+    if let Some(at) = expires.filter(|at| at - now.at < limits.certificate_millis) {
+        let severity = if at <= now.at { Severity::Critical } else { Severity::Warning };
+        found.push(finding(severity, None, What::CertificateExpires { broker: broker.clone(), at }));
+    }
     let percent =
         |name: &str| it.status.get(name).and_then(|ratio| ratio.parse::<f64>().ok()).map(|it| (it * 100.0) as i64);
     let limit = it.config.get("diskMaxUsedSpaceRatio").and_then(|limit| limit.parse().ok()).unwrap_or(75);
@@ -586,6 +595,14 @@ mod tests {
         disk(&mut full, "0.95");
         assert_eq!(judge(&Look::default(), &look(NOW, full), &Limits::default())[0].severity, Severity::Critical);
         assert_eq!(change(|it| _ = it.config.insert("brokerPermission".into(), "4".into())), ["writesForbidden"]);
+        let ends = |days: i64| {
+            let mut broker = broker();
+            broker.status.insert("tlsCertificateExpires".into(), (NOW + days * 24 * 3_600_000).to_string());
+            let found = judge(&Look::default(), &look(NOW, broker), &Limits::default());
+            found.first().map(|it| (it.severity, matches!(it.what, What::CertificateExpires { .. })))
+        };
+        assert_eq!((ends(31), ends(29)), (None, Some((Severity::Warning, true))));
+        assert_eq!(ends(-1), Some((Severity::Critical, true)));
         assert_eq!(change(|it| it.open = vec![NOW - 700_000, NOW]), ["transactionsOpen"]);
         assert_eq!(change(|it| it.parked = vec![NOW]), ["transactionsParked"]);
         let mut wiped = look(NOW, broker());

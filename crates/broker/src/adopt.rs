@@ -355,6 +355,9 @@ impl Look<'_> {
             | "orderFences.json"
             | "orderParked.json"
             | "orderShares.json"
+            | "topicOwners.json"
+            | "groupOwners.json"
+            | "access.json"
             | "filters" => What::Known,
             known if known != file => What::Spare,
             "topicQueueMapping.json" => match keys(&read("topicQueueMapping.json")?["topicQueueMappingInfoMap"]) {

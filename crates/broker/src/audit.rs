@@ -3,18 +3,12 @@
 //! A request that is added later is one of these unless it is named here: what is forgotten is written down.
 
 use crate::Broker;
-use protocol::audit::AuditFilter;
-use protocol::audit::{AuditEntry, SECRET, asked, is_secret};
+use access::audit::Audited;
+use protocol::audit::{SECRET, is_secret};
 use protocol::code::request::*;
-use protocol::command::Command;
-use protocol::json;
-use protocol::request::Empty;
-use protocol::request::audit::{AuditEntries, QueryAudit};
-use remoting::router::Audited;
-use remoting::{Answer, Call, Peer, Reject};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use store::audit::AuditLog;
 
 /// What clients ask for while they send and consume, and what changes nothing.
 pub const NOT_AUDITED: [i32; 70] = [
@@ -92,29 +86,15 @@ pub const NOT_AUDITED: [i32; 70] = [
     QUERY_ASSIGNMENT,
 ];
 
-/// So many entries are answered at most.
-const ENTRIES_MAX: usize = 10_000;
-
-/// Who asks: the user, where users are told apart, and from where.
-fn who(peer: &Peer) -> (Option<String>, String) {
-    (peer.user().map(|user| user.to_string()), peer.address().to_string())
-}
-
-/// Looks at a request before its handler does.
-pub(crate) fn look(broker: &Arc<Broker>, peer: &Peer, request: &Command) -> Option<Audited> {
-    if NOT_AUDITED.contains(&request.code) {
-        return None;
+impl Audited for Broker {
+    fn audit_log(&self) -> &AuditLog {
+        &self.audit
     }
-    let (broker, (user, address), code, asked) = (broker.clone(), who(peer), request.code, asked(request));
-    let before = broker.state_of(code, &asked);
-    Some(Box::new(move |answer: Option<(i32, Option<&str>)>| {
-        let after = broker.state_of(code, &asked);
-        broker.audit.append(AuditEntry { user, address, before, after, ..AuditEntry::of(code, asked, answer) });
-    }))
-}
 
-impl Broker {
-    /// How it is now, what such a request would change. Null where that is more than a line, or nothing that is kept.
+    fn is_audited(code: i32) -> bool {
+        !NOT_AUDITED.contains(&code)
+    }
+
     fn state_of(&self, code: i32, asked: &Value) -> Value {
         let text = |key: &str| asked[key].as_str().unwrap_or_default();
         let topic = |name: &str| self.topics.get(name).map_or(Value::Null, |config| json!(*config));
@@ -167,7 +147,9 @@ impl Broker {
             _ => Value::Null,
         }
     }
+}
 
+impl Broker {
     /// The values of settings that somebody wants to change.
     fn values_of(&self, changes: &Value) -> Value {
         let values = changes.as_object().into_iter().flatten().filter_map(|(key, _)| {
@@ -176,15 +158,4 @@ impl Broker {
         });
         values.collect::<Map<_, _>>().into()
     }
-}
-
-/// QUERY_AUDIT (90065).
-pub(crate) async fn query(broker: Arc<Broker>, call: Call<QueryAudit>) -> Result<Answer<Empty>, Reject> {
-    let QueryAudit { since, about, who, what, max } = call.request;
-    let filter = AuditFilter { since, about, who, what };
-    let max = usize::try_from(max).unwrap_or(0).min(ENTRIES_MAX);
-    let read = tokio::task::spawn_blocking(move || broker.audit.read(&filter, max)).await;
-    let entries = read.map_err(std::io::Error::other).flatten();
-    let entries = entries.map_err(|error| Reject::system_error(format!("audit.log can't be read: {error}")))?;
-    Ok(Answer::new(Empty {}).with_body(json::write(&AuditEntries { entries })))
 }

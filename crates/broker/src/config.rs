@@ -185,6 +185,13 @@ pub struct Config {
     /// So many consumer groups there may be. Apache's broker has no such key.
     /// Key: `groupsMax`. Default: 200000.
     pub groups_max: usize,
+    /// So many topics a user of access control may have created; who may do everything has no such limit. 0: any number.
+    /// Apache's broker has no such key.
+    /// Key: `topicsPerUserMax`. Default: 0.
+    pub topics_per_user_max: usize,
+    /// The same for consumer groups, also those that are created when they consume.
+    /// Key: `groupsPerUserMax`. Default: 0.
+    pub groups_per_user_max: usize,
 
     /// What the delay levels 1, 2, 3, … of a message mean: numbers with a unit `s`, `m`, `h` or `d`, parted by blanks.
     /// Key: `messageDelayLevel`. Default: `1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h`.
@@ -336,6 +343,8 @@ impl Default for Config {
             dedup_ids_max: 1_000_000,
             topics_max: TOPICS_MAX,
             groups_max: GROUPS_MAX,
+            topics_per_user_max: 0,
+            groups_per_user_max: 0,
             delay_levels: DelayLevels::default(),
             timer_wheel: true,
             timer_precision: Duration::from_secs(1),
@@ -504,7 +513,7 @@ impl Config {
 }
 
 /// The settings that take effect at once when UPDATE_BROKER_CONFIG changes them.
-pub const AT_ONCE: [&str; 44] = [
+pub const AT_ONCE: [&str; 46] = [
     "recallMessageEnable",
     "storeReplyMessageEnable",
     "useServerSideResetOffset",
@@ -517,6 +526,8 @@ pub const AT_ONCE: [&str; 44] = [
     "diskSpaceCleanForciblyRatio",
     "topicsMax",
     "groupsMax",
+    "topicsPerUserMax",
+    "groupsPerUserMax",
     "registerBrokerTimeoutMills",
     "registerNameServerPeriod",
     "brokerPermission",

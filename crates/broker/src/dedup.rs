@@ -393,7 +393,7 @@ mod tests {
         let broker =
             crate::Broker::open(Config { store_root: dir.into(), dedup_ids_max, ..Config::default() }).unwrap();
         for name in ["T", "U"] {
-            broker.put_topic(topic(name, "1000"), 1).unwrap();
+            broker.put_topic(topic(name, "1000"), None, 1).unwrap();
         }
         broker
     }
@@ -437,7 +437,7 @@ mod tests {
         put(&first, TIMER_TOPIC, &waits("before", "U"));
         put(&first, SCHEDULE_TOPIC, &waits("before too", "U"));
         first.delete_topic("U").unwrap();
-        first.put_topic(topic("U", "1000"), 1).unwrap();
+        first.put_topic(topic("U", "1000"), None, 1).unwrap();
         put(&first, SCHEDULE_TOPIC, &waits("behind", "U"));
         first.close().unwrap();
         drop(first);

@@ -29,6 +29,12 @@ impl Broker {
         }
     }
 
+    /// Whose it is, what is created for this peer. `None`: nobody's, because users are not told apart, or may do everything.
+    pub(crate) fn creator(&self, peer: &Peer) -> Option<Arc<str>> {
+        let access = self.access.as_ref()?;
+        peer.user().filter(|user| !access.is_super(Some(user)))
+    }
+
     /// May whoever is connected here know messages that are on their way to this topic?
     pub(crate) fn may_publish(&self, peer: &Peer, topic: &str) -> bool {
         let address = peer.address().ip().to_canonical();
@@ -45,15 +51,19 @@ impl World for Broker {
         Some(real.unwrap_or(record.topic).to_owned())
     }
 
-    fn user_of_client(&self, group: &str, client: &str) -> Option<Arc<str>> {
+    fn users_of_client(&self, group: &str, client: &str) -> [Option<Arc<str>>; 2] {
         let consumer = self
             .consumers
             .read()
             .get(group)
             .and_then(|group| group.members.get(client))
             .map(|member| member.peer.clone());
-        let peer = consumer.or_else(|| self.producers.lock().find(client))?;
-        if peer.is_closed() { None } else { peer.user() }
+        let producer = self.producers.lock().find(client);
+        [consumer, producer].map(|peer| peer.filter(|peer| !peer.is_closed()).and_then(|peer| peer.user()))
+    }
+
+    fn clusters(&self) -> Vec<String> {
+        vec![self.config.cluster_name.clone()]
     }
 
     fn is_reply_topic(&self, topic: &str) -> bool {

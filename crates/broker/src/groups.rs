@@ -1,6 +1,7 @@
 //! The consumer groups of this broker: `config/subscriptionGroup.json`.
 
 use crate::config::Config;
+use crate::owners::{Owners, UserHasTooMany};
 use crate::table::{Table, TableFile};
 use parking_lot::RwLock;
 use protocol::subscription::SubscriptionGroupConfig;
@@ -16,14 +17,26 @@ use tokio::sync::watch;
 /// So many groups at most, whatever `groupsMax` says: each is held in memory.
 pub const GROUPS_MAX: usize = 200_000;
 
-/// So many groups can't be created.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{new} new groups would be more than the {max} that this broker may hold (groupsMax); nothing was changed; delete some"
-)]
-pub struct TooMany {
-    new: usize,
-    max: usize,
+/// Why a group is not there, and none was made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CreateError {
+    /// None is made by consuming.
+    #[error("groups are not created when they consume here (autoCreateSubscriptionGroup=false): create it first")]
+    AutoCreateOff,
+    /// Its name can't be one.
+    #[error("it can't be created: {0}")]
+    Illegal(String),
+    /// There would be more than may be.
+    #[error("{new} more would be more than the {max} groups that this broker may hold (groupsMax): delete some")]
+    TooMany {
+        /// So many were to be made.
+        new: usize,
+        /// `groupsMax`.
+        max: usize,
+    },
+    /// Who wants it has created enough.
+    #[error(transparent)]
+    OfUser(#[from] UserHasTooMany),
 }
 
 /// In the file: group → topic → bits of what the group may not do there.
@@ -43,6 +56,8 @@ pub struct Groups {
     auto_create: AtomicBool,
     /// `groupsMax`.
     max: AtomicUsize,
+    /// Changed under the lock of `table`.
+    owners: Owners,
     /// Some group may not read some topic.
     forbids: AtomicBool,
     changed: watch::Sender<i64>,
@@ -103,6 +118,7 @@ impl Groups {
         }
         read.others.entry(FORBIDDEN).or_insert_with(|| Value::Object(Map::new()));
         let read_forbidden = read.others[FORBIDDEN].clone();
+        let owners = Owners::of_groups(config, |name| read.subscription_group_table.contains_key(name))?;
         Ok(Groups {
             table: RwLock::new(Inner {
                 groups: read
@@ -115,6 +131,7 @@ impl Groups {
             }),
             auto_create: AtomicBool::new(config.auto_create_subscription_group),
             max: AtomicUsize::new(config.groups_max),
+            owners,
             forbids: AtomicBool::new(forbids(&read_forbidden)),
             changed: watch::Sender::new(read.data_version.counter),
             saved: watch::Sender::new(before),
@@ -127,26 +144,37 @@ impl Groups {
         self.table.read().groups.get(name).cloned()
     }
 
-    /// The group's settings; a group that is not there is created if that is allowed.
+    /// The group's settings; a group that is not there is created if that is allowed, and is the user's `by`.
     #[doc(alias = "findSubscriptionGroupConfig")]
-    pub fn get_or_create(&self, name: &str, now: i64) -> Option<Arc<SubscriptionGroupConfig>> {
+    pub fn get_or_create(
+        &self,
+        name: &str,
+        by: Option<&str>,
+        now: i64,
+    ) -> Result<Arc<SubscriptionGroupConfig>, CreateError> {
         if let Some(group) = self.table.read().groups.get(name) {
-            return Some(group.clone());
+            return Ok(group.clone());
         }
-        if !self.auto_create.load(Ordering::Relaxed) && !is_system_group(name) || check_group_name(name).is_err() {
-            return None;
+        check_group_name(name).map_err(|illegal| CreateError::Illegal(illegal.to_string()))?;
+        if !self.auto_create.load(Ordering::Relaxed) && !is_system_group(name) {
+            return Err(CreateError::AutoCreateOff);
         }
         let mut table = self.table.write();
-        if table.groups.len() >= self.max.load(Ordering::Relaxed) && !table.groups.contains_key(name) {
-            return None;
+        if let Some(group) = table.groups.get(name) {
+            return Ok(group.clone());
         }
-        if !table.groups.contains_key(name) {
-            tracing::info!(group = name, "created");
-            table.version.advance(now);
-            self.changed.send_replace(table.version.counter);
+        let max = self.max.load(Ordering::Relaxed);
+        if table.groups.len() >= max {
+            return Err(CreateError::TooMany { new: 1, max });
         }
-        let group = table.groups.entry(name.to_owned()).or_insert_with(|| Arc::new(SubscriptionGroupConfig::new(name)));
-        Some(group.clone())
+        self.owners.may_create(by, 1)?;
+        self.owners.created(name, by);
+        tracing::info!(group = name, "created");
+        let group = Arc::new(SubscriptionGroupConfig::new(name));
+        table.groups.insert(name.to_owned(), group.clone());
+        table.version.advance(now);
+        self.changed.send_replace(table.version.counter);
+        Ok(group)
     }
 
     /// All groups in order of their names, what is forbidden, and the version in which it is so.
@@ -161,9 +189,10 @@ impl Groups {
         self.auto_create.store(on, Ordering::Relaxed);
     }
 
-    /// From now on there may be so many; those that are there stay.
-    pub fn set_max(&self, max: usize) {
+    /// From now on there may be so many, and so many that one user created (0: any number); those that are there stay.
+    pub fn set_max(&self, max: usize, per_user: usize) {
         self.max.store(max, Ordering::Relaxed);
+        self.owners.set_max(per_user);
     }
 
     /// May the group read the topic?
@@ -209,16 +238,20 @@ impl Groups {
         names
     }
 
-    /// Creates or replaces groups: all, or none if there are to be too many.
-    pub fn put(&self, configs: Vec<SubscriptionGroupConfig>, now: i64) -> Result<(), TooMany> {
+    /// Creates or replaces groups: all, or none if there are to be too many. New ones are the user's `by`.
+    pub fn put(&self, configs: Vec<SubscriptionGroupConfig>, by: Option<&str>, now: i64) -> Result<(), CreateError> {
         let mut table = self.table.write();
         let names = configs.iter().map(|config| config.group_name.as_str());
         let new = names.filter(|name| !table.groups.contains_key(*name)).collect::<BTreeSet<_>>().len();
         let max = self.max.load(Ordering::Relaxed);
         if new > 0 && table.groups.len() + new > max {
-            return Err(TooMany { new, max });
+            return Err(CreateError::TooMany { new, max });
         }
+        self.owners.may_create(by, new)?;
         for config in configs {
+            if !table.groups.contains_key(&config.group_name) {
+                self.owners.created(&config.group_name, by);
+            }
             table.groups.insert(config.group_name.clone(), Arc::new(config));
             table.version.advance(now);
         }
@@ -234,6 +267,7 @@ impl Groups {
             Some(Value::Object(forbidden)) => forbidden.remove(name).is_some(),
             _ => false,
         };
+        self.owners.deleted(name);
         if table.groups.remove(name).is_some() || was_forbidden {
             table.version.advance(now);
             self.changed.send_replace(table.version.counter);
@@ -269,6 +303,7 @@ impl Table for Groups {
                 others: table.others.clone(),
             }
         };
+        self.owners.save()?;
         self.file.save(&file)?;
         self.saved.send_replace(file.data_version.counter);
         Ok(())
@@ -284,14 +319,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = Config { store_root: dir.path().into(), ..Config::default() };
         let groups = Groups::open(&config, &BTreeSet::new(), 1).unwrap();
-        assert_eq!(groups.get_or_create("g", 2).unwrap().retry_max_times, 16);
-        assert_eq!(groups.get_or_create("no blanks", 2), None);
+        assert_eq!(groups.get_or_create("g", None, 2).unwrap().retry_max_times, 16);
+        assert!(matches!(groups.get_or_create("no blanks", None, 2), Err(CreateError::Illegal(_))));
         groups.save().unwrap();
         let off = Config { auto_create_subscription_group: false, ..config };
         let groups = Groups::open(&off, &BTreeSet::new(), 3).unwrap();
-        assert!(groups.get_or_create("g", 4).is_some(), "kept");
-        assert_eq!(groups.get_or_create("h", 4), None);
-        assert!(groups.get_or_create("CID_RMQ_SYS_X", 4).is_some(), "the system's own");
+        assert!(groups.get_or_create("g", None, 4).is_ok(), "kept");
+        assert_eq!(groups.get_or_create("h", None, 4), Err(CreateError::AutoCreateOff));
+        assert!(groups.get_or_create("CID_RMQ_SYS_X", None, 4).is_ok(), "the system's own");
     }
 
     #[test]
@@ -301,12 +336,15 @@ mod tests {
         let groups = Groups::open(&config, &BTreeSet::new(), 1).unwrap();
         let named = SubscriptionGroupConfig::new;
         let here = groups.all().0.len();
-        groups.put((here + 1..GROUPS_MAX).map(|n| named(&format!("g{n}"))).collect(), 2).unwrap();
-        assert_eq!(groups.put(vec![named("x"), named("y")], 3), Err(TooMany { new: 2, max: GROUPS_MAX }));
+        groups.put((here + 1..GROUPS_MAX).map(|n| named(&format!("g{n}"))).collect(), None, 2).unwrap();
+        assert_eq!(
+            groups.put(vec![named("x"), named("y")], None, 3),
+            Err(CreateError::TooMany { new: 2, max: GROUPS_MAX })
+        );
         assert_eq!(groups.get("x"), None, "all or none");
-        groups.put(vec![named("x"), named("x")], 3).unwrap();
-        assert_eq!(groups.put(vec![named("y")], 3), Err(TooMany { new: 1, max: GROUPS_MAX }));
-        groups.put(vec![named("x")], 3).unwrap();
+        groups.put(vec![named("x"), named("x")], None, 3).unwrap();
+        assert_eq!(groups.put(vec![named("y")], None, 3), Err(CreateError::TooMany { new: 1, max: GROUPS_MAX }));
+        groups.put(vec![named("x")], None, 3).unwrap();
     }
 
     #[test]
@@ -319,7 +357,7 @@ mod tests {
             "subscriptionGroupTable":{"g":{"groupName":"g","groupRetryPolicy":{"type":"CUSTOMIZED"},"retryMaxTimes":2}}}"#;
         std::fs::write(&file, text).unwrap();
         let groups = Groups::open(&config, &BTreeSet::new(), 1).unwrap();
-        assert_eq!(groups.get_or_create("g", 2).unwrap().retry_max_times, 2);
+        assert_eq!(groups.get_or_create("g", None, 2).unwrap().retry_max_times, 2);
         groups.save().unwrap();
         let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         assert_eq!(written["forbiddenTable"]["g"]["T"], 1);
@@ -333,11 +371,11 @@ mod tests {
             Config { store_root: dir.path().into(), auto_create_subscription_group: false, ..Config::default() };
         let known = BTreeSet::from(["g".to_owned(), "h".to_owned(), "no name".to_owned()]);
         let groups = Groups::open(&config, &known, 1).unwrap();
-        assert_eq!(groups.get_or_create("g", 2).unwrap().retry_max_times, 16);
-        assert_eq!(groups.get_or_create("no name", 2), None);
+        assert_eq!(groups.get_or_create("g", None, 2).unwrap().retry_max_times, 16);
+        assert!(groups.get_or_create("no name", None, 2).is_err());
         groups.delete("h", 3);
         groups.save().unwrap();
         let groups = Groups::open(&config, &known, 4).unwrap();
-        assert_eq!((groups.get_or_create("g", 5).is_some(), groups.get_or_create("h", 5)), (true, None));
+        assert!(groups.get_or_create("g", None, 5).is_ok() && groups.get_or_create("h", None, 5).is_err());
     }
 }

@@ -25,6 +25,7 @@ pub mod life;
 pub mod locks;
 pub mod metrics;
 pub mod offsets;
+pub mod owners;
 pub mod parking;
 mod processor;
 pub mod producers;
@@ -196,6 +197,9 @@ impl Broker {
     pub fn open(config: Config) -> Result<Arc<Broker>, OpenError> {
         let now = now_millis();
         let entrance = Arc::new(Entrance::open(&config.entrance)?);
+        let audit_log = config.store_root.join("audit.log");
+        let audit = AuditLog::new(config.disk.clone(), Some(&audit_log), config.clock.clone());
+        let audit = audit.map_err(|error| store::OpenError::Io { path: audit_log, error })?;
         let attention = take_over(&config)?;
         // The store is first: it makes sure that nobody else works in this directory.
         let store = Store::open(store_config(&config))?;
@@ -246,7 +250,7 @@ impl Broker {
             stats: Stats::default(),
             metrics: Metrics::new(&config),
             put_times: PutTimes::default(),
-            audit: AuditLog::new(config.disk.clone(), Some(&config.store_root.join("audit.log")), config.clock.clone()),
+            audit,
             started: (Instant::now(), now),
             entrance,
             log_end_at_start: store.commit_log_bounds().1.0,
@@ -328,9 +332,14 @@ impl Broker {
         Ok(stored)
     }
 
-    /// Creates or replaces a topic. Answers with the version in which it is so.
-    pub(crate) fn put_topic(&self, config: TopicConfig, now: i64) -> Result<i64, topics::CreateError> {
-        let counter = self.topics.put(config.clone(), now)?;
+    /// Creates or replaces a topic. Answers with the version in which it is so. `by`: the user whose it is if it is new.
+    pub(crate) fn put_topic(
+        &self,
+        config: TopicConfig,
+        by: Option<&str>,
+        now: i64,
+    ) -> Result<i64, topics::CreateError> {
+        let counter = self.topics.put(config.clone(), by, now)?;
         self.apply(&config);
         Ok(counter)
     }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use protocol::command::VERSION;
 use protocol::heartbeat::ConsumeType;
 use protocol::message::property;
-use protocol::metrics::{Kind, Page, labels};
+use protocol::metrics::{CERTIFICATE_EXPIRES, CERTIFICATE_EXPIRES_HELP, Kind, Page, labels};
 use protocol::record::Record;
 use protocol::topic::{DLQ_PREFIX, RETRY_PREFIX, SCHEDULE_TOPIC, TIMER_TOPIC, is_system_topic};
 use std::collections::BTreeMap;
@@ -625,6 +625,9 @@ impl Broker {
         page.counter("cometmq_life_events_dropped_total", help, ours, self.life.dropped());
         let fences = self.fences.list().len();
         page.gauge("cometmq_order_fences", "Ordered topics whose new queues are held back.", ours, fences);
+        if let Some(ends) = self.entrance.certificate_expires() {
+            page.gauge(CERTIFICATE_EXPIRES, CERTIFICATE_EXPIRES_HELP, ours, ends / 1000);
+        }
         let help = "Changes that could not be written into audit.log.";
         page.counter("cometmq_audit_failed_total", help, ours, self.audit.failed());
         let metrics = &self.metrics;

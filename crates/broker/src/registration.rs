@@ -365,13 +365,13 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let broker = broker(&listener.local_addr().unwrap(), &data);
         let (_server, mut told) = ledger(listener);
-        broker.topics.put(TopicConfig::new("my-a", 4, 6), 0).unwrap();
+        broker.topics.put(TopicConfig::new("my-a", 4, 6), None, 0).unwrap();
         let registration = Registration::new(broker.clone(), "mq.example.com");
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let running = tokio::spawn(registration.clone().run(async move { drop(stopped.await) }));
         assert_eq!(told.recv().await.unwrap(), "mq.example.com:7001 has my-a:4", "brokerPermission takes W away");
         registration.count().wait_for(|count| *count == 1).await.unwrap();
-        let counter = broker.topics.put(TopicConfig::new("my-b", 4, 6), 0).unwrap();
+        let counter = broker.topics.put(TopicConfig::new("my-b", 4, 6), None, 0).unwrap();
         assert_eq!(told.recv().await.unwrap(), "mq.example.com:7001 has my-a:4 my-b:4");
         broker.topics.registered(counter).await;
         drop(stop);
@@ -388,7 +388,7 @@ mod tests {
         let broker = broker(&socket.local_addr().unwrap().as_socket().unwrap(), &data);
         let registration = Registration::new(broker.clone(), "10.0.0.1");
         let running = tokio::spawn(registration.clone().run(std::future::pending()));
-        let counter = broker.topics.put(TopicConfig::new("my-a", 4, 6), 0).unwrap();
+        let counter = broker.topics.put(TopicConfig::new("my-a", 4, 6), None, 0).unwrap();
         broker.topics.registered(counter).await;
         assert_eq!(*registration.count().borrow(), 0);
         socket.listen(16).unwrap();

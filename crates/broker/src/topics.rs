@@ -4,6 +4,7 @@
 //! answer before that awaits [`Topics::saved`] and [`Topics::registered`].
 
 use crate::config::Config;
+use crate::owners::{Owners, UserHasTooMany};
 use crate::table::{Table, TableFile};
 use parking_lot::RwLock;
 use protocol::topic::{
@@ -57,6 +58,8 @@ pub struct Topics {
     registered: watch::Sender<i64>,
     /// `topicsMax`.
     max: AtomicUsize,
+    /// Changed under the lock of `table`.
+    owners: Owners,
     file: TableFile,
 }
 
@@ -135,6 +138,14 @@ pub enum CreateError {
         /// `topicsMax`.
         max: usize,
     },
+    /// Who wants it has created enough.
+    #[error("topic[{topic}] not exist, and is not created: {why}")]
+    OfUser {
+        /// The topic.
+        topic: String,
+        /// How many he has.
+        why: UserHasTooMany,
+    },
 }
 
 /// `topics.json`.
@@ -197,6 +208,7 @@ impl Topics {
             read.data_version.advance(now);
         }
         let counter = read.data_version.counter;
+        let owners = Owners::of_topics(config, |name| read.topic_config_table.contains_key(name))?;
         Ok(Topics {
             table: RwLock::new(Inner {
                 topics: read.topic_config_table.into_iter().map(|(name, topic)| (name, Arc::new(topic))).collect(),
@@ -207,13 +219,15 @@ impl Topics {
             saved: watch::Sender::new(Saved { counter: before, failed: None }),
             registered: watch::Sender::new(0),
             max: AtomicUsize::new(config.topics_max),
+            owners,
             file,
         })
     }
 
-    /// From now on there may be so many; those that are there stay.
-    pub fn set_max(&self, max: usize) {
+    /// From now on there may be so many, and so many that one user created (0: any number); those that are there stay.
+    pub fn set_max(&self, max: usize, per_user: usize) {
         self.max.store(max, Ordering::Relaxed);
+        self.owners.set_max(per_user);
     }
 
     /// The topic's settings.
@@ -226,17 +240,17 @@ impl Topics {
         self.table.read().topics.get(name).map(|config| Queues::of(config))
     }
 
-    /// Creates or replaces a topic. Answers with the version in which it is so.
+    /// Creates or replaces a topic. Answers with the version in which it is so. `by`: the user whose it is if it is new.
     #[doc(alias = "updateTopicConfig")]
-    pub fn put(&self, config: TopicConfig, now: i64) -> Result<i64, CreateError> {
+    pub fn put(&self, config: TopicConfig, by: Option<&str>, now: i64) -> Result<i64, CreateError> {
         let mut table = self.table.write();
         if table.topics.get(&config.topic_name).is_some_and(|known| **known == config) {
             return Ok(table.version.counter);
         }
-        self.insert(&mut table, config, now)
+        self.insert(&mut table, config, by, now)
     }
 
-    /// Creates a topic unless it is there. Answers with its queues.
+    /// Creates a topic unless it is there, one that is no user's. Answers with its queues.
     #[doc(alias = "createTopicInSendMessageBackMethod")]
     pub fn ensure(&self, name: &str, queues: i32, perm: i32, now: i64) -> Result<Queues, CreateError> {
         self.ensure_with(TopicConfig::new(name, queues, perm), now)
@@ -255,7 +269,7 @@ impl Topics {
             return Ok(Queues::of(config));
         }
         let queues = Queues::of(&config);
-        self.insert(&mut table, config, now)?;
+        self.insert(&mut table, config, None, now)?;
         Ok(queues)
     }
 
@@ -268,12 +282,13 @@ impl Topics {
             let config = TopicConfig { order: true, ..TopicConfig::clone(known) };
             tracing::info!(topic = name, "is ordered, as a name server says");
             // It is there: no topic is one too many.
-            let _ = self.insert(&mut table, config, now);
+            let _ = self.insert(&mut table, config, None, now);
         }
     }
 
-    /// Creates the unknown topic `name`, to which someone sends, after the topic `template`.
+    /// Creates the unknown topic `name`, to which the user `by` sends, after the topic `template`.
     #[doc(alias = "createTopicInSendMessageMethod")]
+    #[expect(clippy::too_many_arguments, reason = "what a request says of a topic that it creates")]
     pub fn auto_create(
         &self,
         name: &str,
@@ -281,6 +296,7 @@ impl Topics {
         queues_wished: i32,
         unit: bool,
         config: &Config,
+        by: Option<&str>,
         now: i64,
     ) -> Result<Queues, CreateError> {
         if !config.auto_create_topic && template == DEFAULT_TOPIC {
@@ -302,15 +318,21 @@ impl Topics {
         created.topic_filter_type.clone_from(&heritage.topic_filter_type);
         created.topic_sys_flag = if unit { UNIT } else { 0 };
         let queues = Queues::of(&created);
-        self.insert(&mut table, created, now)?;
+        self.insert(&mut table, created, by, now)?;
         tracing::info!(topic = name, queues = queues.write, "created by a message that was sent to it");
         Ok(queues)
     }
 
-    fn insert(&self, table: &mut Inner, config: TopicConfig, now: i64) -> Result<i64, CreateError> {
-        let max = self.max.load(Ordering::Relaxed);
-        if table.topics.len() >= max && !table.topics.contains_key(&config.topic_name) {
-            return Err(CreateError::TooMany { topic: config.topic_name, max });
+    fn insert(&self, table: &mut Inner, config: TopicConfig, by: Option<&str>, now: i64) -> Result<i64, CreateError> {
+        if !table.topics.contains_key(&config.topic_name) {
+            let max = self.max.load(Ordering::Relaxed);
+            if table.topics.len() >= max {
+                return Err(CreateError::TooMany { topic: config.topic_name, max });
+            }
+            if let Err(why) = self.owners.may_create(by, 1) {
+                return Err(CreateError::OfUser { topic: config.topic_name, why });
+            }
+            self.owners.created(&config.topic_name, by);
         }
         table.topics.insert(config.topic_name.clone(), Arc::new(config));
         table.version.advance(now);
@@ -330,6 +352,9 @@ impl Topics {
         match (removed, &done) {
             (Some(removed), Err(_)) => _ = table.topics.entry(name.to_owned()).or_insert(removed),
             (Some(_), Ok(())) => {
+                if !table.topics.contains_key(name) {
+                    self.owners.deleted(name);
+                }
                 table.version.advance(now);
                 self.changed.send_replace(table.version.counter);
             }
@@ -407,7 +432,7 @@ impl Table for Topics {
             }
         };
         let counter = file.data_version.counter;
-        match self.file.save(&file) {
+        match self.owners.save().and_then(|()| self.file.save(&file)) {
             Ok(()) => {
                 self.saved.send_replace(Saved { counter, failed: None });
                 Ok(())
@@ -466,10 +491,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = config(&dir);
         let topics = open(&config);
-        let created = topics.auto_create("orders", DEFAULT_TOPIC, 4, false, &config, 2).unwrap();
+        let created = topics.auto_create("orders", DEFAULT_TOPIC, 4, false, &config, None, 2).unwrap();
         assert_eq!(created, Queues { read: 4, write: 4, perm: 6, multi_tags: false, body_max: None });
-        assert_eq!(topics.auto_create("more", DEFAULT_TOPIC, 99, false, &config, 2).unwrap().write, 8);
-        let no_heir = topics.auto_create("x", "orders", 4, false, &config, 2);
+        assert_eq!(topics.auto_create("more", DEFAULT_TOPIC, 99, false, &config, None, 2).unwrap().write, 8);
+        let no_heir = topics.auto_create("x", "orders", 4, false, &config, None, 2);
         assert!(matches!(no_heir, Err(CreateError::Template { .. })), "{no_heir:?}");
     }
 
@@ -479,7 +504,7 @@ mod tests {
         let config = Config { auto_create_topic: false, ..config(&dir) };
         let topics = open(&config);
         assert_eq!(topics.get(DEFAULT_TOPIC), None);
-        let refused = topics.auto_create("orders", DEFAULT_TOPIC, 4, false, &config, 2);
+        let refused = topics.auto_create("orders", DEFAULT_TOPIC, 4, false, &config, None, 2);
         assert_eq!(refused, Err(CreateError::AutoCreateOff("orders".into())));
     }
 

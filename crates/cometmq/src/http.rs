@@ -23,6 +23,9 @@ const CONNECTIONS_MAX: usize = 64;
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a connection may take in all: who reads too slowly, or not at all, must not keep a place. One connection asks once.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How long accepting rests when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -63,14 +66,18 @@ impl Readiness {
 
 /// Serves until the process ends. Answers with the address.
 pub fn serve(listener: TcpListener, watched: Arc<dyn Watched>) -> io::Result<SocketAddr> {
+    serve_within(CONNECTION_TIMEOUT, listener, watched)
+}
+
+fn serve_within(timeout: Duration, listener: TcpListener, watched: Arc<dyn Watched>) -> io::Result<SocketAddr> {
     let address = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    thread::Builder::new().name("http".into()).spawn(move || runtime.block_on(accept(listener, watched)))?;
+    thread::Builder::new().name("http".into()).spawn(move || runtime.block_on(accept(timeout, listener, watched)))?;
     Ok(address)
 }
 
-async fn accept(listener: TcpListener, watched: Arc<dyn Watched>) {
+async fn accept(timeout: Duration, listener: TcpListener, watched: Arc<dyn Watched>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "no metrics: can't accept connections"),
@@ -94,9 +101,11 @@ async fn accept(listener: TcpListener, watched: Arc<dyn Watched>) {
                 async { Ok::<_, Infallible>(answered) }
             });
             let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(16 * 1024);
-            if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
-                tracing::debug!(%error, "a connection for metrics broke off");
+            http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(16 * 1024).keep_alive(false);
+            match tokio::time::timeout(timeout, http.serve_connection(TokioIo::new(stream), service)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "a connection for metrics broke off"),
+                Err(_) => tracing::debug!("a connection for metrics took too long"),
             }
             drop(place);
         });
@@ -177,6 +186,33 @@ mod tests {
         let answer = ask(served(false), "GET /readyz");
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(answer.ends_with("[+] store: open\n[-] disk: full\nnot ready\n"), "{answer}");
+    }
+
+    /// Its page is larger than what systems hold for a client that does not read.
+    struct Huge;
+
+    impl Watched for Huge {
+        fn metrics(&self) -> String {
+            "#".repeat(16 << 20)
+        }
+
+        fn readiness(&self) -> Readiness {
+            Readiness::default()
+        }
+    }
+
+    #[test]
+    fn who_does_not_read_keeps_no_place() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = serve_within(Duration::from_millis(300), listener, Arc::new(Huge)).unwrap();
+        let asks = |_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            stream
+        };
+        let idle: Vec<TcpStream> = (0..CONNECTIONS_MAX).map(asks).collect();
+        assert!(ask(address, "GET /livez").ends_with("alive\n"));
+        drop(idle);
     }
 
     #[test]

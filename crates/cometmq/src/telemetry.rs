@@ -74,10 +74,7 @@ pub fn set_level(level: &str) {
 /// Waits until everything is in the file, if there is one, but not for ever.
 pub fn end() {
     if let Some(file) = FILE.get() {
-        let (done, is_done) = sync_channel(1);
-        if file.lines.send(Order::Sync(done)).is_ok() {
-            let _ = is_done.recv_timeout(FLUSH_TIMEOUT);
-        }
+        file.end(FLUSH_TIMEOUT);
     }
 }
 
@@ -111,6 +108,16 @@ impl LogFile {
         let counted = dropped.clone();
         thread::Builder::new().name("log".into()).spawn(move || write(lines, &orders, &counted))?;
         Ok(LogFile { lines: sender, dropped })
+    }
+
+    /// Waits until what was logged is written, at most so long.
+    fn end(&self, timeout: Duration) {
+        let (done, is_done) = sync_channel(1);
+        let lines = self.lines.clone();
+        // There may be no place for the order while the disk hangs, so another thread waits for that.
+        if thread::Builder::new().name("log end".into()).spawn(move || lines.send(Order::Sync(done))).is_ok() {
+            let _ = is_done.recv_timeout(timeout);
+        }
     }
 }
 
@@ -173,5 +180,34 @@ impl Drop for LogLine<'_> {
         if !line.is_empty() && self.file.lines.try_send(Order::Line(line)).is_err() {
             self.file.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn a_log_that_is_not_written_any_more_does_not_keep_the_process_from_ending() {
+        let (lines, orders) = sync_channel(1);
+        let file = LogFile { lines, dropped: Arc::default() };
+        file.lines.send(Order::Line(b"one too many".to_vec())).unwrap();
+        let began = Instant::now();
+        file.end(Duration::from_millis(50));
+        assert!(began.elapsed() >= Duration::from_millis(50), "it waits for what is to be written");
+        drop(orders);
+    }
+
+    #[test]
+    fn what_was_logged_is_in_the_file_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cometmq.log");
+        let file = LogFile::open(Lines::new(Disk::default(), &path, 1 << 20, 2)).unwrap();
+        for _ in 0..100 {
+            file.make_writer().write_all(b"a line\n").unwrap();
+        }
+        file.end(Duration::from_secs(30));
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 101);
     }
 }

@@ -298,8 +298,12 @@ pub fn start_error(error: &StartError, language: Language) -> String {
         (StartError::Open(error), Chinese) => format!("无法打开 Broker 的数据：{error}"),
         (StartError::Close(error), English) => format!("could not bring the broker's data to disk: {error}"),
         (StartError::Close(error), Chinese) => format!("无法把 Broker 的数据写入磁盘：{error}"),
-        (StartError::Threads(error), English) => format!("the system gives no threads, sockets or signals: {error}"),
-        (StartError::Threads(error), Chinese) => format!("系统无法提供线程、套接字或信号：{error}"),
+        (StartError::Threads(error) | StartError::Namesrv(namesrv::OpenError::Audit(error)), English) => {
+            format!("the system gives no threads, sockets or signals: {error}")
+        }
+        (StartError::Threads(error) | StartError::Namesrv(namesrv::OpenError::Audit(error)), Chinese) => {
+            format!("系统无法提供线程、套接字或信号：{error}")
+        }
     }
 }
 

@@ -521,6 +521,56 @@ fn a_server_that_anybody_may_reach_says_once_that_nobody_s_rights_are_checked() 
 }
 
 #[test]
+fn tools_sign_what_they_ask_and_do_nothing_without_a_key() {
+    let home = TempDir::new().unwrap();
+    let conf = home.path().join("broker.conf");
+    let root = r#"{"username":"root","password":"secretOfRoot"}"#;
+    let text = format!("authenticationEnabled=true\nauthorizationEnabled=true\ninitAuthenticationUser={root}\n");
+    fs::write(&conf, text).unwrap();
+    let arguments = ["dev", "--namesrv-port", "0", "--broker-port", "0", "-c", conf.to_str().unwrap()];
+    let mut dev = Process::start(&mut command(home.path(), BINARY, &arguments));
+    dev.line("is ready");
+    let (namesrv, broker) = (dev.banner("name server"), dev.banner("broker"));
+    let run = |arguments: &[&str], key: Option<(&str, &str)>| {
+        let signing = key.map_or(vec![], |(name, secret)| vec!["--access-key", name, "--secret-key", secret]);
+        let arguments = [arguments, &["-n", &namesrv], &signing].concat();
+        let output = command(home.path(), BINARY, &arguments).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let bench = |workload, more: &'static [&str]| {
+        let few = ["bench", workload, "-t", "orders", "--seconds", "0.2", "--warm-up", "0", "-c", "2", "-o", "4"];
+        [&few[..], more].concat()
+    };
+    // The first one fills the topic from which the others read.
+    let asked = [
+        vec!["pub", "orders", "hello"],
+        vec!["sub", "orders", "-f", "first", "-c", "1"],
+        bench("send", &[]),
+        bench("send", &["--transaction"]),
+        bench("pull", &[]),
+        bench("latency", &["--rate", "200"]),
+        vec!["admin", "brokerStatus", "-b", &broker],
+    ];
+    for arguments in &asked {
+        let (code, said) = run(arguments, Some(("root", "secretOfRoot")));
+        assert_eq!(code, Some(0), "{arguments:?}: {said}");
+    }
+    for (key, words) in [
+        (None, "username cannot be null."),
+        (Some(("root", "another")), "check signature failed."),
+        (Some(("eve", "another")), "User:eve is not found."),
+    ] {
+        // `sub` goes on trying.
+        for arguments in asked.iter().filter(|arguments| arguments[0] != "sub") {
+            let (code, said) = run(arguments, key);
+            assert!(code == Some(1) && said.contains(words), "{arguments:?} as {key:?}: {said}");
+        }
+    }
+    dev.stop();
+}
+
+#[test]
 fn certificates_of_tls_init_encrypt_a_cluster_and_its_clients_and_can_be_renewed() {
     let home = TempDir::new().unwrap();
     let run = |arguments: &[&str]| {

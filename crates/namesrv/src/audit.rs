@@ -1,16 +1,10 @@
 //! Who changed what: every request that is not named below leaves a line in `audit.log`, as on brokers.
 
 use crate::Namesrv;
-use protocol::audit::{AuditEntry, AuditFilter, asked};
+use access::audit::Audited;
 use protocol::code::request::*;
-use protocol::command::Command;
-use protocol::json;
-use protocol::request::Empty;
-use protocol::request::audit::{AuditEntries, QueryAudit};
-use remoting::router::Audited;
-use remoting::{Answer, Call, Peer, Reject};
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use store::audit::AuditLog;
 
 /// What brokers and clients ask for at work, and what changes nothing.
 pub const NOT_AUDITED: [i32; 22] = [
@@ -38,29 +32,15 @@ pub const NOT_AUDITED: [i32; 22] = [
     EXPLAIN_ACCESS,
 ];
 
-/// So many entries are answered at most.
-const ENTRIES_MAX: usize = 10_000;
-
-/// Who asks: the user, where users are told apart, and from where.
-fn who(peer: &Peer) -> (Option<String>, String) {
-    (peer.user().map(|user| user.to_string()), peer.address().to_string())
-}
-
-/// Looks at a request before its handler does.
-pub(crate) fn look(namesrv: &Arc<Namesrv>, peer: &Peer, request: &Command) -> Option<Audited> {
-    if NOT_AUDITED.contains(&request.code) {
-        return None;
+impl Audited for Namesrv {
+    fn audit_log(&self) -> &AuditLog {
+        &self.audit
     }
-    let (namesrv, (user, address), code, asked) = (namesrv.clone(), who(peer), request.code, asked(request));
-    let before = namesrv.state_of(code, &asked);
-    Some(Box::new(move |answer: Option<(i32, Option<&str>)>| {
-        let after = namesrv.state_of(code, &asked);
-        namesrv.audit.append(AuditEntry { user, address, before, after, ..AuditEntry::of(code, asked, answer) });
-    }))
-}
 
-impl Namesrv {
-    /// How it is now, what such a request would change.
+    fn is_audited(code: i32) -> bool {
+        !NOT_AUDITED.contains(&code)
+    }
+
     fn state_of(&self, code: i32, asked: &Value) -> Value {
         let text = |key: &str| asked[key].as_str().unwrap_or_default();
         match code {
@@ -81,15 +61,4 @@ impl Namesrv {
             _ => Value::Null,
         }
     }
-}
-
-/// QUERY_AUDIT (90065).
-pub async fn query(namesrv: Arc<Namesrv>, call: Call<QueryAudit>) -> Result<Answer<Empty>, Reject> {
-    let QueryAudit { since, about, who, what, max } = call.request;
-    let filter = AuditFilter { since, about, who, what };
-    let max = usize::try_from(max).unwrap_or(0).min(ENTRIES_MAX);
-    let read = tokio::task::spawn_blocking(move || namesrv.audit.read(&filter, max)).await;
-    let entries = read.map_err(std::io::Error::other).flatten();
-    let entries = entries.map_err(|error| Reject::system_error(format!("audit.log can't be read: {error}")))?;
-    Ok(Answer::new(Empty {}).with_body(json::write(&AuditEntries { entries })))
 }

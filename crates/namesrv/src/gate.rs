@@ -33,8 +33,12 @@ impl World for Namesrv {
         None
     }
 
-    fn user_of_client(&self, _: &str, _: &str) -> Option<Arc<str>> {
-        None
+    fn users_of_client(&self, _: &str, _: &str) -> [Option<Arc<str>>; 2] {
+        [None, None]
+    }
+
+    fn clusters(&self) -> Vec<String> {
+        self.routes.read().cluster_info().cluster_addr_table.into_keys().collect()
     }
 
     fn is_reply_topic(&self, topic: &str) -> bool {

@@ -63,6 +63,9 @@ pub enum OpenError {
     /// Who may do what can't be read.
     #[error(transparent)]
     Access(#[from] access::OpenError),
+    /// Nobody could write down who changes what.
+    #[error("no thread for audit.log: {0}")]
+    Audit(std::io::Error),
 }
 
 /// What clients and brokers ask for; all else is for operators. Where these have a port of their own, the other answers these
@@ -97,6 +100,7 @@ impl Namesrv {
     fn with(config: NamesrvConfig, kv: KvConfigs, access: Option<Arc<Access>>) -> Result<Arc<Namesrv>, OpenError> {
         let entrance = Arc::new(Entrance::open(&config.entrance)?);
         let audit = AuditLog::new(Disk::default(), config.audit_log().as_deref(), Clock::default());
+        let audit = audit.map_err(OpenError::Audit)?;
         let (config, routes, as_reached) = (RwLock::new(config), RwLock::default(), RwLock::default());
         Ok(Arc::new(Namesrv {
             config,
@@ -126,7 +130,7 @@ impl Namesrv {
             Some(_) => Router::new(self.clone()).guarded(Namesrv::admit).known_as(Peer::user),
             None => Router::new(self.clone()),
         };
-        access::answers::answers(router)
+        access::audit::audited(access::answers::answers(router))
             .behind(self.entrance.clone())
             .vital(&VITAL)
             .on(processor::register_broker)
@@ -149,8 +153,6 @@ impl Namesrv {
             .on(admin::add_write_perm)
             .on(admin::get_config)
             .on(admin::update_config)
-            .on(audit::query)
-            .audited(audit::look)
             .on_close(Namesrv::disconnected)
     }
 

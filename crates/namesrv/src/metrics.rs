@@ -1,7 +1,7 @@
 //! What `/metrics` tells of a name server. Apache's has no metrics.
 
 use crate::Namesrv;
-use protocol::metrics::{Kind, Page, labels};
+use protocol::metrics::{CERTIFICATE_EXPIRES, CERTIFICATE_EXPIRES_HELP, Kind, Page, labels};
 use std::collections::BTreeMap;
 
 impl Namesrv {
@@ -24,6 +24,9 @@ impl Namesrv {
         }
         let topics = self.routes.read().topic_names().len();
         page.gauge("cometmq_namesrv_topics", "Topics that have a route.", common, topics);
+        if let Some(ends) = self.entrance.certificate_expires() {
+            page.gauge(CERTIFICATE_EXPIRES, CERTIFICATE_EXPIRES_HELP, common, ends / 1000);
+        }
         page.gauge("cometmq_namesrv_kv_entries", "Settings that operators keep here.", common, self.kv.len());
     }
 }

@@ -354,6 +354,80 @@ async fn with_access_control_brokers_register_as_inner_and_clients_see_what_is_t
 }
 
 #[tokio::test]
+async fn who_may_change_one_cluster_changes_no_other_whatever_he_calls_it() {
+    use protocol::request::admin::WipeWritePerm;
+    use protocol::request::route::{GetTopicsOfCluster, UnregisterBroker};
+    use protocol::request::topic::ForgetTopic;
+    let credentials = |name: &str| remoting::Credentials::new(name, "a secret");
+    let access = access::Config {
+        authentication: true,
+        authorization: true,
+        inner_credentials: Some(credentials("inner")),
+        ..access::Config::default()
+    };
+    let running = start_with(NamesrvConfig { access, ..NamesrvConfig::default() });
+    let address = format!("127.0.0.1:{}", running.port);
+    let inner = Client::default().signing(Some(credentials("inner")));
+    let make = async |user: &str, cluster: &str| {
+        let create = protocol::request::auth::CreateUser { username: Some(user.into()) };
+        inner.ask_with_body(&address, &create, br#"{"password":"a secret"}"#.to_vec().into(), TIMEOUT).await.unwrap();
+        let allow = protocol::request::auth::CreateAcl { subject: Some(format!("User:{user}")) };
+        let rule = format!(
+            r#"{{"policies":[{{"entries":[{{"resource":"{cluster}","actions":["Get","List","Update"],"decision":"Allow"}}]}}]}}"#
+        );
+        inner.ask_with_body(&address, &allow, rule.into(), TIMEOUT).await.unwrap();
+        Client::default().signing(Some(credentials(user)))
+    };
+    let (of_a, of_all) = (make("ann", "Cluster:a").await, make("all", "Cluster:*").await);
+    let ask = async |client: &Client, command: Command| client.invoke(&address, command, TIMEOUT).await.unwrap();
+    let refused = |answer: Command| {
+        let remark = answer.remark.unwrap_or_default();
+        assert!(answer.code == response::NO_PERMISSION && remark.contains("Cluster:"), "{remark}");
+    };
+    let topics_of = |cluster: &str| GetTopicsOfCluster { cluster: cluster.into() }.write();
+    let forget = |cluster: Option<&str>| ForgetTopic { topic: "T".into(), cluster_name: cluster.map(str::to_owned) };
+    // As long as no broker is there, there is no cluster whose business it could be.
+    refused(ask(&of_a, GetClusterInfo {}.write()).await);
+    assert_eq!(ask(&of_all, GetClusterInfo {}.write()).await.code, response::SUCCESS);
+    // Each broker has a connection of its own: with it, it would go.
+    let at = |name: &str| RegisterBroker { cluster_name: name.into(), broker_name: name.into(), ..header() };
+    let (one, other) = (running.client.clone().signing(Some(credentials("inner"))), inner.clone());
+    assert_eq!(running.register(&one, &at("a"), &topics()).await.code, response::SUCCESS);
+    // The only one there is.
+    assert_eq!(ask(&of_a, GetClusterInfo {}.write()).await.code, response::SUCCESS);
+    let at_b = RegisterBroker { broker_addr: "10.1.2.4:10911".into(), ..at("b") };
+    assert_eq!(running.register(&other, &at_b, &topics()).await.code, response::SUCCESS);
+
+    for command in [topics_of("a"), forget(Some("a")).write()] {
+        assert_eq!(ask(&of_a, command).await.code, response::SUCCESS);
+    }
+    for command in [
+        topics_of("b"),
+        topics_of(""),
+        forget(Some("b")).write(),
+        forget(None).write(),
+        forget(Some("")).write(),
+        at("b").write(),
+        UnregisterBroker { cluster_name: "b".into(), broker_name: "b".into(), ..UnregisterBroker::default() }.write(),
+        WipeWritePerm { broker_name: "b".into() }.write(),
+        PutKvConfig { namespace: "n".into(), key: "k".into(), value: "v".into() }.write(),
+        GetClusterInfo {}.write(),
+    ] {
+        refused(ask(&of_a, command.clone()).await);
+        // The field by which another request says it changes nothing.
+        for field in ["clusterName", "cluster"] {
+            let mut bent = command.clone();
+            let is_its_own = bent.code == protocol::code::request::DELETE_TOPIC_IN_NAMESRV && field == "clusterName";
+            if bent.ext.get(field).is_none() && !is_its_own {
+                bent.ext.push(field, "a");
+                refused(ask(&of_a, bent).await);
+            }
+        }
+    }
+    assert_eq!(ask(&of_all, WipeWritePerm { broker_name: "b".into() }.write()).await.code, response::SUCCESS);
+}
+
+#[tokio::test]
 async fn a_client_of_a_zone_gets_the_brokers_of_its_zone() {
     let running = start();
     // Each with a connection of its own: with it, its broker would go.

@@ -5,6 +5,12 @@
 
 use std::fmt::{Display, Write as _};
 
+/// The metric that says until when a server's certificate is good.
+pub const CERTIFICATE_EXPIRES: &str = "cometmq_tls_certificate_expires_timestamp_seconds";
+
+/// What is told of it.
+pub const CERTIFICATE_EXPIRES_HELP: &str = "When the certificate that clients are shown expires, seconds since 1970.";
+
 /// What a metric's numbers mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

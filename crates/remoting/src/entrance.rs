@@ -39,6 +39,11 @@ impl Entrance {
         }
     }
 
+    /// When the certificate ends that clients are shown, milliseconds since 1970, if there is one.
+    pub fn certificate_expires(&self) -> Option<i64> {
+        self.tls.as_ref()?.certificate_expires()
+    }
+
     /// What a connection is whose first byte is this.
     pub(crate) fn admit(&self, first: u8) -> Result<Admitted, NotAdmitted> {
         match &self.tls {

@@ -37,9 +37,10 @@ type Handler = Box<dyn Fn(Peer, Command) -> Handling + Send + Sync>;
 type Gate = Box<dyn Fn(&Peer, &Command) -> Result<(), Reject> + Send + Sync>;
 type BeforeReplies = Box<dyn Fn() -> Result<(), Reject> + Send + Sync>;
 type OnUnreadable = Box<dyn Fn(&Arc<File>, u64, &io::Error) + Send + Sync>;
-/// What is told of a request when it has been answered: code and text; `None` when nobody waits for that any more.
-pub type Audited = Box<dyn FnOnce(Option<(i32, Option<&str>)>)>;
-type Audit = Box<dyn Fn(&Peer, &Command) -> Option<Audited> + Send + Sync>;
+/// What is told how a request ended: code and text; `None` when nobody waits for that any more. The answer leaves when what it answers
+/// with is done.
+pub type Audit = Box<dyn FnOnce(Option<(i32, Option<&str>)>) -> Pin<Box<dyn Future<Output = ()>>>>;
+type LookAt = Box<dyn Fn(&Peer, &Command) -> Option<Audit> + Send + Sync>;
 type OnClose = Box<dyn Fn(&Peer) + Send + Sync>;
 type KnownAs = Box<dyn Fn(&Peer) -> Option<Arc<str>> + Send + Sync>;
 
@@ -60,7 +61,7 @@ pub(crate) struct Table {
     pub(crate) before_replies: Option<BeforeReplies>,
     pub(crate) on_unreadable: Option<OnUnreadable>,
     pub(crate) on_close: Option<OnClose>,
-    audit: Option<Audit>,
+    audit: Option<LookAt>,
     pub(crate) entrance: Arc<Entrance>,
     /// Codes that no rate holds up.
     pub(crate) vital: HashSet<i32>,
@@ -147,7 +148,7 @@ impl<S: Send + Sync + 'static> Router<S> {
     /// the connection is gone by then; or with nothing, and the request is none of its business.
     pub fn audited(
         mut self,
-        audit: impl Fn(&Arc<S>, &Peer, &Command) -> Option<Audited> + Send + Sync + 'static,
+        audit: impl Fn(&Arc<S>, &Peer, &Command) -> Option<Audit> + Send + Sync + 'static,
     ) -> Router<S> {
         let state = self.state.clone();
         self.table.audit = Some(Box::new(move |peer, command| audit(&state, peer, command)));
@@ -218,7 +219,9 @@ impl Table {
                 let mut ending = Ending(Some(audited));
                 Box::pin(async move {
                     let response = handling.await;
-                    ending.tell(Some((response.head.code, response.head.remark.as_deref())));
+                    if let Some(told) = ending.tell(Some((response.head.code, response.head.remark.as_deref()))) {
+                        told.await;
+                    }
                     response
                 })
             }
@@ -263,18 +266,17 @@ impl Table {
 }
 
 /// A request that is audited, until it has ended: one that is dropped has ended, too.
-struct Ending(Option<Audited>);
+struct Ending(Option<Audit>);
 
 impl Ending {
-    fn tell(&mut self, answer: Option<(i32, Option<&str>)>) {
-        if let Some(audited) = self.0.take() {
-            audited(answer);
-        }
+    fn tell(&mut self, answer: Option<(i32, Option<&str>)>) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        self.0.take().map(|audited| audited(answer))
     }
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.tell(None);
+        // Nobody waits for it.
+        drop(self.tell(None));
     }
 }

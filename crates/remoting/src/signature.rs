@@ -33,7 +33,7 @@ const MARK_UNSIGNED: i32 = 399;
 const QUERY_MARK: &str = "_UNIQUE_KEY_QUERY";
 
 /// A signature has 20 bytes, which are so many characters in base64.
-const SIGNATURE_LENGTH: usize = 28;
+pub const SIGNATURE_LENGTH: usize = 28;
 
 /// Headers with so many fields are sorted without an allocation.
 const FIELDS_USUAL: usize = 32;
@@ -62,22 +62,46 @@ impl Key {
 
     fn signature(&self, command: &Command) -> Result<[u8; SIGNATURE_LENGTH], Ambiguous> {
         let mut mac = self.0.clone();
-        sorted(command, |fields| {
-            let mut last = None;
-            for (name, value) in fields {
-                let unsigned = *name == SIGNATURE || *name == QUERY_MARK && command.version <= MARK_UNSIGNED;
-                // Java clients with binary headers write fields twice.
-                if !unsigned && last != Some(*name) {
-                    mac.update(value.as_bytes());
-                }
-                last = Some(*name);
-            }
-        })?;
+        signed_values(command, |value| mac.update(value.as_bytes()))?;
         mac.update(&command.body);
-        let mut text = [0; SIGNATURE_LENGTH];
-        STANDARD.encode_slice(mac.finalize().into_bytes(), &mut text).expect("20 bytes are 28 characters");
-        Ok(text)
+        Ok(in_base64(mac))
     }
+
+    /// The signature of a request whose [`signed_header`] and body are these parts, one behind the other: for who prepares a request
+    /// once and sends it often.
+    pub fn sign<'a>(&self, parts: impl Iterator<Item = &'a [u8]>) -> [u8; SIGNATURE_LENGTH] {
+        let mut mac = self.0.clone();
+        parts.for_each(|part| mac.update(part));
+        in_base64(mac)
+    }
+}
+
+fn in_base64(mac: Hmac<Sha1>) -> [u8; SIGNATURE_LENGTH] {
+    let mut text = [0; SIGNATURE_LENGTH];
+    STANDARD.encode_slice(mac.finalize().into_bytes(), &mut text).expect("20 bytes are 28 characters");
+    text
+}
+
+/// What is signed of a request's header.
+pub fn signed_header(command: &Command) -> Result<Vec<u8>, Ambiguous> {
+    let mut header = Vec::new();
+    signed_values(command, |value| header.extend_from_slice(value.as_bytes()))?;
+    Ok(header)
+}
+
+/// Hands on the values that are signed, in order.
+fn signed_values(command: &Command, mut take: impl FnMut(&str)) -> Result<(), Ambiguous> {
+    sorted(command, |fields| {
+        let mut last = None;
+        for (name, value) in fields {
+            let unsigned = *name == SIGNATURE || *name == QUERY_MARK && command.version <= MARK_UNSIGNED;
+            // Java clients with binary headers write fields twice.
+            if !unsigned && last != Some(*name) {
+                take(value);
+            }
+            last = Some(*name);
+        }
+    })
 }
 
 /// Refuses a request that names a field twice, with two values.
@@ -139,6 +163,11 @@ impl Credentials {
     /// The secret.
     pub fn secret_key(&self) -> &str {
         &self.secret_key
+    }
+
+    /// What requests are signed with.
+    pub fn key(&self) -> &Key {
+        &self.key
     }
 
     /// Signs a request whose fields and body are complete.

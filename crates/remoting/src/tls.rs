@@ -8,6 +8,7 @@
 //! [`client`] is the other end. Protocol and cryptography are rustls with ring; TLS 1.2 and 1.3 only.
 
 pub mod client;
+mod expiry;
 pub mod files;
 pub mod make;
 pub(crate) mod session;
@@ -27,7 +28,7 @@ use session::Session;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where `tls.properties` is looked for when nobody names one, as Apache's servers and clients do.
 #[doc(alias = "tls.config.file")]
@@ -43,6 +44,9 @@ pub(crate) const HANDSHAKE: u8 = 0x16;
 
 /// How often it is looked whether files have changed.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How often it is said that the certificate ends soon.
+const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// Why TLS can't be as it was set.
 #[derive(Debug, thiserror::Error)]
@@ -115,8 +119,8 @@ impl State {
 
 #[derive(Debug)]
 enum Certificate {
-    /// Of files.
-    Files(Arc<ServerConfig>),
+    /// Of files, and when it ends, milliseconds since 1970.
+    Files(Arc<ServerConfig>, Option<i64>),
     /// Made up in memory when the first client wants it; nobody can tell it from another.
     Test(OnceLock<Option<Arc<ServerConfig>>>),
 }
@@ -163,6 +167,14 @@ impl Tls {
         self.state.read().is_test()
     }
 
+    /// When the certificate ends that clients are shown, milliseconds since 1970. `None`: it is made up in memory, or none is shown.
+    pub fn certificate_expires(&self) -> Option<i64> {
+        match self.state.read().certificate {
+            Certificate::Files(_, expires) => expires,
+            Certificate::Test(_) => None,
+        }
+    }
+
     /// Looks at the files, and takes over what they say now: the certificate for connections that come, the mode too. What can't
     /// be used leaves everything as it is. True when something is in force that was not.
     pub fn reload(&self) -> Result<bool, TlsError> {
@@ -199,14 +211,25 @@ impl Tls {
         }
     }
 
-    /// Takes over what changes in the files, for as long as it is polled, and says so in the log.
+    /// Takes over what changes in the files, for as long as it is polled, and says so in the log; also when the certificate ends
+    /// soon, at the start and daily.
     pub async fn watch(&self) {
+        let mut told = None::<Instant>;
         loop {
+            if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+                if let Some(warning) = self.certificate_expires().and_then(expiry::warning_now) {
+                    tracing::warn!(file = ?self.file, "TLS: {warning}");
+                }
+                told = Some(Instant::now());
+            }
             tokio::time::sleep(LOOK_EVERY).await;
             match self.reload() {
-                Ok(true) => tracing::info!(
-                    mode = %self.mode(), file = ?self.file, "TLS: new files are in force, for connections that come from now on"
-                ),
+                Ok(true) => {
+                    told = None;
+                    tracing::info!(
+                        mode = %self.mode(), file = ?self.file, "TLS: new files are in force, for connections that come from now on"
+                    );
+                }
                 Ok(false) => {}
                 Err(error) => tracing::error!(
                     %error, "TLS: the files have changed and can't be used; what was in force before stays so"
@@ -234,7 +257,7 @@ impl Tls {
 impl Certificate {
     fn config(&self) -> Option<Arc<ServerConfig>> {
         match self {
-            Certificate::Files(config) => Some(config.clone()),
+            Certificate::Files(config, _) => Some(config.clone()),
             Certificate::Test(made) => made.get_or_init(make_up).clone(),
         }
     }
@@ -265,12 +288,13 @@ fn read(file: Option<&Path>, mode: Option<TlsMode>, bytes: &mut Vec<u8>) -> Resu
         }
         Certificate::Test(OnceLock::new())
     } else {
-        Certificate::Files(of_files(&settings, bytes)?)
+        let (config, expires) = of_files(&settings, bytes)?;
+        Certificate::Files(config, expires)
     };
     Ok(State { mode, certificate })
 }
 
-fn of_files(settings: &TlsSettings, bytes: &mut Vec<u8>) -> Result<Arc<ServerConfig>, TlsError> {
+fn of_files(settings: &TlsSettings, bytes: &mut Vec<u8>) -> Result<(Arc<ServerConfig>, Option<i64>), TlsError> {
     let identity = settings.server.identity("tls.server", bytes)?.ok_or_else(|| {
         TlsError::Settings(
             "tls.test.mode.enable=false and no certificate: name tls.server.certPath and tls.server.keyPath; \
@@ -278,7 +302,7 @@ fn of_files(settings: &TlsSettings, bytes: &mut Vec<u8>) -> Result<Arc<ServerCon
                 .into(),
         )
     })?;
-    let builder = server_builder();
+    let (builder, expires) = (server_builder(), expiry::of_chain(&identity.chain));
     let config = if settings.need_client_auth == ClientAuth::None {
         identity.serve(builder.with_no_client_auth())?
     } else {
@@ -300,7 +324,7 @@ fn of_files(settings: &TlsSettings, bytes: &mut Vec<u8>) -> Result<Arc<ServerCon
             .map_err(|error| TlsError::File { path: trusted.clone(), what: format!("no use as a CA: {error}") })?;
         identity.serve(builder.with_client_cert_verifier(verifier))?
     };
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), expires))
 }
 
 /// A certificate that lasts as long as the process, signed by itself.

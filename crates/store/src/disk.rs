@@ -125,6 +125,16 @@ impl Disk {
         })
     }
 
+    /// As [`Disk::create`], and only the owner may read it.
+    pub(crate) fn create_private(&self, path: &Path) -> io::Result<File> {
+        self.act(Action::Create(path), || {
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+            // It may have been there before.
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            Ok(file)
+        })
+    }
+
     /// Opens a file to read.
     pub(crate) fn open(&self, path: &Path) -> io::Result<File> {
         File::open(path)
@@ -178,12 +188,7 @@ impl Disk {
 
     /// As [`Disk::replace`], and only the owner may read it.
     pub(crate) fn replace_private(&self, path: &Path, bytes: &[u8]) -> io::Result<File> {
-        let file = self.act(Action::Create(path), || {
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-            // It may have been there before.
-            file.set_permissions(Permissions::from_mode(0o600))?;
-            Ok(file)
-        })?;
+        let file = self.create_private(path)?;
         self.fill(file, path, bytes)
     }
 

@@ -69,6 +69,8 @@ impl Config {
             ("dedupIdsMax", Size(&mut self.dedup_ids_max, 1..=1_000_000_000, 1)),
             ("topicsMax", Size(&mut self.topics_max, 1..=TOPICS_MAX as u64, 1)),
             ("groupsMax", Size(&mut self.groups_max, 1..=GROUPS_MAX as u64, 1)),
+            ("topicsPerUserMax", Size(&mut self.topics_per_user_max, 0..=TOPICS_MAX as u64, 1)),
+            ("groupsPerUserMax", Size(&mut self.groups_per_user_max, 0..=GROUPS_MAX as u64, 1)),
             ("messageDelayLevel", Delays(&mut self.delay_levels)),
             ("timerWheelEnable", Flag(&mut self.timer_wheel)),
             ("timerPrecisionMs", Tick(&mut self.timer_precision)),

@@ -50,6 +50,8 @@ fn defaults_are_those_of_apache_and_of_the_manual() {
                 | "dedupIdsMax"
                 | "topicsMax"
                 | "groupsMax"
+                | "topicsPerUserMax"
+                | "groupsPerUserMax"
                 | "plainAclFile"
         ) || key.starts_with("log")
             || entrance.iter().any(|(ours, _)| *ours == key);

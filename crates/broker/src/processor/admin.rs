@@ -50,6 +50,10 @@ impl Broker {
         tell("runtime", running_for(Duration::from_millis(u64::try_from(runs).unwrap_or(0))));
         tell("startAcceptSendRequestTimeStamp", "0".into());
 
+        if let Some(ends) = self.entrance.certificate_expires() {
+            tell("tlsCertificateExpires", ends.to_string());
+        }
+
         tell("msgPutTotalYesterdayMorning", mornings.yesterday.0.to_string());
         tell("msgPutTotalTodayMorning", mornings.today.0.to_string());
         tell("msgPutTotalTodayNow", put.to_string());
@@ -207,8 +211,8 @@ impl Broker {
             self.store.set_space_limits(SpaceLimits::of(&crate::store_config(&self.config)));
         }
         self.entrance.limiter.set(self.config.entrance.limits);
-        self.topics.set_max(self.config.topics_max);
-        self.groups.set_max(self.config.groups_max);
+        self.topics.set_max(self.config.topics_max, self.config.topics_per_user_max);
+        self.groups.set_max(self.config.groups_max, self.config.groups_per_user_max);
         self.groups.set_auto_create(self.config.auto_create_subscription_group);
         if changed.iter().any(|key| key == "logLevel") {
             self.config.tell_log_level();

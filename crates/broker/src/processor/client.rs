@@ -12,7 +12,7 @@ use protocol::request::client::{
     CheckClientConfig, GetConsumerList, Heartbeat, HeartbeatReply, NotifyConsumerIdsChanged, UnregisterClient,
 };
 use protocol::request::{Empty, Request};
-use protocol::subscription::SubscriptionData;
+use protocol::subscription::{SubscriptionData, SubscriptionGroupConfig};
 use protocol::topic::{PERM_READ, PERM_WRITE, TopicConfig, UNIT_SUB, retry_topic};
 use remoting::{Answer, Call, Peer, Reject};
 use std::sync::Arc;
@@ -60,7 +60,7 @@ pub(super) async fn heartbeat(broker: Arc<Broker>, call: Call<Heartbeat>) -> Res
             let _ = broker.expression(&subscription.expression_type, &subscription.sub_string);
         }
         // Without the group, its pulls are refused with the reason.
-        let Some(group) = broker.groups.get_or_create(&name, crate::now_millis()) else { continue };
+        let Ok(group) = broker.group(&name, &call.peer) else { continue };
         if group.retry_queue_nums > 0 {
             let retry = TopicConfig {
                 topic_sys_flag: if consumer.unit_mode { UNIT_SUB } else { 0 },
@@ -194,7 +194,7 @@ impl Broker {
         if !self.config.notify_consumer_ids_changed {
             return;
         }
-        let wanted = self.groups.get_or_create(group, crate::now_millis());
+        let wanted = self.groups.get(group);
         if !wanted.is_some_and(|group| group.notify_consumer_ids_changed_enable) {
             return;
         }
@@ -207,8 +207,12 @@ impl Broker {
         }
     }
 
-    /// The group's settings, or the refusal.
-    pub(crate) fn group(&self, name: &str) -> Result<Arc<protocol::subscription::SubscriptionGroupConfig>, Reject> {
-        self.groups.get_or_create(name, crate::now_millis()).ok_or_else(|| no_such_group(name))
+    /// The group's settings, or the refusal. A group that is not there is created for this peer, if that is allowed.
+    pub(crate) fn group(&self, name: &str, peer: &Peer) -> Result<Arc<SubscriptionGroupConfig>, Reject> {
+        if let Some(group) = self.groups.get(name) {
+            return Ok(group);
+        }
+        let created = self.groups.get_or_create(name, self.creator(peer).as_deref(), crate::now_millis());
+        created.map_err(|why| no_such_group(name, why))
     }
 }

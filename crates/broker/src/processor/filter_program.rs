@@ -28,7 +28,7 @@ pub(super) async fn put(broker: Arc<Broker>, call: Call<PutFilterProgram>) -> Re
         )));
     }
     broker.topics.queues(&topic).ok_or_else(|| no_such_topic(&topic))?;
-    broker.group(&group)?;
+    broker.group(&group, &call.peer)?;
     tracing::info!(group, topic, bytes = call.body.len(), by = ?call.peer, "filter program to be put");
     let (name, of) = (group.clone(), topic.clone());
     let program = done(spawn_blocking(move || broker.programs.put(&name, &of, &call.body)).await)

@@ -191,7 +191,7 @@ pub(super) async fn topic_config(broker: Arc<Broker>, call: Call<GetTopicConfig>
 
 /// GET_SUBSCRIPTIONGROUP_CONFIG (352).
 pub(super) async fn group_config(broker: Arc<Broker>, call: Call<GetGroupConfig>) -> Result<Answer<Empty>, Reject> {
-    Ok(body(&*broker.group(&call.request.group)?))
+    Ok(body(&*broker.group(&call.request.group, &call.peer)?))
 }
 
 fn body(of: &impl Serialize) -> Answer<Empty> {

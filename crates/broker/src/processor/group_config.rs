@@ -58,7 +58,11 @@ async fn put<R>(
         order(broker, config, known.as_deref()).map_err(|remark| Reject::new(response::INVALID_PARAMETER, remark))?;
     }
     let names: Vec<String> = configs.iter().map(|config| config.group_name.clone()).collect();
-    broker.groups.put(configs, now_millis()).map_err(|refused| Reject::system_error(refused.to_string()))?;
+    let by = broker.creator(&call.peer);
+    broker
+        .groups
+        .put(configs, by.as_deref(), now_millis())
+        .map_err(|refused| Reject::system_error(refused.to_string()))?;
     for group in names {
         tracing::info!(group, by = ?call.peer, "created or changed");
     }
@@ -138,7 +142,7 @@ pub(super) async fn all(broker: Arc<Broker>, call: Call<GetAllGroups>) -> Result
 /// GET_SUBSCRIPTIONGROUP_CONFIG (352).
 pub(super) async fn get(broker: Arc<Broker>, call: Call<GetGroup>) -> Result<Answer<Empty>, Reject> {
     let group = &call.request.group;
-    let config = broker.groups.get_or_create(group, now_millis()).ok_or_else(|| no_such_group(group))?;
+    let config = broker.group(group, &call.peer)?;
     Ok(body(&shown(&config)))
 }
 
@@ -147,7 +151,7 @@ pub(super) async fn forbid(broker: Arc<Broker>, call: Call<ForbidGroup>) -> Resu
     let ForbidGroup { group, topic, readable } = call.request;
     if let Some(readable) = readable {
         if broker.groups.get(&group).is_none() {
-            return Err(no_such_group(&group));
+            return Err(no_such_group(&group, "nothing can be forbidden to it: create it first"));
         }
         broker.topics.get(&topic).ok_or_else(|| no_such_topic(&topic))?;
         tracing::info!(group, topic, readable, by = ?call.peer, "reading allowed or forbidden");

@@ -28,12 +28,13 @@ mod topic;
 use crate::Broker;
 use protocol::code::{request, response};
 use remoting::{Reject, Router};
+use std::fmt::Display;
 use std::sync::Arc;
 use store::PutError;
 
 /// The table.
 pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
-    access::answers::answers(Router::new(broker))
+    access::audit::audited(access::answers::answers(Router::new(broker)))
         .on(send_message::send_message)
         .on(reply::send_reply)
         .on(send_back::send_back)
@@ -116,8 +117,6 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router<Broker> {
         .on(filter_program::list)
         .on(filter_program::filter_server)
         .on(filter_program::filter_class)
-        .on(crate::audit::query)
-        .audited(crate::audit::look)
         .before_replies(Broker::write_out)
         .on_unreadable(|broker, file, at, error| broker.store.could_not_send(file, at, error))
         .on_close(client::disconnected)
@@ -194,12 +193,8 @@ fn no_such_topic(topic: &str) -> Reject {
     Reject::new(response::TOPIC_NOT_EXIST, remark)
 }
 
-fn no_such_group(group: &str) -> Reject {
-    let remark = format!(
-        "subscription group [{}] does not exist, and this broker does not create it (autoCreateSubscriptionGroup=false, \
-         or the name is illegal, or there are as many as groupsMax says): create it first",
-        short(group)
-    );
+fn no_such_group(group: &str, why: impl Display) -> Reject {
+    let remark = format!("subscription group [{}] does not exist, and {why}", short(group));
     Reject::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
 }
 

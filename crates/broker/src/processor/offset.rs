@@ -72,7 +72,7 @@ pub(super) async fn update_consumer_offset(
     call: Call<UpdateConsumerOffset>,
 ) -> Result<Answer<Empty>, Reject> {
     let request = &call.request;
-    broker.group(&request.consumer_group)?;
+    broker.group(&request.consumer_group, &call.peer)?;
     if broker.topics.queues(&request.topic).is_none() {
         return Err(no_such_topic(&request.topic));
     }

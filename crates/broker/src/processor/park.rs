@@ -6,7 +6,7 @@
 //! next has nothing of the key. An operator may park a message, too.
 
 use super::send_back::put_back;
-use super::short;
+use super::{no_such_group, short};
 use crate::Broker;
 use crate::life::event::Event;
 use crate::parking::{GroupQueue, KEYS_MAX, Nudge, Parked, ParkedKey, Passage, TooMany, key_of};
@@ -613,7 +613,8 @@ impl Broker {
         store_host: SocketAddr,
         by: SocketAddr,
     ) -> Result<Buried, Reject> {
-        let group = self.group(&queue.group)?;
+        let group = self.groups.get_or_create(&queue.group, None, crate::now_millis());
+        let group = group.map_err(|why| no_such_group(&queue.group, why))?;
         let mut buried = Buried { from: BTreeMap::new(), left: BTreeMap::new(), count: 0, end: None };
         for key in keys {
             let end = match dead {

@@ -431,7 +431,7 @@ fn allowed(broker: &Broker, call: &Call<PullMessage>) -> Result<u32, Reject> {
             broker.config.name
         ));
     }
-    let group = broker.group(&request.consumer_group)?;
+    let group = broker.group(&request.consumer_group, &call.peer)?;
     if !group.consume_enable {
         return forbidden(format!("subscription group no permission, {} (consumeEnable=false)", group.group_name));
     }

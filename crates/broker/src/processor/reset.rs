@@ -208,7 +208,7 @@ fn written(offsets: &ResetOffsets, language: Language) -> Vec<u8> {
 /// CLONE_GROUP_OFFSET (314).
 pub(super) async fn clone_offsets(broker: Arc<Broker>, call: Call<CloneGroupOffset>) -> Result<Answer<Empty>, Reject> {
     let CloneGroupOffset { src_group, dest_group, topic, offline } = &call.request;
-    broker.group(dest_group)?;
+    broker.group(dest_group, &call.peer)?;
     let topics = match topic.as_deref().filter(|topic| !topic.trim().is_empty()) {
         Some(topic) => vec![topic.to_owned()],
         None => broker.offsets.topics_of(src_group),

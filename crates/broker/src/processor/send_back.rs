@@ -22,7 +22,7 @@ use store::{CommitLogOffset, PutMessage};
 /// CONSUMER_SEND_MSG_BACK (36).
 pub(super) async fn send_back(broker: Arc<Broker>, call: Call<SendBack>) -> Result<Answer<Empty>, Reject> {
     let request = &call.request;
-    let group = broker.group(&request.group)?;
+    let group = broker.group(&request.group, &call.peer)?;
     if broker.config.permission & PERM_WRITE == 0 {
         let remark = format!("the broker[{}] sending message is forbidden (brokerPermission)", broker.config.name);
         return Err(Reject::new(response::NO_PERMISSION, remark));

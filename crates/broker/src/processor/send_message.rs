@@ -6,14 +6,14 @@
 //! 4. put it; wait for the disk if that is promised; answer
 
 use super::duplicate::{self, PutBatch};
-use super::{no_such_group, not_stored, park, short};
+use super::{not_stored, park, short};
 use crate::Broker;
 use crate::config::FlushDiskType;
 use crate::dedup::First;
 use crate::life::event::Event;
 use crate::retry;
 use crate::timer::{self, Wait};
-use crate::topics::{CreateError, MESSAGE_SIZE_MAX, Queues};
+use crate::topics::{MESSAGE_SIZE_MAX, Queues};
 use protocol::code::response;
 use protocol::message::{Properties, SysFlag, edit_properties, offset_message_id, property, push_property};
 use protocol::record::{BatchEntries, PROPERTIES_LENGTH_MAX};
@@ -22,7 +22,7 @@ use protocol::topic::{
     DLQ_PREFIX, PERM_READ, PERM_WRITE, QUEUES_MAX, RETRY_PREFIX, TopicConfig, UNIT_SUB, check_topic_name,
     dead_letter_topic, is_send_forbidden,
 };
-use remoting::{Answer, Call, Reject};
+use remoting::{Answer, Call, Peer, Reject};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -131,7 +131,7 @@ pub(super) fn admit<'a>(broker: &Broker, call: &'a Call<SendMessage>) -> Result<
         broker.note(Event::Sends { group, client: String::new(), from });
     }
     let dead_letters = dead_letters(broker, call)?;
-    let (queues, created) = queues(broker, request)?;
+    let (queues, created) = queues(broker, request, &call.peer)?;
     if let Some(max) = queues.body_max.filter(|max| call.body.len() > *max && !request.batch) {
         return Err(too_large_for_topic(&request.topic, call.body.len(), max));
     }
@@ -374,7 +374,7 @@ fn prepares(broker: &Broker, request: &SendMessage, asked: &Asked<'_>) -> Result
 }
 
 /// The topic's queues; creates the topic if that is allowed, and answers with the version in which it is there.
-fn queues(broker: &Broker, request: &SendMessage) -> Result<(Queues, Option<i64>), Reject> {
+fn queues(broker: &Broker, request: &SendMessage, peer: &Peer) -> Result<(Queues, Option<i64>), Reject> {
     let topic = request.topic.as_str();
     if is_send_forbidden(topic) {
         return Err(Reject::new(response::NO_PERMISSION, format!("Sending message to topic[{topic}] is forbidden.")));
@@ -391,13 +391,12 @@ fn queues(broker: &Broker, request: &SendMessage) -> Result<(Queues, Option<i64>
         broker.topics.ensure_with(config, now)
     } else {
         let wished = request.default_topic_queue_nums.min(QUEUES_MAX);
-        broker.topics.auto_create(topic, &request.default_topic, wished, unit, &broker.config, now)
+        let by = broker.creator(peer);
+        broker.topics.auto_create(topic, &request.default_topic, wished, unit, &broker.config, by.as_deref(), now)
     };
     match created {
         Ok(queues) => Ok((queues, Some(*broker.topics.changed().borrow()))),
-        Err(error @ (CreateError::AutoCreateOff(_) | CreateError::Template { .. } | CreateError::TooMany { .. })) => {
-            Err(Reject::new(response::TOPIC_NOT_EXIST, error.to_string()))
-        }
+        Err(error) => Err(Reject::new(response::TOPIC_NOT_EXIST, error.to_string())),
     }
 }
 
@@ -425,7 +424,7 @@ fn dead_letters(broker: &Broker, call: &Call<SendMessage>) -> Result<Option<Stri
     let request = &call.request;
     let Some(group) = request.topic.strip_prefix(RETRY_PREFIX) else { return Ok(None) };
     let now = crate::now_millis();
-    let config = broker.groups.get_or_create(group, now).ok_or_else(|| no_such_group(group))?;
+    let config = broker.group(group, &call.peer)?;
     let max = retry::attempts_max(&config, call.version, request.max_reconsume_times);
     if request.reconsume_times.unwrap_or(0) <= max && !broker.consumes_in_order(group) {
         return Ok(None);

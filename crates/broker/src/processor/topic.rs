@@ -103,14 +103,15 @@ fn checked(broker: &Broker, wish: TopicConfig, changes: &str) -> Result<TopicCon
 
 /// Creates or changes topics; answers when that is on disk and name servers know of it.
 async fn put(broker: &Arc<Broker>, configs: Vec<TopicConfig>, by: &Peer) -> Result<Answer<Empty>, Reject> {
-    let mut counter = *broker.topics.changed().borrow();
+    let (mut counter, user) = (*broker.topics.changed().borrow(), broker.creator(by));
     for config in configs {
         if let Some(known) = broker.topics.get(&config.topic_name) {
             fence_growth(broker, &known, &config).await?;
         }
         tracing::info!(topic = config.topic_name, ?by, "created or changed");
-        counter =
-            broker.put_topic(config, crate::now_millis()).map_err(|error| Reject::system_error(error.to_string()))?;
+        counter = broker
+            .put_topic(config, user.as_deref(), crate::now_millis())
+            .map_err(|error| Reject::system_error(error.to_string()))?;
     }
     broker.topic_saved(counter).await?;
     if !broker.config.namesrv_addr.is_empty() {

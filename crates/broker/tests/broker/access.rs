@@ -6,7 +6,7 @@ use broker::Config;
 use protocol::command::Command;
 use remoting::Credentials;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const NO_PERMISSION: i32 = 16;
 
@@ -26,16 +26,22 @@ fn guarded(dir: &Path) -> Config {
 }
 
 /// A broker with users; each has its own topic and group: `alice-topic`, `alice-group`.
-struct World {
-    running: Running,
-    _dir: tempfile::TempDir,
+pub struct World {
+    pub running: Running,
+    dir: tempfile::TempDir,
 }
 
 impl World {
     fn new() -> World {
+        World::with(|_| {})
+    }
+
+    /// One with these settings.
+    pub fn with(change: impl FnOnce(&mut Config)) -> World {
         let dir = tempfile::tempdir().unwrap();
-        let running = Running::start(guarded(dir.path()));
-        let world = World { running, _dir: dir };
+        let mut config = guarded(dir.path());
+        change(&mut config);
+        let world = World { running: Running::start(config), dir };
         for user in ["alice", "bob"] {
             let mut root = world.as_user("root", "secretOfRoot");
             let body = format!(r#"{{"password":"secretOf{user}"}}"#);
@@ -46,7 +52,21 @@ impl World {
         world
     }
 
-    fn allow(&self, user: &str, resource: &str, actions: &str) {
+    /// Stops and starts, with these settings.
+    pub fn again(self, change: impl FnOnce(&mut Config)) -> World {
+        let World { running, dir } = self;
+        running.stop();
+        let mut config = guarded(dir.path());
+        change(&mut config);
+        World { running: Running::start(config), dir }
+    }
+
+    /// Where its store is.
+    pub fn directory(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn allow(&self, user: &str, resource: &str, actions: &str) {
         self.decide(user, resource, actions, "Allow");
     }
 
@@ -64,15 +84,15 @@ impl World {
         client
     }
 
-    fn root(&self) -> Client {
+    pub fn root(&self) -> Client {
         self.as_user("root", "secretOfRoot")
     }
 
-    fn alice(&self) -> Client {
+    pub fn alice(&self) -> Client {
         self.as_user("alice", "secretOfalice")
     }
 
-    fn bob(&self) -> Client {
+    pub fn bob(&self) -> Client {
         self.as_user("bob", "secretOfbob")
     }
 }
@@ -278,11 +298,9 @@ fn a_batch_goes_where_its_header_says_whatever_its_messages_say() {
     ok(&bob.send_message("bob-topic", 0, &bent, b"bent"));
     ok(&heartbeat(&mut alice, "a@1", "", "alice-group", "alice-topic"));
     ok(&heartbeat(&mut bob, "b@1", "", "bob-group", "bob-topic"));
-    let until = Instant::now() + Duration::from_secs(10);
-    while bodies(&bob.pull(pull("bob-group", "bob-topic"))).len() < 2 {
-        assert!(Instant::now() < until, "the delayed message has not come");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    // A held pull is answered when the delayed message comes.
+    let delayed = Pull { offset: 1, hold_millis: 10_000, ..pull("bob-group", "bob-topic") };
+    assert_eq!(bodies(&bob.pull(delayed)), ["bent"]);
     assert!(bodies(&alice.pull(pull("alice-group", "alice-topic"))).is_empty());
 }
 
@@ -293,7 +311,9 @@ fn transactions_are_ended_and_asked_about_by_who_may_send_there() {
     let half = |client: &mut Client| {
         let properties = properties("TRAN_MSG=true;PGROUP=PG;");
         let mut fields = send_fields("alice-topic", "0", &properties);
-        let born = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis().to_string();
+        // A while ago, so that it is time to ask.
+        let born = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - Duration::from_secs(1);
+        let born = born.as_millis().to_string();
         (fields[5].1, fields[6].1) = ("4", &born);
         let sent = client.ask(310, &fields, b"half");
         ok(&sent);
@@ -314,7 +334,6 @@ fn transactions_are_ended_and_asked_about_by_who_may_send_there() {
     // A producer group is a name: whoever uses it is asked only about what he may send.
     ok(&heartbeat(&mut bob, "b@1", "PG", "", ""));
     ok(&heartbeat(&mut alice, "a@1", "PG", "", ""));
-    std::thread::sleep(Duration::from_millis(5));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for _ in 0..4 {
         runtime.block_on(world.running.broker.check_transactions()).unwrap();
@@ -368,6 +387,12 @@ fn groups_and_clients_of_others_are_left_alone() {
     refused(&heartbeat(&mut bob, "a@1", "PG", "bob-group", "bob-topic"), "speak for client a@1");
     refused(&bob.ask(35, &[("clientID", "a@1"), ("consumerGroup", "alice-group")], b""), "Group:alice-group");
     refused(&bob.ask(35, &[("clientID", "a@1"), ("producerGroup", "PG")], b""), "speak for client a@1");
+    // Both groups are looked at: this client is nobody's in the one, and somebody's in the other.
+    let both = |id| [("clientID", id), ("consumerGroup", "bob-group"), ("producerGroup", "PG")];
+    refused(&bob.ask(35, &both("a@1"), b""), "speak for client a@1");
+    ok(&heartbeat(&mut bob, "b@2", "", "bob-group", "bob-topic"));
+    ok(&heartbeat(&mut alice, "b@2", "PG", "", ""));
+    refused(&bob.ask(35, &both("b@2"), b""), "speak for client b@2");
     let commit = |group, topic| [("consumerGroup", group), ("topic", topic), ("queueId", "0"), ("commitOffset", "7")];
     refused(&bob.ask(15, &commit("alice-group", "bob-topic"), b""), "Group:alice-group");
     refused(&bob.ask(15, &commit("bob-group", "alice-topic"), b""), "Topic:alice-topic");
@@ -466,6 +491,63 @@ fn operators_requests_are_for_operators() {
 }
 
 #[test]
+fn every_port_asks_about_every_code_and_does_nothing_for_who_is_nobody() {
+    let world = World::new();
+    let broker = &world.running.broker;
+    let server = remoting::Server::start(1).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = server.listen(listener, broker.admin_router()).unwrap();
+    let topics = broker.topics.all().0.len();
+    for (port, router) in [
+        (world.running.address, broker.router()),
+        (world.running.vip, broker.vip_router()),
+        (admin, broker.admin_router()),
+    ] {
+        let mut nobody = Client::connect(port);
+        let mut liar = Client::connect(port);
+        liar.signs_as = Some(Credentials::new("root", "another secret"));
+        for code in router.codes() {
+            let fields = [("topic", "new"), ("b", "new"), ("group", "new"), ("consumerGroup", "new")];
+            refused(&nobody.ask(code, &fields, b"{}"), "username cannot be null.");
+            refused(&liar.ask(code, &fields, b"{}"), "check signature failed.");
+        }
+    }
+    assert_eq!(broker.topics.all().0.len(), topics);
+    assert!(broker.groups.get("new").is_none());
+}
+
+#[test]
+fn what_was_popped_by_others_is_out_of_reach_as_nobody_pops() {
+    use protocol::code::request::*;
+    let world = World::new();
+    let (mut alice, mut bob) = (world.alice(), world.bob());
+    ok(&alice.send_message("alice-topic", 0, "", b"x"));
+    // As 5.x clients write it: a handle is the place of a message, in clear.
+    let handle = [
+        ("topic", "alice-topic"),
+        ("consumerGroup", "alice-group"),
+        ("queueId", "0"),
+        ("offset", "0"),
+        ("extraInfo", "0 1700000000000 60000 0 0 b1 0 0"),
+        ("invisibleTime", "60000"),
+    ];
+    for code in [
+        POP_MESSAGE,
+        ACK_MESSAGE,
+        BATCH_ACK_MESSAGE,
+        CHANGE_MESSAGE_INVISIBLETIME,
+        PEEK_MESSAGE,
+        NOTIFICATION,
+        POLLING_INFO,
+    ] {
+        let answer = bob.ask(code, &handle, b"{}");
+        assert!([3, NO_PERMISSION].contains(&answer.code) && answer.body.is_empty(), "{code}: {answer:?}");
+    }
+    ok(&heartbeat(&mut alice, "a@1", "", "alice-group", "alice-topic"));
+    assert_eq!(bodies(&alice.pull(pull("alice-group", "alice-topic"))), ["x"]);
+}
+
+#[test]
 fn users_are_managed_as_with_apaches_tools_and_secrets_shown_to_who_may_do_everything() {
     let world = World::new();
     let (mut root, mut bob) = (world.root(), world.bob());
@@ -502,10 +584,7 @@ fn users_are_managed_as_with_apaches_tools_and_secrets_shown_to_who_may_do_every
     refused(&world.alice().send_message("alice-topic", 0, "", b"x"), "no matched policies");
     assert_eq!(root.ask(50, &[("accessKey", "x")], b"").code, 3, "account files are not in use");
     // What was changed is there after a restart.
-    let World { running, _dir } = world;
-    running.stop();
-    let running = Running::start(guarded(_dir.path()));
-    let world = World { running, _dir };
+    let world = world.again(|_| {});
     refused(&world.alice().send_message("alice-topic", 0, "", b"x"), "no matched policies");
     ok(&world.bob().ask(28, &[], b""));
 }
@@ -625,11 +704,10 @@ fn account_files_are_changed_by_tools_and_by_hand_and_count_at_once() {
     std::fs::write(dir.path().join("plain_acl.yml"), ACCOUNTS.replace("alice-topic=PUB|SUB", "alice-topic=SUB"))
         .unwrap();
     let mut alice = signing(&running, "aliceAAA", "secretOfalice");
-    let until = Instant::now() + Duration::from_secs(10);
-    while alice.send_message("alice-topic", 0, "", b"x").code == 0 {
-        assert!(Instant::now() < until, "the file was not read again");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    // It is looked at twice: what is the same then is not being written any more.
+    let access = running.broker.access.as_ref().unwrap();
+    (0..2).for_each(|_| access.look_at_files());
+    refused(&alice.send_message("alice-topic", 0, "", b"x"), "No default permission for topic:alice-topic");
     ok(&admin.ask(53, &[("globalWhiteAddrs", "127.0.0.1")], b""));
     ok(&running.client().send_message("any", 0, "", b"x"));
 }
@@ -664,4 +742,22 @@ fn a_user_over_its_limit_is_refused_by_name_and_others_go_on() {
     refused(&bob.send_message("alice-topic", 0, "", b"x"), "Topic:alice-topic");
     let mut liar = world.as_user("alice", "a wrong secret");
     assert_eq!(liar.send_message("alice-topic", 0, "", b"x").code, NO_PERMISSION);
+}
+
+#[test]
+fn a_user_over_its_bytes_is_refused_by_name_whichever_way_they_go() {
+    let world = World::new();
+    let (mut alice, mut elsewhere, mut bob) = (world.alice(), world.alice(), world.bob());
+    ok(&alice.send_message("alice-topic", 0, "", &[7; 10_000]));
+    ok(&heartbeat(&mut alice, "a@1", "", "alice-group", "alice-topic"));
+    let rates = remoting::Rates { requests: 0, bytes: 50_000 };
+    world.running.broker.entrance.limiter.set(remoting::ClientLimits { user: rates, ..Default::default() });
+    let over =
+        (0..1000).map(|_| alice.send_message("alice-topic", 0, "", &[7; 10_000])).find(|answer| answer.code != 0);
+    let (code, remark) = over.map(|answer| (answer.code, answer.remark.unwrap_or_default())).unwrap();
+    assert!(code == 2 && remark.contains("user alice") && remark.contains("bytesPerSecondPerUser"), "{remark}");
+    // What he gets counts as what he brings, on another connection, too.
+    let mut pulls = (0..1000).map(|_| elsewhere.pull(pull("alice-group", "alice-topic")));
+    assert!(pulls.find(|answer| answer.code == 2).unwrap().remark.unwrap().contains("bytesPerSecondPerUser"));
+    ok(&bob.send_message("bob-topic", 0, "", &[7; 10_000]));
 }

@@ -330,7 +330,7 @@ impl Capture {
             assert_holds(&serde_json::to_value(&*known).unwrap(), topic, name);
         }
         for (name, group) in self.groups["subscriptionGroupTable"].as_object().unwrap() {
-            let known = running.broker.groups.get_or_create(name, 0).unwrap();
+            let known = running.broker.groups.get_or_create(name, None, 0).unwrap();
             assert_holds(&serde_json::to_value(&*known).unwrap(), group, name);
         }
     }

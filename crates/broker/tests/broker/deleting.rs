@@ -148,7 +148,7 @@ fn a_hundred_lives_of_a_topic_begin_at_0() {
     let mut running = Running::without_clock(strict(dir.path()));
     for life in 0..100 {
         let mut client = running.client();
-        running.broker.topics.put(protocol::topic::TopicConfig::new("T", 2, 6), 1).unwrap();
+        running.broker.topics.put(protocol::topic::TopicConfig::new("T", 2, 6), None, 1).unwrap();
         assert_eq!(committed(&mut client, "CG", "T"), None, "{life}");
         for n in 0..3 {
             assert_eq!(send(&mut client, "T", "KEYS=k;DELAY=0;", &format!("{life}-{n}")), n.to_string());
@@ -160,7 +160,7 @@ fn a_hundred_lives_of_a_topic_begin_at_0() {
         if life % 10 == 3 {
             drop(running);
             running = Running::without_clock(strict(dir.path()));
-            running.broker.topics.put(protocol::topic::TopicConfig::new("T", 2, 6), 1).unwrap();
+            running.broker.topics.put(protocol::topic::TopicConfig::new("T", 2, 6), None, 1).unwrap();
             assert_eq!(bodies(&running.client().pull(Pull::of("T"))).len(), 3);
         }
         delete_topic(&mut running.client(), "T");
@@ -230,7 +230,7 @@ fn a_broker_killed_while_it_deletes_deletes_the_rest_when_asked_again() {
 
 /// Creates a topic where nothing is saved by itself.
 fn create_offline(running: &Running, topic: &str) {
-    running.broker.topics.put(protocol::topic::TopicConfig::new(topic, 2, 6), 1).unwrap();
+    running.broker.topics.put(protocol::topic::TopicConfig::new(topic, 2, 6), None, 1).unwrap();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What one client, one topic, one broker may have, and what is said to who wants more.
 
+use crate::access::World;
 use crate::client::{Client, Pull, config, send_fields};
 use crate::{Running, code};
 use broker::Config;
@@ -165,4 +166,71 @@ fn where_operators_have_a_port_of_their_own_the_others_answer_clients_only() {
     assert_eq!(client.send_message("T", 0, "", b"x").code, 0);
     assert_eq!(client.subscribe("g", ("T", "TAG", "*", 1)).code, 0);
     assert_eq!(admin.send_message("T", 0, "", b"x").code, 0);
+}
+
+#[test]
+fn a_user_creates_so_many_topics_and_groups_by_whatever_request_and_that_is_kept() {
+    let limits = |config: &mut Config| (config.topics_per_user_max, config.groups_per_user_max) = (2, 2);
+    let world = World::with(limits);
+    for user in ["alice", "bob"] {
+        world.allow(user, "Topic:*", r#""Pub","Sub","Create","Delete""#);
+        world.allow(user, "Group:*", r#""Sub","Create","Update","Delete""#);
+    }
+    let topic = |name: &'static str| {
+        [
+            ("topic", name),
+            ("defaultTopic", "TBW102"),
+            ("readQueueNums", "1"),
+            ("writeQueueNums", "1"),
+            ("perm", "6"),
+            ("topicFilterType", "SINGLE_TAG"),
+        ]
+    };
+    let group = |name: &str| format!(r#"{{"groupName":"{name}"}}"#);
+    let (mut alice, mut bob, mut root) = (world.alice(), world.bob(), world.root());
+    // By a message, and by name; what is made for a group is not its own doing.
+    assert_eq!(alice.send_message("a1", 0, "", b"x").code, 0);
+    assert_eq!(alice.ask(code::UPDATE_AND_CREATE_TOPIC, &topic("a2"), b"").code, 0);
+    let why = "user alice may have created 2 topics here, and has 2 (topicsPerUserMax";
+    refused(&alice.send_message("a3", 0, "", b"x"), response::TOPIC_NOT_EXIST, why);
+    refused(&alice.ask(code::UPDATE_AND_CREATE_TOPIC, &topic("a3"), b""), response::SYSTEM_ERROR, why);
+    let list = br#"{"topicConfigList":[{"topicName":"a3","readQueueNums":1,"writeQueueNums":1,"perm":6}]}"#;
+    refused(&alice.ask(code::UPDATE_AND_CREATE_TOPIC_LIST, &[], list), response::SYSTEM_ERROR, why);
+    assert_eq!(alice.ask(code::UPDATE_AND_CREATE_TOPIC, &topic("a2"), b"").code, 0, "what is there may change");
+    // By a heartbeat, by consuming, and by name.
+    assert_eq!(alice.subscribe("g1", ("a1", "TAG", "*", 1)).code, 0);
+    assert!(world.running.broker.topics.get("%RETRY%g1").is_some());
+    let pull = |group| Pull { group, ..Pull::of("a1") };
+    assert_ne!(alice.pull(pull("g2")).code, response::SUBSCRIPTION_GROUP_NOT_EXIST);
+    let why = "user alice may have created 2 groups here, and has 2 (groupsPerUserMax";
+    refused(&alice.pull(pull("g3")), response::SUBSCRIPTION_GROUP_NOT_EXIST, why);
+    let update = code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP;
+    refused(&alice.ask(update, &[], group("g3").as_bytes()), response::SYSTEM_ERROR, why);
+    assert_eq!(alice.subscribe("g3", ("a1", "TAG", "*", 1)).code, 0);
+    assert!(world.running.broker.groups.get("g3").is_none(), "a heartbeat is answered, its group is not there");
+    // Others have their own; who may do everything has no end.
+    assert_eq!(bob.send_message("first", 0, "", b"x").code, 0);
+    for name in ["r1", "r2", "r3"] {
+        assert_eq!(root.send_message(name, 0, "", b"x").code, 0);
+        assert_eq!(root.ask(update, &[], group(name).as_bytes()).code, 0);
+    }
+
+    let world = world.again(limits);
+    let (mut alice, mut bob, mut root) = (world.alice(), world.bob(), world.root());
+    refused(&alice.send_message("a3", 0, "", b"x"), response::TOPIC_NOT_EXIST, "and has 2 (topicsPerUserMax");
+    refused(&alice.pull(pull("g3")), response::SUBSCRIPTION_GROUP_NOT_EXIST, "and has 2 (groupsPerUserMax");
+    // What anybody deletes makes room, and whoever makes it anew owns it.
+    assert_eq!(root.ask(code::DELETE_TOPIC_IN_BROKER, &[("topic", "a2")], b"").code, 0);
+    assert_eq!(root.ask(code::DELETE_SUBSCRIPTIONGROUP, &[("groupName", "g2")], b"").code, 0);
+    assert_eq!(bob.send_message("a2", 0, "", b"x").code, 0);
+    refused(&bob.send_message("third", 0, "", b"x"), response::TOPIC_NOT_EXIST, "user bob may have created 2 topics");
+    assert_eq!(alice.send_message("a3", 0, "", b"x").code, 0);
+    assert_ne!(alice.pull(pull("g3")).code, response::SUBSCRIPTION_GROUP_NOT_EXIST);
+    // Apache's tables say nothing of it.
+    let world = world.again(limits);
+    for table in ["topics.json", "subscriptionGroup.json"] {
+        let text = std::fs::read_to_string(world.directory().join("config").join(table)).unwrap();
+        assert!(text.contains("\"%RETRY%g1\"") || text.contains("\"g1\""), "{text}");
+        assert!(!text.contains("alice"), "{text}");
+    }
 }

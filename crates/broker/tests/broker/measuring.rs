@@ -121,7 +121,7 @@ fn thousands_of_topics_are_told_quickly_and_hold_no_message_up() {
     let running = Running::without_clock(measured(config(dir.path())));
     for n in 0..5000 {
         let topic = TopicConfig::new(format!("T{n}"), 8, 6);
-        running.broker.topics.put(topic, 0).unwrap();
+        running.broker.topics.put(topic, None, 0).unwrap();
         (0..8).for_each(|queue| _ = running.broker.offsets.commit("G", &format!("T{n}"), queue, 0));
     }
     let (stop, sends) = (AtomicBool::new(false), std::sync::Mutex::new(Vec::new()));

@@ -204,6 +204,16 @@ fn sentences(what: &What, language: Language) -> (String, String) {
                 "请让两边都使用 NTP：定时消息、保留期和按时间重置位点都以 Broker 的时钟为准".into(),
             ),
         ),
+        What::CertificateExpires { broker, at } => (
+            pick(
+                format!("the certificate that broker {broker} shows to clients expires at {}", local_time(*at)),
+                format!("Broker {broker} 的 TLS 证书到期时间：{}", local_time(*at)),
+            ),
+            pick(
+                "put a new one in its place (cometmq tls init DIR --renew): it is taken over without a restart; clients that check it refuse one that has expired".into(),
+                "请换上新证书（cometmq tls init DIR --renew），无需重启；校验证书的客户端会拒绝过期的证书".into(),
+            ),
+        ),
         What::DiskFull { broker, used, limit } => (
             pick(
                 format!("the disk of broker {broker} is {used} % full; from {limit} % on it deletes expired files at once"),

@@ -8,43 +8,116 @@ use protocol::request::pull::PullMessage;
 use protocol::request::send::SendMessage;
 use protocol::request::transaction::EndTransaction;
 use protocol::topic::DEFAULT_TOPIC;
+use remoting::Credentials;
+use remoting::signature::{ACCESS_KEY, Key, SIGNATURE, SIGNATURE_LENGTH, signed_header};
 use std::io;
 use std::ops::Range;
 
 /// Digits of a unique key that differ from one message to the next.
 const KEY_GAP: &str = "ZZZZZZZZZZZZ";
-/// Stands for a queue offset; as many digits as one can have.
-const OFFSET_GAP: i64 = 1_111_111_111_111_111_111;
+/// Stands for a queue offset; as many digits as one can have. No digits before it make it begin earlier: what is signed stands without
+/// anything in between.
+const OFFSET_GAP: i64 = 1_234_567_890_987_654_321;
 
 /// Stands for a place in the commit log, likewise.
-const PLACE_GAP: i64 = 2_222_222_222_222_222_222;
+const PLACE_GAP: i64 = 2_345_678_901_098_765_432;
 
 /// Who sends.
 const PRODUCER_GROUP: &str = "cometmq-bench";
 /// Who pulls, if nobody is named; brokers have it from the start.
 pub const PULL_GROUP: &str = "TOOLS_CONSUMER";
 
-/// A whole request, but for digits that are written before each use.
+/// Stands for a signature: as long as one, and no base64.
+const SIGNATURE_GAP: &str = "?????cometmq bench signs????";
+const _: () = assert!(SIGNATURE_GAP.len() == SIGNATURE_LENGTH);
+
+/// A whole request, but for digits that are written before each use, and then signed.
 #[derive(Clone)]
 pub struct Frame {
     pub bytes: Vec<u8>,
     pub gap: Range<usize>,
+    /// `None`: nobody signs.
+    pub seal: Option<Seal>,
+}
+
+/// How a request is signed that is filled in: by what stands in it then.
+#[derive(Clone)]
+pub struct Seal {
+    key: Key,
+    /// What is signed, one behind the other.
+    parts: Vec<Part>,
+    /// Where the signature stands in the frame.
+    signature: Range<usize>,
+}
+
+#[derive(Clone)]
+enum Part {
+    /// It is always the same.
+    Fixed(Vec<u8>),
+    /// It stands here in the frame, gap or body.
+    OfFrame(Range<usize>),
+}
+
+impl Seal {
+    /// Of a frame and the request that it was made of, in which each of `gaps` stands once.
+    fn new(credentials: &Credentials, command: &Command, bytes: &[u8], gaps: &[&str]) -> Seal {
+        let range = |within: &[u8], text: &str| {
+            let at = memchr::memmem::find(within, text.as_bytes()).unwrap_or(0);
+            at..at + text.len()
+        };
+        // Our own requests name each field once.
+        let header = signed_header(command).unwrap_or_default();
+        let mut filled: Vec<_> = gaps.iter().map(|gap| (range(&header, gap), range(bytes, gap))).collect();
+        filled.sort_by_key(|(in_header, _)| in_header.start);
+        filled.dedup();
+        let (mut parts, mut from) = (Vec::new(), 0);
+        for (in_header, in_frame) in filled {
+            parts.push(Part::Fixed(header[from..in_header.start].to_vec()));
+            parts.push(Part::OfFrame(in_frame));
+            from = in_header.end;
+        }
+        parts.push(Part::Fixed(header[from..].to_vec()));
+        parts.push(Part::OfFrame(bytes.len() - command.body.len()..bytes.len()));
+        Seal { key: credentials.key().clone(), parts, signature: range(bytes, SIGNATURE_GAP) }
+    }
+
+    /// Signs the frame as it is now.
+    pub fn sign(&self, frame: &mut [u8]) {
+        let parts = self.parts.iter().map(|part| match part {
+            Part::Fixed(bytes) => bytes.as_slice(),
+            Part::OfFrame(range) => &frame[range.clone()],
+        });
+        let signature = self.key.sign(parts);
+        frame[self.signature.clone()].copy_from_slice(&signature);
+    }
 }
 
 impl Frame {
     /// The gap begins with `first` and ends with `last`.
-    fn new(mut command: Command, opaque: i32, first: &str, last: &str) -> Frame {
+    fn new(mut command: Command, opaque: i32, signs_as: Option<&Credentials>, first: &str, last: &str) -> Frame {
         command.opaque = opaque;
+        if let Some(credentials) = signs_as {
+            command.ext.push(ACCESS_KEY, credentials.access_key());
+            command.ext.push(SIGNATURE, SIGNATURE_GAP);
+        }
         let mut bytes = Vec::new();
         command.encode(&mut bytes);
         let find = |text: &str| memchr::memmem::find(&bytes, text.as_bytes()).unwrap_or(0);
         let gap = find(first)..find(last) + last.len();
-        Frame { bytes, gap }
+        let seal = signs_as.map(|credentials| Seal::new(credentials, &command, &bytes, &[first, last]));
+        Frame { bytes, gap, seal }
+    }
+
+    /// Signs it as it is now, if somebody signs.
+    pub fn sign(&mut self) {
+        if let Some(seal) = &self.seal {
+            seal.sign(&mut self.bytes);
+        }
     }
 
     /// Sends a message to a queue; the gap is the end of its unique key. `producer` makes it differ from those of other
     /// connections.
-    pub fn send(args: &BenchArgs, queue_id: i32, producer: u32, opaque: i32) -> Frame {
+    pub fn send(args: &BenchArgs, signs_as: Option<&Credentials>, queue_id: i32, producer: u32, opaque: i32) -> Frame {
         let process = std::process::id() as u16;
         let mut properties = Vec::new();
         push_property(&mut properties, property::UNIQ_KEY, &format!("7F000001{process:04X}{producer:08X}{KEY_GAP}"));
@@ -69,12 +142,12 @@ impl Frame {
         };
         let mut command = request.write();
         command.body = vec![b'x'; args.size].into();
-        Frame::new(command, opaque, KEY_GAP, KEY_GAP)
+        Frame::new(command, opaque, signs_as, KEY_GAP, KEY_GAP)
     }
 
     /// Commits a transaction; the gap begins with the queue offset of its half message and ends with its place in the
     /// commit log.
-    pub fn commit(opaque: i32) -> Frame {
+    pub fn commit(signs_as: Option<&Credentials>, opaque: i32) -> Frame {
         let request = EndTransaction {
             producer_group: PRODUCER_GROUP.into(),
             offset: OFFSET_GAP,
@@ -83,13 +156,14 @@ impl Frame {
             from_check: Some(false),
             ..EndTransaction::default()
         };
-        Frame::new(request.write(), opaque, &OFFSET_GAP.to_string(), &PLACE_GAP.to_string())
+        Frame::new(request.write(), opaque, signs_as, &OFFSET_GAP.to_string(), &PLACE_GAP.to_string())
     }
 
     /// Pulls from a queue; the gap is the offset. Waits at the broker for `suspend_millis`, if there is nothing.
     /// `sql`: an expression to filter by.
     pub fn pull(
         (group, topic, queue_id): (&str, &str, i32),
+        signs_as: Option<&Credentials>,
         suspend_millis: Option<i64>,
         sql: Option<&str>,
         opaque: i32,
@@ -109,7 +183,7 @@ impl Frame {
             expression_type: Some(if sql.is_some() { "SQL92" } else { "TAG" }.into()),
             max_msg_bytes: Some(256 * 1024),
         };
-        Frame::new(request.write(), opaque, &OFFSET_GAP.to_string(), &OFFSET_GAP.to_string())
+        Frame::new(request.write(), opaque, signs_as, &OFFSET_GAP.to_string(), &OFFSET_GAP.to_string())
     }
 }
 
@@ -221,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_filled_gap_makes_a_good_request() {
-        let mut frame = Frame::send(&args(&["send", "-t", "t", "-s", "100", "--property", "n=1"]), 3, 9, 7);
+        let mut frame = Frame::send(&args(&["send", "-t", "t", "-s", "100", "--property", "n=1"]), None, 3, 9, 7);
         write_key(&mut frame.bytes[frame.gap.clone()], 0x1F);
         let command = decoded(&frame);
         let send = SendMessage::read(&command).unwrap();
@@ -229,15 +303,45 @@ mod tests {
         let properties = send.properties.unwrap();
         assert!(properties.contains("0000000900000000001F\u{2}") && properties.ends_with("n\u{1}1\u{2}"));
 
-        let mut frame = Frame::pull(("g", "t", 3), Some(5), None, 8);
+        let mut frame = Frame::pull(("g", "t", 3), None, Some(5), None, 8);
         write_offset(&mut frame.bytes[frame.gap.clone()], 4711);
         let pull = PullMessage::read(&decoded(&frame)).unwrap();
         assert_eq!((pull.queue_offset, pull.suspend_timeout_millis), (4711, Some(5)));
     }
 
     #[test]
+    fn what_is_filled_in_is_signed() {
+        let who = Credentials::new("alice", "a secret");
+        let is_signed = |frame: &Frame| {
+            let command = decoded(frame);
+            who.key().signed(&command, command.ext.get(SIGNATURE).unwrap()).unwrap()
+        };
+        // Control characters are written otherwise in a header than they are signed.
+        let line = args(&["send", "-t", "主题", "-s", "100", "--property", "n=\"1\""]);
+        let mut send = Frame::send(&line, Some(&who), 3, 9, 7);
+        for number in [1, 0xABC] {
+            write_key(&mut send.bytes[send.gap.clone()], number);
+            let body = send.bytes.len() - 100;
+            send.bytes[body..body + 8].copy_from_slice(&number.to_be_bytes());
+            assert!(!is_signed(&send));
+            send.sign();
+            assert!(is_signed(&send));
+        }
+        for queue_id in [0, 1, 11, 12] {
+            let mut pull = Frame::pull(("g", "t", queue_id), Some(&who), Some(5), Some("a > 1"), 8);
+            write_offset(&mut pull.bytes[pull.gap.clone()], 4711);
+            pull.sign();
+            assert!(is_signed(&pull), "queue {queue_id}");
+        }
+        let mut commit = Frame::commit(Some(&who), 8);
+        write_half(&mut commit.bytes[commit.gap.clone()], 12, 255);
+        commit.sign();
+        assert!(is_signed(&commit));
+    }
+
+    #[test]
     fn a_commit_names_the_half_message_that_was_answered() {
-        let half = decoded(&Frame::send(&args(&["send", "--transaction"]), 0, 9, 7));
+        let half = decoded(&Frame::send(&args(&["send", "--transaction"]), None, 0, 9, 7));
         assert_eq!(SendMessage::read(&half).unwrap().sys_flag, SysFlag::TRANSACTION_PREPARED);
         let mut answer = Command::response(0);
         answer.ext.push("msgId", "7F00000100002A9F00000000000000FF");
@@ -245,7 +349,7 @@ mod tests {
         let mut bytes = Vec::new();
         answer.encode(&mut bytes);
         let answer = Answer::first(&bytes).unwrap().unwrap();
-        let mut frame = Frame::commit(8);
+        let mut frame = Frame::commit(None, 8);
         let gap = frame.gap.clone();
         write_half(&mut frame.bytes[gap], answer.field("queueOffset").unwrap(), answer.place().unwrap());
         let commit = EndTransaction::read(&decoded(&frame)).unwrap();

@@ -58,7 +58,8 @@ pub async fn run(args: &BenchArgs, client: &Client, remoting: &remoting::Client)
         (connect(address, remoting).await.map_err(failed)?, connect(address, remoting).await.map_err(failed)?);
     let (answers, requests) = sending.split();
     let (broke, mut broken) = mpsc::unbounded_channel();
-    let pull = Frame::pull((&args.group, &args.topic, queue_id), Some(15_000), None, 0);
+    let queue = (args.group.as_str(), args.topic.as_str(), queue_id);
+    let pull = Frame::pull(queue, remoting.credentials(), Some(15_000), None, 0);
     let tasks = [(journey.clone(), broke.clone()), (journey.clone(), broke)];
     let [(consuming, consumer_broke), (acknowledging, producer_broke)] = tasks;
     tokio::task::spawn_local(async move {
@@ -74,7 +75,7 @@ pub async fn run(args: &BenchArgs, client: &Client, remoting: &remoting::Client)
     // The first pull is to wait at the broker before the first message comes.
     tokio::time::sleep(Duration::from_millis(100)).await;
 
-    let frame = Frame::send(args, queue_id, run_number as u32, 0);
+    let frame = Frame::send(args, remoting.credentials(), queue_id, run_number as u32, 0);
     tokio::select! {
         Some(source) = broken.recv() => Err(failed(source)),
         done = journey.produce(args, requests, frame) => done,
@@ -156,6 +157,9 @@ impl Journey {
         for (n, stamp) in [self.run_number, counts.sent, nanos].into_iter().enumerate() {
             batch[body + 8 * n..body + 8 * (n + 1)].copy_from_slice(&stamp.to_be_bytes());
         }
+        if let Some(seal) = &frame.seal {
+            seal.sign(&mut batch[at..]);
+        }
         let number = counts.sent;
         counts.under_way.insert(number);
         counts.sent += 1;
@@ -199,6 +203,7 @@ impl Journey {
         let mut incoming = Incoming::default();
         loop {
             write_offset(&mut pull.bytes[pull.gap.clone()], offset);
+            pull.sign();
             requests.write_all(&pull.bytes).await?;
             let answer = loop {
                 // Borrowed anew below: it can't be held while more is read.

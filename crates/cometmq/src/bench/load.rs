@@ -1,7 +1,7 @@
 //! As many requests as the broker takes: each connection has a number of them under way, and asks again when one is
 //! answered. Sends can also be offered at a rate.
 
-use super::frame::{Answer, Frame, write_half, write_key, write_offset};
+use super::frame::{Answer, Frame, Seal, write_half, write_key, write_offset};
 use super::report::Report;
 use super::{BenchArgs, Failed, Window, by_broker, ready_to_send, seconds};
 use client::Client;
@@ -34,11 +34,11 @@ pub async fn send(args: &BenchArgs, client: &Client, remoting: &remoting::Client
         let producer = (std::process::id() << 16) ^ n as u32;
         let frames = (0..args.outstanding).map(|slot| {
             let queue_id = queues[(n / brokers.len() + slot as usize) % queues.len()];
-            Frame::send(args, queue_id, producer, slot as i32)
+            Frame::send(args, remoting.credentials(), queue_id, producer, slot as i32)
         });
         let transactions = args.transaction.then_some(args.outstanding as usize);
-        let commits =
-            (0..transactions.map_or(0, |_| args.outstanding)).map(|n| Frame::commit((args.outstanding + n) as i32));
+        let commits = (0..transactions.map_or(0, |_| args.outstanding))
+            .map(|n| Frame::commit(remoting.credentials(), (args.outstanding + n) as i32));
         let frames = frames.chain(commits);
         let load = Sends { next: 0, size: args.size as u64, transactions, half: (0, 0) };
         let pace = args.rate.map(|rate| Pace::of(rate, n as u32, args.connections));
@@ -72,7 +72,7 @@ pub async fn pull(args: &BenchArgs, client: &Client, remoting: &remoting::Client
         let of_slot = |slot: u32| queues[(n + slot as usize) % queues.len()];
         let frames = (0..args.outstanding).map(|slot| {
             let queue = (args.group.as_str(), args.topic.as_str(), of_slot(slot).1);
-            Frame::pull(queue, None, args.sql.as_deref(), slot as i32)
+            Frame::pull(queue, remoting.credentials(), None, args.sql.as_deref(), slot as i32)
         });
         let load = Pulls { next: (0..args.outstanding).map(|slot| of_slot(slot).2).collect() };
         connections.push(Connection::open((address, remoting), load, frames, None, report.clone()).await?);
@@ -133,7 +133,7 @@ async fn run<L: Load>(
 
 /// What requests ask for, and what their answers mean.
 trait Load: 'static {
-    /// Fills the gap of a slot's next request.
+    /// Fills the gap of a slot's next request, which is signed then.
     fn prepare(&mut self, slot: usize, gap: &mut [u8]);
 
     /// Messages and bytes that an answer stands for; `None` when it is a refusal.
@@ -273,6 +273,7 @@ impl Pace {
 struct Slot {
     frame: Range<usize>,
     gap: Range<usize>,
+    seal: Option<Seal>,
     sent: Instant,
 }
 
@@ -302,7 +303,8 @@ impl<L: Load> Connection<L> {
             let at = connection.frames.len();
             let gap = at + frame.gap.start..at + frame.gap.end;
             connection.frames.extend_from_slice(&frame.bytes);
-            connection.slots.push(Slot { frame: at..connection.frames.len(), gap, sent: Instant::now() });
+            let whole = at..connection.frames.len();
+            connection.slots.push(Slot { frame: whole, gap, seal: frame.seal, sent: Instant::now() });
             if connection.load.is_first(number) {
                 connection.free(number, Instant::now());
             }
@@ -342,8 +344,11 @@ impl<L: Load> Connection<L> {
 
     /// Puts the slot's next request behind those that are to be written.
     fn ask(&mut self, slot: usize, now: Instant) {
-        let Slot { frame, gap, sent } = &mut self.slots[slot];
+        let Slot { frame, gap, seal, sent } = &mut self.slots[slot];
         self.load.prepare(slot, &mut self.frames[gap.clone()]);
+        if let Some(seal) = seal {
+            seal.sign(&mut self.frames[frame.clone()]);
+        }
         *sent = now;
         match self.unsent.back_mut() {
             Some(last) if last.end == frame.start => last.end = frame.end,
