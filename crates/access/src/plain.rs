@@ -364,7 +364,7 @@ accounts:
 
     fn may(account: &PlainAccessConfig, actions: Actions, kind: Kind, name: &str) -> bool {
         let (everything, rights, _) = rights(account).unwrap();
-        let asked = Asked { kind, name: name, actions, by_name: false, address: "127.0.0.1".parse().unwrap() };
+        let asked = Asked { kind, name, actions, by_name: false, address: "127.0.0.1".parse().unwrap() };
         everything || rights.decide(&asked).allows()
     }
 
