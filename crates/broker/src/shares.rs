@@ -265,8 +265,9 @@ impl Share {
                 }
             } else if has < share {
                 let mut missing = share - has;
-                for slot in own.iter_mut().filter(|slot| slot.until.is_some()).take(missing) {
-                    // It stays after all.
+                // What moves stays after all, unless the owner has pulled on: that passed over what came behind.
+                let stays = |slot: &&mut &mut Slot| slot.until.is_some() && slot.until == pulled;
+                for slot in own.iter_mut().filter(stays).take(missing) {
                     (slot.until, missing, self.generation) = (None, missing - 1, self.generation + 1);
                 }
                 wanting.push((client, missing));
@@ -624,6 +625,32 @@ mod tests {
         story.share.leave("b");
         assert_eq!(story.divide(2), [32], "what was to move stays");
         assert_eq!(story.pull("a", 10, 0, 20), (10..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_was_passed_over_while_it_moved_comes_when_it_stays_after_all() {
+        for pulled_on in [100, 200] {
+            let mut story = Story::new();
+            story.join(&["a"], 0);
+            story.divide(0);
+            assert_eq!(story.pull("a", 0, 0, 100).len(), 100);
+            story.join(&["b"], 1);
+            story.divide(1);
+            let mut got = story.pull("a", 100, 0, pulled_on);
+            story.share.leave("b");
+            story.divide(1);
+            // It consumes all that it has in hand, and goes on where it is told to.
+            got.extend(story.pull("a", pulled_on, 0, pulled_on));
+            story.share.commit("a", pulled_on);
+            story.divide(1);
+            let from = match story.share.look("a", pulled_on, Some(pulled_on)) {
+                Look::Moved(to) => to,
+                _ => pulled_on,
+            };
+            got.extend(story.pull("a", from, from, 300));
+            got.sort_unstable();
+            assert_eq!(got, (100..300).collect::<Vec<_>>(), "{pulled_on}");
+        }
     }
 
     #[test]
