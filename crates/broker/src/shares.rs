@@ -63,7 +63,8 @@ struct Sharer {
     pulled: Option<i64>,
     /// It is to go back to here; was it told?
     back: Option<(i64, bool)>,
-    /// It shared the queue before the broker was started, and goes on where it is.
+    /// It shared the queue before the broker was started: nobody knows what it has in hand, nor what it passed over before that
+    /// was its own.
     was_here: bool,
 }
 
@@ -159,7 +160,10 @@ impl Share {
 
     /// `client` has consumed all of its own before `offset`.
     pub fn commit(&mut self, client: &str, offset: i64) {
-        let Some(Sharer { pulled: Some(pulled), .. }) = self.members.get(client) else { return };
+        let Some(Sharer { pulled: Some(pulled), back, was_here, .. }) = self.members.get(client) else { return };
+        if *was_here && back.is_some() {
+            return;
+        }
         let offset = offset.min(*pulled);
         for slot in self.slots.iter_mut().filter(|slot| slot.owner.as_deref() == Some(client) && !slot.behind) {
             let consumed = offset.min(slot.until.unwrap_or(i64::MAX));
@@ -181,13 +185,13 @@ impl Share {
                 *told = true;
                 return Look::Moved(*to);
             }
-            (member.back, member.pulled) = (None, Some(asked));
+            (member.back, member.pulled, member.was_here) = (None, Some(asked), false);
             self.generation += 1;
             let own = self.slots.iter_mut().filter(|slot| slot.owner.as_deref() == Some(client));
             own.for_each(|slot| slot.behind = false);
         }
         let Some(member) = self.members.get_mut(client) else { return Look::Wait };
-        let is_new = member.pulled.is_none() && !member.was_here;
+        let is_new = member.pulled.is_none();
         member.pulled = Some(member.pulled.unwrap_or(asked).max(asked));
         let has = |slot: &Slot| slot.owner.as_deref() == Some(client) && !slot.unsaved;
         if self.slots.iter().any(has) {
@@ -196,9 +200,11 @@ impl Share {
         }
         let least = self.slots.iter().filter(|slot| has(slot)).filter_map(|slot| slot.consumed).min();
         if let Some(least) = least.filter(|least| is_new && *least < asked) {
-            // It began further on than what is its own.
+            // It began, or goes on, further on than what is its own.
             member.back = Some((least, true));
-            self.slots.iter_mut().filter(|slot| has(slot)).for_each(|slot| slot.behind = true);
+            if !member.was_here {
+                self.slots.iter_mut().filter(|slot| has(slot)).for_each(|slot| slot.behind = true);
+            }
             return Look::Moved(least);
         }
         if let Some(commit) = commit {
@@ -347,7 +353,8 @@ impl Shares {
                 for (queue_id, mut slots) in queues {
                     slots.resize(SLOTS, Slot::default());
                     let mut share = Share { slots, ..Share::default() };
-                    // They work at what they had; who does not come back is gone in a while.
+                    // They work at what they had; who does not come back is gone in a while. Who does goes back to where its
+                    // slots were consumed up to.
                     for client in share.slots.clone().into_iter().filter_map(|slot| slot.owner) {
                         share.join(&client, now);
                     }
@@ -713,6 +720,9 @@ mod tests {
         let shares = open();
         assert!(shares.is_used() && shares.any_held("g") && !shares.any_held("h"), "h does not share any more");
         assert_eq!(owners(&shares), Some(vec![("a".into(), SLOTS)]));
+        let moved = shares.with("g", "T", 1, |share| share.look("a", 20, Some(20)));
+        assert_eq!(moved, Some(Look::Moved(7)), "what it passed over, as not yet its own, comes");
+        shares.with("g", "T", 1, |share| share.commit("a", 20));
         shares.join("g", ("T", 1), "b", Some(7), now + Duration::from_secs(50));
         shares.divide(now + Duration::from_secs(59)).unwrap();
         assert_eq!(owners(&shares), Some(vec![("a".into(), SLOTS)]), "nobody knows what it has in hand");
