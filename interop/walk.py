@@ -49,6 +49,8 @@ class Walk:
     compared on. `sources`: of the program in the JVM of one version, whose main class is `program`. `extra`: settings of the servers,
     `arguments`: of the program, beside those that all walks have."""
 
+    guards_namesrv = False
+
     def __init__(self, tool, here, versions, program, sources, extra=None, arguments=()):
         self.tool, self.here, self.servers = tool, here, versions
         self.versions = list(versions)
@@ -158,6 +160,7 @@ def run_version(walk, version, options):
             server = servers.Apache(walk.servers[version], directory / "server", SETTINGS)
         else:
             server = Pair(options.binary, directory / "server", SETTINGS)
+            server.guards_namesrv = walk.guards_namesrv
         try:
             server.start(walk.settings(version, options.against))
             walk.begins(version, server)
@@ -174,11 +177,14 @@ def run_version(walk, version, options):
 class Pair(servers.CometMQ):
     """A name server and a broker, as in production: each with a file in which it keeps its settings."""
 
+    # Does the name server ask who comes, if the broker does? Apache's do not.
+    guards_namesrv = False
+
     def start(self, extra=None):
         conf = self.directory / "namesrv.conf"
         text = f"# what this name server is told\nlistenPort={self.namesrv_port}\nkvConfigPath={self.directory}/kvConfig.json\n"
-        # It asks who comes if the broker does; who may do what stands beside both.
-        guard = {key: value for key, value in (extra or {}).items() if re.match("aclEnable|auth.*Enabled|init.*User|inner.*Credentials", key)}
+        # Who may do what stands beside both.
+        guard = {key: value for key, value in (extra or {}).items() if self.guards_namesrv and re.match("aclEnable|auth.*Enabled|init.*User|inner.*Credentials", key)}
         conf.write_text(text + "".join(f"{key}={value}\n" for key, value in guard.items()))
         broker_conf = self.write_conf(extra)
         self.spawn("namesrv", [str(self.binary), "namesrv", "-c", str(conf)])
